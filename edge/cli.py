@@ -1,0 +1,43 @@
+"""The `smartedu` command: a thin table of commands, each in its own module of `edge.commands`."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+COMMANDS = {
+    "serve": "Run one edge node.",
+    "up": "Run the whole chain on this machine: storage, Redis, edge, sample lessons.",
+    "publish": "Package videos into lessons and publish them.",
+    "catalog": "List and check what is published.",
+    "counts": "Read view counts.",
+}
+
+
+class LateGroup(click.Group):
+    """Loads a command's module only when that command is asked for, so that `--help` is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"edge.commands.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LateGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Each command's --help has an example: smartedu serve --help",
+)
+@click.version_option(package_name="smartedu-edge", prog_name="smartedu")
+def main() -> None:
+    """Media delivery, caching and view counting at the edge of a national school platform."""

@@ -1,0 +1,81 @@
+"""`smartedu serve`: one edge node in the foreground."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import IO, Any
+
+import click
+from pydantic.fields import FieldInfo
+
+from config.settings import ConfigurationError, EdgeSettings, load
+
+EXAMPLE = """\b
+Example:
+  smartedu serve --listen 0.0.0.0:8080 --origin s3://smartedu \\
+      --s3-endpoint http://storage:8333 --redis redis://cache:6379 --province 44 --site
+
+\b
+Every flag has a key in the TOML file (--config) and an environment variable, e.g. --s3-endpoint:
+s3_endpoint = "…", SMARTEDU_S3_ENDPOINT=…; flags win over environment, environment over file."""
+
+
+class WrongConfiguration(click.ClickException):
+    """One line on standard error, exit status 2."""
+
+    exit_code = 2
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(self.message, err=True)
+
+
+def _option(key: str, field: FieldInfo) -> click.Option:
+    """The command line option of one setting. Values stay text: the settings class judges them, for every source."""
+    extra = field.json_schema_extra
+    allowed = extra["allowed"] if isinstance(extra, dict) else ""
+    name = "--" + key.replace("_", "-")
+    if field.annotation is bool:
+        return click.Option([f"{name}/--no-{key}", key], default=None, help=field.description)
+    return click.Option(
+        [name, key],
+        multiple=key == "listen",
+        metavar=key.upper(),
+        help=f"{field.description}  [{_default(key, field)}allowed: {allowed}]",
+    )
+
+
+def _default(key: str, field: FieldInfo) -> str:
+    default = field.default
+    if field.default_factory is not None or default is None:
+        return ""
+    if key == "memory":
+        return "default: 512MiB; "
+    shown = ",".join(map(str, default)) if key == "listen" else str(default)
+    return f"default: {shown}; "
+
+
+def _serve(config: Path | None, **flags: Any) -> None:
+    from edge.server import run
+
+    given = {key: value for key, value in flags.items() if value not in (None, ())}
+    try:
+        settings = load(given, config)
+        run(settings, lambda: load(given, config))
+    except ConfigurationError as error:
+        raise WrongConfiguration(f"smartedu serve: {error}") from None
+
+
+serve = click.Command(
+    "serve",
+    callback=_serve,
+    help="Run one edge node: delivery, cache and counting.",
+    epilog=EXAMPLE,
+    params=[
+        click.Option(
+            ["--config"],
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="TOML file of settings; see config/default.toml.",
+        ),
+        *[_option(key, field) for key, field in EdgeSettings.model_fields.items()],
+    ],
+)

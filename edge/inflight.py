@@ -1,0 +1,65 @@
+"""Requests being answered: counted for the metrics, and waited for in a drain."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from edge import metrics
+
+
+class InFlight:
+    """Counts the requests of one worker and, once the drain has begun, tells clients to close."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self.draining = False
+
+    async def wait_empty(self, within_s: float) -> bool:
+        """True as soon as nothing is in flight; False when that takes longer than `within_s` seconds."""
+        try:
+            await asyncio.wait_for(self._empty.wait(), within_s)
+        except TimeoutError:
+            return False
+        return True
+
+    def enter(self) -> None:
+        self._count += 1
+        self._empty.clear()
+        metrics.IN_FLIGHT.inc()
+
+    def leave(self) -> None:
+        self._count -= 1
+        metrics.IN_FLIGHT.dec()
+        if self._count == 0:
+            self._empty.set()
+
+    def middleware(self) -> web.Middleware:
+        """Counts a request from its arrival to the end of its handler."""
+
+        @web.middleware
+        async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
+            self.enter()
+            try:
+                response = await handler(request)
+                metrics.REQUESTS.labels(_route(request), request.method, str(response.status)).inc()
+            finally:
+                self.leave()
+            return response
+
+        return count
+
+    async def on_prepare(self, _request: web.Request, response: web.StreamResponse) -> None:
+        """A signal handler: during a drain every answer is the last on its connection."""
+        if self.draining:
+            response.force_close()
+
+
+def _route(request: web.Request) -> str:
+    """The route's pattern, never the path itself: label values must stay few."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "none"

@@ -1,0 +1,45 @@
+"""Errors the edge makes itself, as problem documents (RFC 9457) with Proxy-Status (RFC 9209)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import orjson
+from aiohttp import web
+
+CONTENT_TYPE = "application/problem+json"
+
+
+def title_of(status: int) -> str:
+    """The status's reason phrase, or a plain one for codes without a registered phrase."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Error"
+
+
+def problem(
+    status: int,
+    detail: str,
+    *,
+    title: str | None = None,
+    proxy_status: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    **members: object,
+) -> web.Response:
+    """A problem document. `detail` names what was wrong and what is allowed; `members` are extension members.
+
+    proxy_status: the Proxy-Status field value, e.g. `edge-1; error=connection_refused`.
+    """
+    shown = title or title_of(status)
+    document = {"type": "about:blank", "title": shown, "status": status, "detail": detail, **members}
+    response = web.Response(
+        status=status,
+        body=orjson.dumps(document),
+        content_type=CONTENT_TYPE,
+        headers={"Cache-Control": "no-store", **(headers or {})},
+    )
+    if proxy_status is not None:
+        response.headers["Proxy-Status"] = proxy_status
+    return response

@@ -1,0 +1,282 @@
+"""Worker processes, sockets, drain and renewal.
+
+Gunicorn's arbiter is used as a library: it forks the workers, starts a successor when one dies, renews them on SIGHUP
+and drains them on SIGTERM. What runs inside a worker is ours: one uvloop, and aiohttp runners for the public listeners,
+the admin listener and a Unix socket on which the workers of a node ask each other (see `edge.cache.siblings`).
+
+A worker owns a slot, the lowest number whose lock file it gets. The kernel frees the lock when the worker dies, however
+it dies, so that its successor finds the slot, and the journal kept under it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import shutil
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from gunicorn.app.base import BaseApplication
+from gunicorn.workers.base import Worker
+
+from config.settings import Address, ConfigurationError, EdgeSettings
+
+log = logging.getLogger("edge.server")
+
+BACKLOG = 4096
+HEARTBEAT_S = 1.0
+KEEPALIVE_S = 75.0
+# A worker that has not told the arbiter for this long that it lives is replaced.
+STUCK_AFTER_S = 30
+# Idle keep-alive connections get this long to be used once more (and told to close) before a drain cuts them.
+IDLE_GRACE_S = 0.5
+
+
+def run(settings: EdgeSettings, reload: Callable[[], EdgeSettings]) -> None:
+    """Serve until SIGTERM or SIGINT; exits the process with 0 after a drain.
+
+    reload: reads the settings again on SIGHUP; a wrong setting keeps the old ones and says so.
+    Raises ConfigurationError when an address is taken or the data directory cannot be used.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s")
+    run_dir = _prepare(settings.data_dir)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(run_dir / "metrics")
+    public = [_bind("listen", address) for address in settings.listen]
+    admin = _bind("admin", settings.admin)
+    import edge.app  # noqa: F401, PLC0415 - loaded once, before the fork, and after the metrics directory is known
+
+    Node(settings, reload, [*public, admin]).run()
+
+
+def _prepare(data_dir: Path) -> Path:
+    """Make the node's directories; what belonged to an earlier run (sockets, metric files) goes."""
+    run_dir = data_dir / "run"
+    try:
+        shutil.rmtree(run_dir, ignore_errors=True)
+        for directory in (data_dir / "slots", data_dir / "journal", run_dir / "metrics"):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigurationError(
+            f"data_dir: {str(data_dir)!r} cannot be used ({error.strerror}); allowed: a directory that can be written"
+        ) from None
+    return run_dir.absolute()
+
+
+def _bind(key: str, address: Address) -> socket.socket:
+    """A listening socket that children inherit."""
+    try:
+        listener = socket.create_server(
+            address, family=socket.AF_INET6 if ":" in address.host else socket.AF_INET, backlog=BACKLOG
+        )
+    except OSError as error:
+        raise ConfigurationError(
+            f"{key}: cannot listen on {address} ({error.strerror}); allowed: a free address of this machine, "
+            f"given with --{key}"
+        ) from None
+    listener.set_inheritable(True)
+    return listener
+
+
+class Node(BaseApplication):  # type: ignore[misc]
+    """The node as gunicorn's arbiter sees it: its configuration, and where a worker finds its settings."""
+
+    def __init__(
+        self, settings: EdgeSettings, reload: Callable[[], EdgeSettings], listeners: list[socket.socket]
+    ) -> None:
+        self.settings = settings
+        self.listeners = listeners
+        self._reload = reload
+        self._loaded = False
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Called by gunicorn at start and again on SIGHUP."""
+        if self._loaded:
+            self._read_again()
+        self._loaded = True
+        for key, value in {
+            "bind": [f"fd://{listener.fileno()}" for listener in self.listeners],
+            "workers": self.settings.workers,
+            "worker_class": EdgeWorker,
+            "timeout": STUCK_AFTER_S,
+            "graceful_timeout": max(1, round(self.settings.drain_s + 2 * IDLE_GRACE_S) + 2),
+            "control_socket_disable": True,
+            "errorlog": "-",
+            "loglevel": "warning",
+            "proc_name": "smartedu-edge",
+            "child_exit": _forget_metrics,
+            # The heartbeat file must not be on a slow disk (gunicorn's FAQ, "blocking os.fchmod").
+            "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,  # noqa: S108
+        }.items():
+            self.cfg.set(key, value)
+
+    def _read_again(self) -> None:
+        try:
+            fresh = self._reload()
+        except ConfigurationError as error:
+            log.error("reload refused, the settings stay as they were: %s", error)
+            return
+        fixed = {key for key in ("listen", "admin", "data_dir") if getattr(fresh, key) != getattr(self.settings, key)}
+        if fixed:
+            log.warning("reload: %s change only with a restart", ", ".join(sorted(fixed)))
+        self.settings = fresh.model_copy(update={key: getattr(self.settings, key) for key in fixed})
+        log.info("settings read again, workers are renewed")
+
+    def load(self) -> None:
+        """There is no WSGI callable: the worker builds its own object graph."""
+
+
+def _forget_metrics(_arbiter: object, worker: Any) -> None:
+    from prometheus_client import multiprocess  # noqa: PLC0415 - reads its directory from the environment when imported
+
+    multiprocess.mark_process_dead(worker.pid)
+
+
+class EdgeWorker(Worker):  # type: ignore[misc]
+    """One worker process: claims a slot, serves, drains."""
+
+    def init_process(self) -> None:
+        # The base class, as documented for worker classes, ends by calling run(); the loop is made there.
+        super().init_process()
+
+    def init_signals(self) -> None:
+        """Handled on the event loop once it runs; until then the defaults are right."""
+        for number in self.SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+
+    def run(self) -> None:
+        import uvloop  # noqa: PLC0415
+
+        self.booted = False
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._serve())
+        sys.exit(0)
+
+    async def _serve(self) -> None:
+        from edge import app  # noqa: PLC0415
+
+        stopping = self._stop_event()
+        settings: EdgeSettings = self.app.settings
+        async with AsyncExitStack() as stack:
+            slot = stack.enter_context(Slot.claim(settings.data_dir / "slots"))
+            node = await stack.enter_async_context(app.node(settings, slot.number))
+            runners = [
+                await self._listen(node.public, self._sockets()[:-1], _tls(settings)),
+                await self._listen(node.admin, self._sockets()[-1:], None),
+            ]
+            siblings = web.AppRunner(node.siblings, access_log=None, keepalive_timeout=KEEPALIVE_S)
+            await siblings.setup()
+            await web.UnixSite(siblings, node.sibling_socket).start()
+            self.booted = True
+            log.info("worker serves in slot %d", slot.number)
+            await self._until(stopping)
+            await _drain(node, runners, settings.drain_s)
+            Path(node.sibling_socket).unlink(missing_ok=True)
+            await siblings.cleanup()
+
+    def _stop_event(self) -> asyncio.Event:
+        loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            loop.add_signal_handler(number, stopping.set)
+        # The arbiter reaps its own children; ours must not inherit its handler.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        return stopping
+
+    def _sockets(self) -> list[socket.socket]:
+        return [listener.sock for listener in self.sockets]
+
+    async def _listen(
+        self, application: web.Application, sockets: list[socket.socket], tls: ssl.SSLContext | None
+    ) -> web.AppRunner:
+        runner = web.AppRunner(
+            application,
+            access_log=None,
+            keepalive_timeout=KEEPALIVE_S,
+            handler_cancellation=True,
+            # runner.cleanup() is called after our own drain, so it need not wait again.
+            shutdown_timeout=0.1,
+        )
+        await runner.setup()
+        for listener in sockets:
+            await web.SockSite(runner, listener, ssl_context=tls, backlog=BACKLOG).start()
+        return runner
+
+    async def _until(self, stopping: asyncio.Event) -> None:
+        """Tell the arbiter that we live, until told to stop or left without an arbiter (it was killed)."""
+        while not stopping.is_set() and os.getppid() == self.ppid:
+            self.notify()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), HEARTBEAT_S)
+
+
+def _tls(settings: EdgeSettings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(settings.tls_cert, settings.tls_key)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+async def _drain(node: Any, runners: list[web.AppRunner], drain_s: float) -> None:
+    """Stop accepting, let what is in flight finish, close the rest.
+
+    A keep-alive client may be sending its next request just now. It is answered, with `Connection: close`; only
+    connections that stay idle through the grace are cut.
+    """
+    log.info("worker drains")
+    node.begin_drain()
+    for runner in runners:
+        for site in list(runner.sites):
+            await site.stop()
+    await asyncio.sleep(IDLE_GRACE_S)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + drain_s
+    while node.in_flight() and loop.time() < deadline:
+        await asyncio.sleep(0.02)
+    for runner in runners:
+        await runner.cleanup()
+
+
+class Slot:
+    """A numbered place of a worker on its node, held through a lock on a file."""
+
+    def __init__(self, number: int, descriptor: int) -> None:
+        self.number = number
+        self._descriptor = descriptor
+
+    @classmethod
+    def claim(cls, directory: Path) -> Slot:
+        """The lowest slot that no living worker holds."""
+        number = 0
+        while True:
+            slot = cls.try_claim(directory, number)
+            if slot is not None:
+                return slot
+            number += 1
+
+    @classmethod
+    def try_claim(cls, directory: Path, number: int) -> Slot | None:
+        """Slot `number`, or None while another process holds it."""
+        descriptor = os.open(directory / f"{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        return cls(number, descriptor)
+
+    def __enter__(self) -> Slot:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        os.close(self._descriptor)

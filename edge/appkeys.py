@@ -4,4 +4,11 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from edge.assets import Assets
+from edge.cache.engine import Engine
+from edge.catalog_view import CatalogView
+
 NODE = web.AppKey("NODE", str)
+ASSETS = web.AppKey("ASSETS", Assets)
+CATALOG_VIEW = web.AppKey("CATALOG_VIEW", CatalogView)
+ENGINE = web.AppKey("ENGINE", Engine)

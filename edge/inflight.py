@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from edge import metrics
+
+# The software's name without its version, which is nobody's business (RFC 9110, 10.2.4).
+SERVER = "smartedu-edge"
 
 
 class InFlight:
@@ -38,7 +41,7 @@ class InFlight:
         if self._count == 0:
             self._empty.set()
 
-    def middleware(self) -> web.Middleware:
+    def middleware(self) -> Middleware:
         """Counts a request from its arrival to the end of its handler."""
 
         @web.middleware
@@ -55,6 +58,7 @@ class InFlight:
 
     async def on_prepare(self, _request: web.Request, response: web.StreamResponse) -> None:
         """A signal handler: during a drain every answer is the last on its connection."""
+        response.headers["Server"] = SERVER
         if self.draining:
             response.force_close()
 

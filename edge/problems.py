@@ -7,6 +7,7 @@ from http import HTTPStatus
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -43,3 +44,19 @@ def problem(
     if proxy_status is not None:
         response.headers["Proxy-Status"] = proxy_status
     return response
+
+
+@web.middleware
+async def as_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A middleware: what the router refuses (no such path, wrong method) becomes a problem document, too."""
+    try:
+        return await handler(request)
+    except web.HTTPMethodNotAllowed as error:
+        allowed = ", ".join(sorted(error.allowed_methods))
+        return problem(
+            405, f"{request.method[:32]} is not allowed here; allowed: {allowed}", headers={"Allow": allowed}
+        )
+    except web.HTTPNotFound:
+        return problem(404, "there is nothing at this path")
+    except web.HTTPRequestEntityTooLarge:
+        return problem(413, "the request body is too large")

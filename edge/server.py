@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import importlib
 import logging
 import os
 import shutil
@@ -22,13 +23,16 @@ import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.base import Worker
 
 from config.settings import Address, ConfigurationError, EdgeSettings
+
+if TYPE_CHECKING:
+    from edge.inflight import InFlight
 
 log = logging.getLogger("edge.server")
 
@@ -52,8 +56,8 @@ def run(settings: EdgeSettings, reload: Callable[[], EdgeSettings]) -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(run_dir / "metrics")
     public = [_bind("listen", address) for address in settings.listen]
     admin = _bind("admin", settings.admin)
-    import edge.app  # noqa: F401, PLC0415 - loaded once, before the fork, and after the metrics directory is known
-
+    # Loaded once, before the fork, and only now: prometheus_client reads its directory when it is imported.
+    importlib.import_module("edge.app")
     Node(settings, reload, [*public, admin]).run()
 
 
@@ -79,8 +83,8 @@ def _bind(key: str, address: Address) -> socket.socket:
         )
     except OSError as error:
         raise ConfigurationError(
-            f"{key}: cannot listen on {address} ({error.strerror}); allowed: a free address of this machine, "
-            f"given with --{key}"
+            f"{key}: cannot listen on {address} ({os.strerror(error.errno or 0)}); "
+            f"allowed: a free address of this machine, given with --{key}"
         ) from None
     listener.set_inheritable(True)
     return listener
@@ -138,7 +142,7 @@ class Node(BaseApplication):  # type: ignore[misc]
 def _forget_metrics(_arbiter: object, worker: Any) -> None:
     from prometheus_client import multiprocess  # noqa: PLC0415 - reads its directory from the environment when imported
 
-    multiprocess.mark_process_dead(worker.pid)
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
 class EdgeWorker(Worker):  # type: ignore[misc]
@@ -162,26 +166,26 @@ class EdgeWorker(Worker):  # type: ignore[misc]
         sys.exit(0)
 
     async def _serve(self) -> None:
-        from edge import app  # noqa: PLC0415
+        from edge import app  # noqa: PLC0415 - see run()
 
         stopping = self._stop_event()
         settings: EdgeSettings = self.app.settings
         async with AsyncExitStack() as stack:
             slot = stack.enter_context(Slot.claim(settings.data_dir / "slots"))
             node = await stack.enter_async_context(app.node(settings, slot.number))
+            siblings = web.AppRunner(node.siblings, access_log=None, keepalive_timeout=KEEPALIVE_S)
+            await siblings.setup()
+            stack.push_async_callback(siblings.cleanup)
+            await web.UnixSite(siblings, node.sibling_socket, backlog=BACKLOG).start()
+            stack.callback(os.unlink, node.sibling_socket)
             runners = [
                 await self._listen(node.public, self._sockets()[:-1], _tls(settings)),
                 await self._listen(node.admin, self._sockets()[-1:], None),
             ]
-            siblings = web.AppRunner(node.siblings, access_log=None, keepalive_timeout=KEEPALIVE_S)
-            await siblings.setup()
-            await web.UnixSite(siblings, node.sibling_socket).start()
             self.booted = True
             log.info("worker serves in slot %d", slot.number)
             await self._until(stopping)
-            await _drain(node, runners, settings.drain_s)
-            Path(node.sibling_socket).unlink(missing_ok=True)
-            await siblings.cleanup()
+            await _drain(node.in_flight, runners, settings.drain_s)
 
     def _stop_event(self) -> asyncio.Event:
         loop, stopping = asyncio.get_running_loop(), asyncio.Event()
@@ -197,7 +201,9 @@ class EdgeWorker(Worker):  # type: ignore[misc]
     async def _listen(
         self, application: web.Application, sockets: list[socket.socket], tls: ssl.SSLContext | None
     ) -> web.AppRunner:
-        runner = web.AppRunner(
+        from edge.protocol import EdgeRunner  # noqa: PLC0415 - see run()
+
+        runner = EdgeRunner(
             application,
             access_log=None,
             keepalive_timeout=KEEPALIVE_S,
@@ -227,22 +233,20 @@ def _tls(settings: EdgeSettings) -> ssl.SSLContext | None:
     return context
 
 
-async def _drain(node: Any, runners: list[web.AppRunner], drain_s: float) -> None:
+async def _drain(in_flight: InFlight, runners: list[web.AppRunner], drain_s: float) -> None:
     """Stop accepting, let what is in flight finish, close the rest.
 
     A keep-alive client may be sending its next request just now. It is answered, with `Connection: close`; only
     connections that stay idle through the grace are cut.
     """
     log.info("worker drains")
-    node.begin_drain()
+    in_flight.draining = True
     for runner in runners:
         for site in list(runner.sites):
             await site.stop()
     await asyncio.sleep(IDLE_GRACE_S)
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + drain_s
-    while node.in_flight() and loop.time() < deadline:
-        await asyncio.sleep(0.02)
+    if not await in_flight.wait_empty(drain_s):
+        log.warning("drained for %g s, requests still in flight are cut", drain_s)
     for runner in runners:
         await runner.cleanup()
 

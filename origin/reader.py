@@ -6,11 +6,18 @@ storage) and `origin.http` (another edge process, later any HTTP origin).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
+
+Headers = tuple[tuple[str, str], ...]
+"""Field lines in order, names in lower case, end-to-end fields only."""
+
+
+Chunks = AsyncGenerator[bytes, None]
+"""A body's bytes as they arrive. A generator, so that whoever stops reading early can close it."""
 
 
 class OriginFailure(Enum):
@@ -19,9 +26,20 @@ class OriginFailure(Enum):
     CONNECT = "connection_refused"
     TIMEOUT = "connection_timeout"
     READ_TIMEOUT = "connection_read_timeout"
+    TERMINATED = "connection_terminated"
     INCOMPLETE = "http_response_incomplete"
     PROTOCOL = "http_protocol_error"
     UNAVAILABLE = "destination_unavailable"
+    OVERLOADED = "connection_limit_reached"
+    CONFIGURATION = "proxy_configuration_error"
+
+    @property
+    def status(self) -> int:
+        """The status a client is told: 504 when the origin was too slow, 503 when we are too busy, 502 for the rest."""
+        return _STATUS.get(self, 502)
+
+
+_STATUS = {OriginFailure.TIMEOUT: 504, OriginFailure.READ_TIMEOUT: 504, OriginFailure.OVERLOADED: 503}
 
 
 class OriginError(Exception):
@@ -39,12 +57,29 @@ class ReadRequest:
 
     path: absolute and normalised, percent-decoded, e.g. `/media/lesson-000001/master.m3u8`.
     if_none_match: entity tag of a stored response to revalidate, quotes included.
+    if_modified_since: its Last-Modified, for an origin that gives no entity tag.
+    if_match: strong entity tag that a range must still belong to (412 otherwise).
     byte_range: (first, last) offsets, both inclusive; None reads the whole object.
     """
 
     path: str
     if_none_match: str | None = None
+    if_modified_since: str | None = None
+    if_match: str | None = None
     byte_range: tuple[int, int] | None = None
+
+    def fields(self) -> dict[str, str]:
+        """The HTTP request fields that say the same."""
+        fields: dict[str, str] = {}
+        if self.if_none_match is not None:
+            fields["If-None-Match"] = self.if_none_match
+        if self.if_modified_since is not None:
+            fields["If-Modified-Since"] = self.if_modified_since
+        if self.if_match is not None:
+            fields["If-Match"] = self.if_match
+        if self.byte_range is not None:
+            fields["Range"] = f"bytes={self.byte_range[0]}-{self.byte_range[1]}"
+        return fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +91,17 @@ class ReadResponse:
     """
 
     status: int
-    headers: tuple[tuple[str, str], ...]
-    chunks: AsyncIterator[bytes]
+    headers: Headers
+    chunks: Chunks
+
+    def field(self, name: str) -> str | None:
+        """The first field line of that (lower-case) name."""
+        return next((value for known, value in self.headers if known == name), None)
 
 
 class ObjectReader(Protocol):
     """A source of objects. `open` raises OriginError; leaving the context gives the connection back."""
 
     def open(self, request: ReadRequest) -> AbstractAsyncContextManager[ReadResponse]: ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,174 @@
+"""Who is who: settings in, the object graph of one worker out, clean-up in reverse. The only place that knows."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import botocore.session
+from aiohttp import web
+
+from config.settings import EdgeSettings
+from edge import appkeys, metrics, routes
+from edge.assets import load_assets
+from edge.cache.engine import Engine
+from edge.cache.memory import MemoryStore
+from edge.cache.model import CacheKey, Outcome
+from edge.cache.shared import RedisTier, connect
+from edge.cache.siblings import Siblings
+from edge.catalog_view import CatalogView
+from edge.clock import SystemClock
+from edge.handlers import health
+from edge.inflight import InFlight
+from edge.problems import as_problems
+from origin.http import HttpReader
+from origin.s3 import AccessKey, S3Reader
+
+# A view event batch is at most 256 KiB; the handler says so with its own words before this limit cuts in.
+MAX_REQUEST_BODY = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerNode:
+    """One worker's applications, by listener, and what the server needs to drain them."""
+
+    public: web.Application
+    admin: web.Application
+    siblings: web.Application
+    sibling_socket: Path
+    in_flight: InFlight
+
+
+@asynccontextmanager
+async def node(settings: EdgeSettings, slot: int) -> AsyncIterator[WorkerNode]:
+    """The object graph of the worker in `slot`, started; leaving the context stops it in reverse order."""
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        run_dir = _short_path(settings.data_dir / "run", stack)
+        shared = await _shared_tier(settings, clock, stack)
+        engine = await _engine(settings, slot, run_dir, shared, clock, stack)
+        public, admin = _application(settings), _application(settings)
+        siblings = web.Application()
+        for application in (public, siblings):
+            application[appkeys.ENGINE] = engine
+            application[appkeys.NODE] = settings.node
+        in_flight = InFlight()
+        public.middlewares.append(in_flight.middleware())
+        public.on_response_prepare.append(in_flight.on_prepare)
+        checks: dict[str, Callable[[], health.Check]] = {
+            "origin": lambda: health.Check(engine.origin_healthy, "object storage answers, as far as it was asked"),
+        }
+        if shared is not None:
+            checks["redis"] = lambda: health.Check(shared.healthy, "cache tier in Redis")
+        catalog = await _catalog(engine, stack) if settings.site else None
+        if catalog is not None:
+            public[appkeys.CATALOG_VIEW] = catalog
+            public[appkeys.ASSETS] = load_assets()
+        checks["draining"] = lambda: health.Check(not in_flight.draining, "takes new requests", vital=True)
+        admin[health.CHECKS] = checks
+        admin[health.CONFIG] = settings.public_view()
+        routes.add_public(public, site_on=settings.site)
+        routes.add_admin(admin)
+        routes.add_siblings(siblings)
+        yield WorkerNode(public, admin, siblings, run_dir / f"worker-{slot}.sock", in_flight)
+
+
+def _application(settings: EdgeSettings) -> web.Application:
+    application = web.Application(middlewares=[as_problems], client_max_size=MAX_REQUEST_BODY)
+    application[appkeys.NODE] = settings.node
+    return application
+
+
+def _short_path(directory: Path, stack: AsyncExitStack) -> Path:
+    """The directory under a name short enough for a Unix socket's address (108 bytes), wherever the data lies."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    stack.callback(os.close, descriptor)
+    return Path(f"/proc/self/fd/{descriptor}")
+
+
+async def _shared_tier(settings: EdgeSettings, clock: SystemClock, stack: AsyncExitStack) -> RedisTier | None:
+    if settings.redis is None:
+        return None
+    client = connect(settings.redis.get_secret_value())
+    stack.push_async_callback(client.aclose)
+    tier = RedisTier(client, clock=clock, namespace=str(settings.origin))
+    await tier.start()
+    stack.push_async_callback(tier.close)
+    return tier
+
+
+async def _engine(
+    settings: EdgeSettings,
+    slot: int,
+    run_dir: Path,
+    shared: RedisTier | None,
+    clock: SystemClock,
+    stack: AsyncExitStack,
+) -> Engine:
+    reader = S3Reader(
+        endpoint=settings.s3_endpoint or f"https://s3.{settings.s3_region}.amazonaws.com",
+        bucket=settings.origin.name,
+        prefix=settings.origin.prefix,
+        region=settings.s3_region,
+        credentials=_credentials(),
+    )
+    stack.push_async_callback(reader.close)
+    siblings = Siblings(
+        run_dir=run_dir,
+        own_slot=slot,
+        connect=lambda path: HttpReader("http://sibling", unix_socket=path),
+        clock=clock,
+    )
+    await siblings.start()
+    stack.push_async_callback(siblings.close)
+    engine = Engine(
+        reader=reader,
+        memory=MemoryStore(max_bytes=settings.memory // settings.workers),
+        shared=shared,
+        siblings=siblings,
+        clock=clock,
+        record=_record,
+    )
+    stack.push_async_callback(engine.close)
+    return engine
+
+
+def _credentials() -> Callable[[], AccessKey | None]:
+    """The usual AWS ways of finding credentials; looked for once, since files and metadata services block."""
+    found = botocore.session.Session().get_credentials()
+    if found is None:
+        return lambda: None
+
+    def current() -> AccessKey:
+        frozen = found.get_frozen_credentials()
+        return AccessKey(frozen.access_key or "", frozen.secret_key or "", frozen.token)
+
+    return current
+
+
+async def _catalog(engine: Engine, stack: AsyncExitStack) -> CatalogView:
+    view = CatalogView(lambda path: engine.read(CacheKey(path)))
+    task = asyncio.create_task(view.run(), name="catalog-view")
+
+    async def stop() -> None:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    stack.push_async_callback(stop)
+    return view
+
+
+def _record(outcome: Outcome) -> None:
+    name = (
+        "error"
+        if outcome.error is not None and not outcome.stale
+        else outcome.forward.value
+        if outcome.forward
+        else "hit"
+    )
+    metrics.OUTCOMES.labels("stale-" + name if outcome.stale else name, outcome.tier.value).inc()

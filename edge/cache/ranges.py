@@ -1,0 +1,66 @@
+"""Single byte ranges (RFC 9110, section 14): the Range field and a length -> the part to send."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_SPEC = re.compile(r"bytes[ \t]*=[ \t]*([0-9]*)-([0-9]*)[ \t]*", re.IGNORECASE)
+_MAX_DIGITS = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a body: offsets, both inclusive."""
+
+    first: int
+    last: int
+
+    @property
+    def length(self) -> int:
+        """Bytes in it."""
+        return self.last - self.first + 1
+
+    def content_range(self, total: int) -> str:
+        """The Content-Range field value for a body of `total` bytes."""
+        return f"bytes {self.first}-{self.last}/{total}"
+
+
+class Unsatisfiable(Exception):  # noqa: N818 - a verdict on a request, not a fault
+    """The range is well formed and lies outside the body: 416."""
+
+
+def select(field: str, total: int) -> Part | None:
+    """The part of a body of `total` bytes that a Range field asks for.
+
+    None: the field is to be ignored (another unit, several ranges, bad syntax, first > last), the whole body sent, as
+    14.2 allows. Raises Unsatisfiable when it lies outside the body (14.1.2).
+    """
+    match = _SPEC.fullmatch(field.strip(" \t"))
+    if match is None:
+        return None
+    first, last = match[1], match[2]
+    if len(first) > _MAX_DIGITS or len(last) > _MAX_DIGITS or not (first or last):
+        return None
+    if not first:
+        return _suffix(int(last), total)
+    if last and int(last) < int(first):
+        return None
+    if int(first) >= total:
+        raise Unsatisfiable
+    return Part(int(first), min(int(last), total - 1) if last else total - 1)
+
+
+def _suffix(length: int, total: int) -> Part:
+    if length == 0 or total == 0:
+        raise Unsatisfiable
+    return Part(max(0, total - length), total - 1)
+
+
+def parse_content_range(field: str | None) -> tuple[Part, int] | None:
+    """(part, total) of a 206's Content-Range; None when it is absent, of unknown total, or nonsense."""
+    match = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", field or "")
+    if match is None:
+        return None
+    first, last, total = (int(number) for number in match.groups())
+    return (Part(first, last), total) if first <= last < total else None

@@ -1,0 +1,252 @@
+-- Counting, on the side of the province's Redis. Installed by edge/counters/sink.py, which fills in @LIBRARY@ and
+-- @VERSION@ (a digest of this file, so that two versions of the edge can work side by side on one Redis).
+--
+-- Theory of operation. A writer is one journal: an append-only file whose positions only grow. The province keeps, for
+-- each writer, the watermark: the position up to which its journal has been counted. A batch is a range [expect, to) of
+-- the journal, added up. It is applied only when the watermark stands at `expect`, and moves it to `to`; otherwise
+-- nothing happens and the caller learns where the watermark stands. A repeat after a lost answer therefore finds the
+-- watermark moved and does nothing. A Redis that lost its last seconds lost counts, remembered ids and watermark
+-- together (one function call is one unit of the append-only file), and the writer sends again from where it stands.
+--
+-- A function that fails half-way is not rolled back. So `apply` has two halves: the first only reads and plans; the
+-- second only writes, and uses commands that can't fail on keys that only this library writes.
+--
+-- Keys, all in the hash slot of {province}:
+--   {44}:watermarks           hash   writer -> journal position
+--   {44}:complete             zset   open writer -> time (ms) before which all it accepted is applied
+--   {44}:closed               string the latest such time among writers that closed
+--   {44}:seen                 zset   numbers of the 5-minute buckets below
+--   {44}:seen:<bucket>        set    digests of the ids accepted in that span
+--   {44}:total                hash   views, plays, watch_ms, visits; first_day
+--   {44}:day:<day>            hash   the same, of one day
+--   {44}:days:views           zset   day -> views
+--   {44}:<metric>             zset   resource -> count;   {44}:day:<day>:<metric> of one day
+--   {44}:u  {44}:ud:<day>  {44}:ur:<resource>  {44}:udr:<day>:<resource>   sketches of viewers
+
+local METRIC = {['0'] = 'visits', ['1'] = 'views', ['2'] = 'plays', ['3'] = 'watch_ms'}
+local ID_BYTES, VIEWER_BYTES = 12, 8
+local BUCKET_MS = 300000
+local NEIGHBOURS = 2             -- 10 minutes are two buckets either way
+local SEEN_TTL_S = 90000         -- bounds memory should a writer never come back: 24 h of isolation, and one more
+local DAY_SKETCH_TTL_S = 259200
+local CHUNK = 4000               -- Lua passes at most some 8,000 arguments to one call
+
+local function split(blob, width)
+    local parts, n = {}, 0
+    for i = 1, #blob, width do
+        n = n + 1
+        parts[n] = string.sub(blob, i, i + width - 1)
+    end
+    return parts
+end
+
+local function integer(number)
+    return string.format('%.0f', number)
+end
+
+-- Plan `command key part...` in chunks that Lua can pass.
+local function plan_many(plan, command, key, parts)
+    for first = 1, #parts, CHUNK do
+        local call = {command, key}
+        for i = first, math.min(first + CHUNK - 1, #parts) do
+            call[#call + 1] = parts[i]
+        end
+        plan[#plan + 1] = call
+    end
+end
+
+-- Which of the ids have been accepted within ten minutes of this bucket: index -> true.
+local function duplicates_of(prefix, bucket, ids)
+    local known = {}
+    for near = bucket - NEIGHBOURS, bucket + NEIGHBOURS do
+        local key = prefix .. ':seen:' .. integer(near)
+        if redis.call('EXISTS', key) == 1 then
+            for first = 1, #ids, CHUNK do
+                local last = math.min(first + CHUNK - 1, #ids)
+                local flags = redis.call('SMISMEMBER', key, unpack(ids, first, last))
+                for i = 1, #flags do
+                    if flags[i] == 1 then
+                        known[first + i - 1] = true
+                    end
+                end
+            end
+        end
+    end
+    return known
+end
+
+local function bump(sums, key, field, amount)
+    local fields = sums[key]
+    if fields == nil then
+        fields = {}
+        sums[key] = fields
+    end
+    fields[field] = (fields[field] or 0) + amount
+end
+
+-- Walk the cells and the ids they are made of; what has been counted before is left out.
+local function add_up(prefix, cells, ids, watched, known)
+    local hashes, zsets, first_day = {}, {}, nil
+    local at, at_watch = 0, 0
+    for kind, day, resource, events in string.gmatch(cells, '(%d) (%d+) (%S+) (%d+)\n') do
+        local metric, amount, fresh = METRIC[kind], 0, 0
+        for _ = 1, tonumber(events) do
+            at = at + 1
+            local weight = 1
+            if kind == '3' then
+                at_watch = at_watch + 1
+                weight = watched[at_watch]
+            end
+            if not known[at] then
+                fresh = fresh + 1
+                amount = amount + weight
+            end
+        end
+        if fresh > 0 then
+            bump(hashes, prefix .. ':total', metric, amount)
+            bump(hashes, prefix .. ':day:' .. day, metric, amount)
+            if metric == 'views' then
+                bump(zsets, prefix .. ':days:views', day, amount)
+            end
+            if metric ~= 'visits' then
+                bump(zsets, prefix .. ':' .. metric, resource, amount)
+                bump(zsets, prefix .. ':day:' .. day .. ':' .. metric, resource, amount)
+                bump(zsets, prefix .. ':views', resource, 0)  -- that ranking lists every resource ever seen
+            end
+            if first_day == nil or day < first_day then
+                first_day = day
+            end
+        end
+    end
+    return hashes, zsets, first_day
+end
+
+local function plan_sums(plan, command, sums)
+    for key, fields in pairs(sums) do
+        for field, amount in pairs(fields) do
+            if command == 'HINCRBY' then
+                plan[#plan + 1] = {command, key, field, integer(amount)}
+            else
+                plan[#plan + 1] = {command, key, integer(amount), field}
+            end
+        end
+    end
+end
+
+local function plan_audiences(plan, prefix, heads, blob)
+    local offset = 1
+    for day, resource, count in string.gmatch(heads, '(%d+) (%S+) (%d+)\n') do
+        local width = tonumber(count) * VIEWER_BYTES
+        local viewers = split(string.sub(blob, offset, offset + width - 1), VIEWER_BYTES)
+        offset = offset + width
+        plan_many(plan, 'PFADD', prefix .. ':u', viewers)
+        plan_many(plan, 'PFADD', prefix .. ':ur:' .. resource, viewers)
+        for _, key in ipairs({prefix .. ':ud:' .. day, prefix .. ':udr:' .. day .. ':' .. resource}) do
+            plan_many(plan, 'PFADD', key, viewers)
+            plan[#plan + 1] = {'EXPIRE', key, DAY_SKETCH_TTL_S}
+        end
+    end
+end
+
+local function plan_counts(plan, prefix, bucket, cells, id_blob, watched_text, audience_heads, audience_blob)
+    local ids = split(id_blob, ID_BYTES)
+    local known = duplicates_of(prefix, bucket, ids)
+    local watched = {}
+    for ms in string.gmatch(watched_text, '%d+') do
+        watched[#watched + 1] = tonumber(ms)
+    end
+    local hashes, zsets, first_day = add_up(prefix, cells, ids, watched, known)
+    plan_sums(plan, 'HINCRBY', hashes)
+    plan_sums(plan, 'ZINCRBY', zsets)
+    if first_day ~= nil then
+        local stored = redis.call('HGET', prefix .. ':total', 'first_day')
+        if not stored or first_day < stored then
+            plan[#plan + 1] = {'HSET', prefix .. ':total', 'first_day', first_day}
+        end
+    end
+    local fresh = {}
+    for i = 1, #ids do
+        if not known[i] then
+            fresh[#fresh + 1] = ids[i]
+        end
+    end
+    if #fresh > 0 then
+        local key = prefix .. ':seen:' .. integer(bucket)
+        plan_many(plan, 'SADD', key, fresh)
+        plan[#plan + 1] = {'EXPIRE', key, SEEN_TTL_S}
+        plan[#plan + 1] = {'ZADD', prefix .. ':seen', integer(bucket), integer(bucket)}
+    end
+    plan_audiences(plan, prefix, audience_heads, audience_blob)
+    return #ids - #fresh
+end
+
+-- The writer takes part in the province's completeness from its first call until it closes. A new journal in the same
+-- place (same node and slot) stands for the one before it, whose disk must have been lost or wiped.
+local function plan_completeness(plan, prefix, writer, place, complete_ms, closing)
+    local key = prefix .. ':complete'
+    if closing then
+        plan[#plan + 1] = {'ZREM', key, writer}
+        local stored = redis.call('GET', prefix .. ':closed')
+        if not stored or tonumber(stored) < complete_ms then
+            plan[#plan + 1] = {'SET', prefix .. ':closed', integer(complete_ms)}
+        end
+        return
+    end
+    plan[#plan + 1] = {'ZADD', key, integer(complete_ms), writer}
+    if not redis.call('ZSCORE', key, writer) then
+        for _, other in ipairs(redis.call('ZRANGE', key, 0, -1)) do
+            if other ~= writer and string.sub(other, 1, #place) == place then
+                plan[#plan + 1] = {'ZREM', key, other}
+            end
+        end
+    end
+end
+
+-- Ids are forgotten only when no open writer can still deliver an event accepted within ten minutes of them, however
+-- late it comes. That is a property of the stored state, not of the wall clock, so it survives a rollback.
+local function forget_ids(prefix)
+    local slowest = redis.call('ZRANGE', prefix .. ':complete', 0, 0, 'WITHSCORES')
+    if #slowest == 0 then
+        return
+    end
+    local oldest = math.floor(tonumber(slowest[2]) / BUCKET_MS) - NEIGHBOURS
+    local key = prefix .. ':seen'
+    for _, bucket in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', '(' .. integer(oldest))) do
+        redis.call('UNLINK', key .. ':' .. bucket)
+        redis.call('ZREM', key, bucket)
+    end
+end
+
+-- keys: {province}:watermarks
+-- args: prefix, writer, place, expect, to, complete_ms, closing (0|1), bucket, cells, ids, watched, audience heads, viewers
+-- returns: 1 and the new watermark, or 0 and the watermark found; then the number of duplicates left out
+local function apply(keys, args)
+    local prefix, writer, place, expect, to = args[1], args[2], args[3], args[4], args[5]
+    local stored = redis.call('HGET', keys[1], writer) or '0'
+    if stored ~= expect then
+        return {0, stored, 0}
+    end
+    local plan, duplicates = {}, 0
+    if #args[10] > 0 then
+        duplicates = plan_counts(plan, prefix, tonumber(args[8]), args[9], args[10], args[11], args[12], args[13])
+    end
+    plan_completeness(plan, prefix, writer, place, tonumber(args[6]), args[7] == '1')
+    if to ~= stored then
+        plan[#plan + 1] = {'HSET', keys[1], writer, to}
+    end
+    for _, call in ipairs(plan) do
+        redis.call(unpack(call))
+    end
+    forget_ids(prefix)
+    return {1, to, duplicates}
+end
+
+-- A write, so that WAITAOF on the same connection waits for everything applied so far; returns the writer's watermark.
+-- keys: {province}:watermarks    args: prefix, writer
+local function mark(keys, args)
+    redis.call('SET', args[1] .. ':marked', args[2])
+    return redis.call('HGET', keys[1], args[2]) or '0'
+end
+
+redis.register_function('smartedu_apply_@VERSION@', apply)
+redis.register_function('smartedu_mark_@VERSION@', mark)

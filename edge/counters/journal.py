@@ -1,0 +1,552 @@
+"""The promise behind 202: an append-only log of accepted events, on disk before anybody is told so.
+
+A journal is a directory of segments, each named by the position of its first byte, so that a position (bytes since the
+journal began) never changes its meaning: it is the unit of the watermark that the province keeps for this writer.
+
+    frame = magic u16 | length u16 | crc32 u32 over (length, payload) | payload
+
+* Appends of all waiting requests share one write and one fsync (group commit), done by the journal's own thread.
+* `end` is the position up to which everything is known to be on disk; nothing is read, sent or promised beyond it.
+* After any failed write the segment is abandoned: what it holds beyond `end` is undefined (after a failed fsync the
+  kernel may have dropped pages it reports as clean). The next segment starts at `end`, and readers never read a
+  segment beyond the start of the next one.
+* At open, what follows the last whole frame of the last segment is a torn tail and is cut. Damage before that is not a
+  torn tail: it is stepped over, reported as lost bytes, and everything after it is still read.
+
+Only one process may have a journal open: the caller holds the slot's lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import struct
+import zlib
+from bisect import bisect_right
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import Final, NamedTuple, TypeVar
+
+from edge.counters.record import RecordError, accepted_ms
+
+MAX_PAYLOAD_BYTES: Final = 0xFFFF
+DEFAULT_SEGMENT_BYTES: Final = 8 * 1024 * 1024
+_WINDOW_BYTES: Final = 256 * 1024  # one read; at least twice the longest frame
+_MAX_WAITING_BYTES: Final = 8 * 1024 * 1024
+_FOLLOW_CLOCK_BACK_MS: Final = 600_000
+_ID_FILE: Final = "journal-id"
+
+T = TypeVar("T")
+
+_MAGIC: Final = 0xA7E5
+_MAGIC_BYTES: Final = struct.pack("<H", _MAGIC)
+_FRAME: Final = struct.Struct("<HHI")
+_LENGTH: Final = struct.Struct("<H")
+
+
+class Refusal(Enum):
+    """Why the journal could not take events; the value is the sentence the client gets."""
+
+    FULL = "the journal of accepted events has reached its size limit"
+    BUSY = "too many events are waiting for the disk"
+    SLOW = "the disk did not confirm the events in time"
+    FAULT = "the journal of accepted events can't be written"
+    CLOSED = "this worker is stopping"
+
+
+class JournalError(Exception):
+    """Events were not accepted, or a journal can't be opened; `refusal` says why, `detail` is for the operator."""
+
+    def __init__(self, refusal: Refusal, detail: str = "") -> None:
+        super().__init__(f"{refusal.value}: {detail}" if detail else refusal.value)
+        self.refusal = refusal
+        self.detail = detail
+
+
+class Frame(NamedTuple):
+    """One intact record: its payload, and the position after it."""
+
+    payload: bytes
+    end: int
+
+
+class Chunk(NamedTuple):
+    """Consecutive frames. next: where to read on. lost: damaged or missing bytes that had to be stepped over."""
+
+    frames: list[Frame]
+    next: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One file: the journal's bytes from `start` on. limit: the position where its valid bytes end."""
+
+    path: Path
+    start: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class JournalState:
+    """What readiness and metrics need to know. Bytes are on disk; fsync_s is how long the last group took."""
+
+    size_bytes: int
+    max_bytes: int
+    segments: int
+    end: int
+    lost_bytes: int
+    groups: int
+    fsync_s: float
+    fault: str
+
+
+def frame(payload: bytes) -> bytes:
+    """A payload with its header."""
+    length = _LENGTH.pack(len(payload))
+    return _FRAME.pack(_MAGIC, len(payload), zlib.crc32(payload, zlib.crc32(length))) + payload
+
+
+def _intact(data: bytes, offset: int) -> int:
+    """Where the frame at `offset` ends, 0 when there is none, -1 when `data` ends before it does."""
+    if len(data) - offset < _FRAME.size:
+        return -1
+    magic, length, checksum = _FRAME.unpack_from(data, offset)
+    if magic != _MAGIC:
+        return 0
+    start = offset + _FRAME.size
+    if start + length > len(data):
+        return -1
+    payload = memoryview(data)[start : start + length]
+    intact = zlib.crc32(payload, zlib.crc32(_LENGTH.pack(length))) == checksum
+    return start + length if intact else 0
+
+
+def _resume(data: bytes, offset: int) -> int:
+    """Where the next intact frame after damage at `offset` begins; the end of `data` when there is none."""
+    candidate = data.find(_MAGIC_BYTES, offset + 1)
+    while candidate != -1:
+        if _intact(data, candidate) > 0:
+            return candidate
+        candidate = data.find(_MAGIC_BYTES, candidate + 1)
+    return len(data)
+
+
+def scan(data: bytes, base: int, *, whole: bool = True) -> Chunk:
+    """The intact frames in `data`, which begins at position `base`.
+
+    whole: `data` reaches to the end of its segment, so that an incomplete frame is damage; otherwise it is left for
+    the next read.
+    """
+    frames: list[Frame] = []
+    offset = lost = 0
+    while offset < len(data):
+        end = _intact(data, offset)
+        if end > 0:
+            frames.append(Frame(data[offset + _FRAME.size : end], base + end))
+            offset = end
+            continue
+        if end < 0 and not whole:
+            break
+        resumed = _resume(data, offset)
+        beyond = resumed == len(data) and not whole
+        if beyond:  # the next intact frame may begin in this window and end in the next
+            resumed = max(offset + 1, len(data) - _FRAME.size - MAX_PAYLOAD_BYTES)
+        lost += resumed - offset
+        offset = resumed
+        if beyond:
+            break
+    return Chunk(frames, base + offset, lost)
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The journal as it was at one moment, for reading in another thread: what it holds up to `end` never changes."""
+
+    segments: tuple[Segment, ...]
+    end: int
+
+    def read(self, position: int) -> Chunk:
+        """Frames from `position` on, as far as one window reaches; none when `position` is the end. Blocks.
+
+        Raises JournalError(FAULT) when the disk does not give back what it was given.
+        """
+        lost = 0
+        while position < self.end:
+            index = bisect_right(self.segments, position, key=lambda segment: segment.start) - 1
+            if index >= 0 and position < self.segments[index].limit:
+                chunk = _read_window(self.segments[index], position)
+                return chunk._replace(lost=lost + chunk.lost)
+            # Let go, or never written: on to what there is.
+            following = self.segments[index + 1].start if index + 1 < len(self.segments) else self.end
+            lost += following - position
+            position = following
+        return Chunk([], position, lost)
+
+
+def _read_window(segment: Segment, position: int) -> Chunk:
+    wanted = min(_WINDOW_BYTES, segment.limit - position)
+    try:
+        with segment.path.open("rb") as file:
+            data = os.pread(file.fileno(), wanted, position - segment.start)
+    except OSError as error:
+        raise JournalError(Refusal.FAULT, str(error)) from error
+    whole = position + wanted == segment.limit
+    chunk = scan(data, position, whole=whole)
+    if whole and chunk.next < segment.limit:  # the file is shorter than it was
+        return chunk._replace(next=segment.limit, lost=chunk.lost + segment.limit - chunk.next)
+    return chunk
+
+
+class _Waiter(NamedTuple):
+    future: asyncio.Future[None]
+    data: bytes
+    stamp_ms: int
+
+
+class Journal:
+    """An open journal. Made by `Journal.open`; `append` and `read` may be called until `close`."""
+
+    def __init__(
+        self,
+        directory: Path,
+        identity: str,
+        segments: list[Segment],
+        *,
+        wall: Callable[[], float],
+        monotonic: Callable[[], float],
+        max_bytes: int,
+        segment_bytes: int,
+        append_timeout_s: float,
+        last_stamp_ms: int,
+        executor: ThreadPoolExecutor,
+    ) -> None:
+        self.identity = identity
+        self._directory = directory
+        self._wall, self._monotonic = wall, monotonic
+        self._max_bytes = max_bytes
+        self._segment_bytes = min(segment_bytes, max(max_bytes // 8, 4096))
+        self._append_timeout_s = append_timeout_s
+        self._executor = executor
+        self._segments = segments
+        self._active = -1  # descriptor of the segment this process writes; none before the first append
+        self._active_start = 0
+        self._end = segments[-1].limit if segments else 0
+        self._last_stamp_ms = last_stamp_ms
+        self._waiting: list[_Waiter] = []
+        self._waiting_bytes = 0
+        self._committing: list[_Waiter] = []
+        self._committer: asyncio.Task[None] | None = None
+        self._closed = False
+        self._groups, self._fsync_s, self._lost, self._fault = 0, 0.0, 0, ""
+        self.recovered_end = self._end
+
+    @classmethod
+    async def open(
+        cls,
+        directory: Path,
+        *,
+        wall: Callable[[], float],
+        monotonic: Callable[[], float],
+        max_bytes: int,
+        segment_bytes: int = DEFAULT_SEGMENT_BYTES,
+        append_timeout_s: float = 5.0,
+    ) -> Journal:
+        """Open or begin the journal in `directory`, cutting a torn tail. Raises JournalError(FAULT).
+
+        max_bytes: bound on all its segments together; beyond it, `append` refuses.
+        """
+        executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="journal")
+        loop = asyncio.get_running_loop()
+        try:
+            identity, segments, stamp = await loop.run_in_executor(executor, _recover, directory)
+        except (OSError, RecordError, ValueError) as error:
+            executor.shutdown(wait=False)
+            raise JournalError(Refusal.FAULT, str(error)) from error
+        except BaseException:
+            executor.shutdown(wait=False)
+            raise
+        return cls(
+            directory,
+            identity,
+            segments,
+            wall=wall,
+            monotonic=monotonic,
+            max_bytes=max_bytes,
+            segment_bytes=segment_bytes,
+            append_timeout_s=append_timeout_s,
+            last_stamp_ms=stamp,
+            executor=executor,
+        )
+
+    @property
+    def end(self) -> int:
+        """The position up to which everything is on disk."""
+        return self._end
+
+    @property
+    def begin(self) -> int:
+        """The first position still kept."""
+        return self._segments[0].start if self._segments else self._end
+
+    def state(self) -> JournalState:
+        return JournalState(
+            self._size(),
+            self._max_bytes,
+            len(self._segments),
+            self._end,
+            self._lost,
+            self._groups,
+            self._fsync_s,
+            self._fault,
+        )
+
+    def stamp_ms(self) -> int:
+        """The wall clock in ms, held so that it does not go back over small steps of the clock (10 minutes).
+
+        Records are stamped and completeness is published with it: a time that was published as complete must not be
+        given to a later record.
+        """
+        now = int(self._wall() * 1000)
+        if not now < self._last_stamp_ms <= now + _FOLLOW_CLOCK_BACK_MS:
+            self._last_stamp_ms = now
+        return self._last_stamp_ms
+
+    def oldest_unsynced_ms(self) -> int | None:
+        """The stamp of the first record that waits for the disk."""
+        first = self._committing or self._waiting
+        return first[0].stamp_ms if first else None
+
+    async def append(self, payload: bytes, stamp_ms: int) -> None:
+        """Put a record on disk; returns when it is there. Raises JournalError, and then nothing was promised.
+
+        A caller that is cancelled, or refused for SLOW, may find its record counted later all the same.
+        """
+        data = frame(payload)
+        self._admit(len(data))
+        waiter = _Waiter(asyncio.get_running_loop().create_future(), data, stamp_ms)
+        self._waiting.append(waiter)
+        self._waiting_bytes += len(data)
+        if self._committer is None or self._committer.done():
+            self._committer = asyncio.create_task(self._commit(), name="journal-commit")
+        try:
+            async with asyncio.timeout(self._append_timeout_s):
+                await waiter.future
+        except TimeoutError:
+            raise JournalError(Refusal.SLOW) from None
+
+    def view(self) -> View:
+        """What can be read now."""
+        return View(tuple(self._segments), self._end)
+
+    def note_lost(self, count: int) -> None:
+        """A reader had to step over so many bytes."""
+        self._lost += count
+
+    async def release(self, durable: int, *, older_than_s: float, spare_fraction: float = 0.8) -> int:
+        """Let go of whole segments before position `durable`; returns how many bytes that freed.
+
+        Only segments last written `older_than_s` ago go, unless the journal has filled beyond `spare_fraction`.
+        The segment being written stays.
+        """
+        freed = 0
+        while len(self._segments) > 1 and self._segments[0].limit <= durable:
+            segment = self._segments[0]
+            crowded = self._size() > self._max_bytes * spare_fraction
+            if not await self._in_thread(_unlink_if, segment.path, 0.0 if crowded else older_than_s, self._wall()):
+                break
+            self._segments = self._segments[1:]
+            freed += segment.limit - segment.start
+        return freed
+
+    async def remove(self) -> None:
+        """Close the journal and delete it: for one whose writer is gone and whose counts are durable elsewhere."""
+        await self.close()
+        await asyncio.to_thread(_remove, self._directory)
+
+    async def age_s(self) -> float:
+        """Seconds since anything was last written."""
+        path = self._segments[-1].path if self._segments else self._directory / _ID_FILE
+        modified = (await self._in_thread(path.stat)).st_mtime
+        return self._wall() - modified
+
+    async def close(self) -> None:
+        """Wait for what is being written, refuse the rest, release files and threads."""
+        self._closed = True
+        if self._committer is not None:
+            await self._committer
+        if self._active >= 0:
+            descriptor, self._active = self._active, -1
+            with suppress(OSError):
+                await self._in_thread(os.close, descriptor)
+        self._executor.shutdown(wait=False)
+
+    async def _in_thread(self, function: Callable[..., T], *args: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, partial(function, *args))
+
+    def _size(self) -> int:
+        return self._end - self.begin
+
+    def _admit(self, size: int) -> None:
+        if self._closed:
+            raise JournalError(Refusal.CLOSED)
+        if self._size() + self._waiting_bytes + size > self._max_bytes:
+            raise JournalError(Refusal.FULL)
+        if self._waiting_bytes + size > _MAX_WAITING_BYTES:
+            raise JournalError(Refusal.BUSY)
+
+    async def _commit(self) -> None:
+        """Write what waits, group after group, until nothing waits. One such task at a time."""
+        while self._waiting:
+            group, self._waiting = self._waiting, []
+            self._committing = group
+            data = b"".join([waiter.data for waiter in group])
+            started = self._monotonic()
+            try:
+                begun = await self._in_thread(self._write, data)
+            except OSError as error:
+                self._fault = str(error)
+                outcome: JournalError | None = JournalError(Refusal.FAULT, str(error))
+            else:
+                self._fault, outcome = "", None
+                self._advance(begun, len(data))
+            self._fsync_s = self._monotonic() - started
+            self._groups += 1
+            self._committing = []
+            self._waiting_bytes -= len(data)
+            _settle(group, outcome)
+
+    def _advance(self, begun: Segment | None, size: int) -> None:
+        """On the loop: take over what the thread has written. `release` may have run since it began."""
+        if begun is not None:
+            self._segments = [*(kept for kept in self._segments if kept.start < begun.start), begun]
+        self._end += size
+        self._segments[-1] = replace(self._segments[-1], limit=self._end)
+
+    def _write(self, data: bytes) -> Segment | None:
+        """In the journal's thread: write and fsync. Returns the segment it had to begin, if any. Raises OSError."""
+        begun = None
+        if self._active >= 0 and self._end - self._active_start >= self._segment_bytes:
+            os.close(self._active)
+            self._active = -1
+        try:
+            if self._active < 0:
+                begun = self._begin_segment()
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._active, view) :]
+            os.fdatasync(self._active)
+        except OSError:
+            self._abandon()
+            raise
+        return begun
+
+    def _begin_segment(self) -> Segment:
+        path = self._directory / f"{self._end:020d}.log"
+        # A file of that name can only be one in which nothing was confirmed: hence O_TRUNC.
+        self._active = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+        self._active_start = self._end
+        _fsync_directory(self._directory)
+        return Segment(path, self._end, self._end)
+
+    def _abandon(self) -> None:
+        if self._active < 0:
+            return
+        descriptor, self._active = self._active, -1
+        # Take back what was written in part, so that a crash now leaves nothing undefined; should this fail too, the
+        # next segment's name says the same.
+        with suppress(OSError):
+            os.ftruncate(descriptor, self._end - self._active_start)
+        with suppress(OSError):
+            os.close(descriptor)
+
+
+def _settle(group: list[_Waiter], outcome: JournalError | None) -> None:
+    for waiter in group:
+        if waiter.future.done():  # the client left, or its deadline passed
+            continue
+        if outcome is None:
+            waiter.future.set_result(None)
+        else:
+            waiter.future.set_exception(outcome)
+
+
+def _recover(directory: Path) -> tuple[str, list[Segment], int]:
+    """Identity, segments with a torn tail cut, and the stamp of the last record."""
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = sorted(directory.glob("*.log"))
+    identity = _identity(directory, bool(paths))
+    starts = [int(path.stem) for path in paths]
+    segments: list[Segment] = []
+    for index, (path, start) in enumerate(zip(paths, starts, strict=True)):
+        limit = start + path.stat().st_size
+        if index + 1 < len(starts):
+            limit = min(limit, starts[index + 1])
+        segments.append(Segment(path, start, limit))
+    stamp = 0
+    if segments:
+        segments[-1], stamp = _cut_torn_tail(segments[-1])
+    return identity, segments, stamp
+
+
+def _cut_torn_tail(segment: Segment) -> tuple[Segment, int]:
+    with segment.path.open("r+b") as file:
+        frames = scan(file.read(), segment.start).frames
+        limit = frames[-1].end if frames else segment.start
+        file.truncate(limit - segment.start)
+        os.fsync(file.fileno())  # also what a killed predecessor had written and not yet synced
+    return replace(segment, limit=limit), accepted_ms(frames[-1].payload) if frames else 0
+
+
+def _identity(directory: Path, has_segments: bool) -> str:
+    """The journal's name for itself, made once: a directory that was wiped is another journal."""
+    path = directory / _ID_FILE
+    try:
+        identity = path.read_text("ascii").strip()
+    except FileNotFoundError:
+        identity = ""
+    if identity:
+        return identity
+    if has_segments:
+        # Under a new identity everything in here would be counted again.
+        raise JournalError(Refusal.FAULT, f"{path} is missing or empty, beside segments that it belongs to")
+    identity = secrets.token_hex(8)
+    fresh = path.with_suffix(".new")
+    with fresh.open("w", encoding="ascii") as file:
+        file.write(identity + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.rename(path)
+    _fsync_directory(directory)
+    return identity
+
+
+def _fsync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unlink_if(path: Path, older_than_s: float, now: float) -> bool:
+    with suppress(FileNotFoundError):
+        if now - path.stat().st_mtime < older_than_s:
+            return False
+        path.unlink()
+    return True
+
+
+def _remove(directory: Path) -> None:
+    """Segments before the identity: interrupted anywhere, what is left is still a journal or an empty directory."""
+    for path in sorted(directory.glob("*.log")):
+        path.unlink(missing_ok=True)
+    (directory / _ID_FILE).unlink(missing_ok=True)
+    with suppress(OSError):
+        directory.rmdir()

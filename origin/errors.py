@@ -1,0 +1,7 @@
+"""The one error a publisher sees: a sentence that names what was wrong and what is allowed."""
+
+from __future__ import annotations
+
+
+class PublishError(Exception):
+    """Publishing can't go on. The text is one line, meant for the person who typed the command."""

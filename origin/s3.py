@@ -1,0 +1,145 @@
+"""Objects of one S3 bucket, streamed on the event loop: aiohttp carries the bytes, botocore only signs.
+
+boto3 would need a thread for every read under way. What the cache sees are an origin's plain HTTP fields: S3's own
+`x-amz-*` fields are dropped, but two that `smartedu publish` wrote are translated into their standard names:
+`x-amz-meta-sha256` (hex) into `Repr-Digest` (RFC 9530), `x-amz-meta-surrogate-key` into `Surrogate-Key`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+from yarl import URL
+
+from origin.http import Deadlines, HttpClient, encoded_path
+from origin.reader import Chunks, Headers, OriginError, OriginFailure, ReadRequest, ReadResponse
+
+_DROPPED = frozenset({"server", "vary", "accept-ranges"})  # the store's own words: the edge says its own
+_ANSWERS = frozenset({200, 206, 304, 404, 412, 416})
+_ERROR_LIMIT = 16 * 1024  # bytes of an error document that are looked at
+_ERROR_CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,64})</Code>")
+
+
+@dataclass(frozen=True, slots=True)
+class AccessKey:
+    """Credentials of one S3 account; token only for temporary ones."""
+
+    key_id: str
+    secret: str
+    token: str | None = None
+
+
+class S3Reader:
+    """An ObjectReader over `{endpoint}/{bucket}/{prefix}{path}` (path-style addresses).
+
+    credentials: called for every read, so that rotating ones stay right; it must not block. None reads unsigned.
+    """
+
+    def __init__(
+        self,
+        *,
+        endpoint: str,
+        bucket: str,
+        prefix: str = "",
+        region: str = "us-east-1",
+        credentials: Callable[[], AccessKey | None],
+        deadlines: Deadlines | None = None,
+        max_concurrent: int = 64,
+    ) -> None:
+        parts = [endpoint.rstrip("/"), encoded_path(bucket)]
+        if prefix.strip("/"):
+            parts.append(encoded_path(prefix.strip("/")))
+        self._base = "/".join(parts)
+        self._region = region
+        self._credentials = credentials
+        self._client = HttpClient(deadlines=deadlines or Deadlines(), max_concurrent=max_concurrent)
+
+    @asynccontextmanager
+    async def open(self, request: ReadRequest) -> AsyncIterator[ReadResponse]:
+        """Read one object; OriginError when there is no usable answer. A missing object is a plain 404."""
+        url = self._base + encoded_path(request.path)
+        fields = self.signature(url) | request.fields()
+        async with self._client.exchange(URL(url, encoded=True), fields) as response:
+            if response.status not in _ANSWERS:
+                raise _refusal(response.status, await _error_code(response))
+            if response.status == 404:
+                code = await _error_code(response)
+                if code == "NoSuchBucket":
+                    raise _refusal(404, code)
+                yield ReadResponse(404, (("content-length", "0"),), _nothing())
+                return
+            yield ReadResponse(response.status, plain_fields(response.headers), response.chunks)
+
+    async def close(self) -> None:
+        """Close the pooled connections."""
+        await self._client.close()
+
+    def signature(self, url: str) -> dict[str, str]:
+        """The SigV4 fields for GET `url` (percent-encoded); empty without credentials.
+
+        Only the host and `x-amz-*` are signed, as S3 demands: Range and conditions may then be added freely.
+        """
+        access = self._credentials()
+        if access is None:
+            return {}
+        signed = AWSRequest(method="GET", url=url)
+        S3SigV4Auth(Credentials(access.key_id, access.secret, access.token), "s3", self._region).add_auth(signed)
+        return dict(signed.headers.items())
+
+
+def plain_fields(headers: Headers) -> Headers:
+    """S3's response fields as an ordinary origin would have sent them."""
+    plain: list[tuple[str, str]] = []
+    for name, value in headers:
+        if name == "x-amz-meta-sha256":
+            digest = repr_digest(value)
+            if digest is not None:
+                plain.append(("repr-digest", digest))
+        elif name == "x-amz-meta-surrogate-key":
+            plain.append(("surrogate-key", value))
+        elif not name.startswith(("x-amz-", "x-seaweedfs-")) and name not in _DROPPED:
+            plain.append((name, value))
+    return tuple(plain)
+
+
+def repr_digest(hexadecimal: str) -> str | None:
+    """A hexadecimal SHA-256 as a Repr-Digest field value; None when it is not one."""
+    try:
+        raw = binascii.unhexlify(hexadecimal.strip())
+    except (binascii.Error, ValueError):
+        return None
+    return f"sha-256=:{base64.b64encode(raw).decode('ascii')}:" if len(raw) == 32 else None
+
+
+def _refusal(status: int, code: str) -> OriginError:
+    said = f"object storage answered {status} {code}".rstrip()
+    if code == "SlowDown" or status in (429, 503):
+        return OriginError(OriginFailure.UNAVAILABLE, said)
+    if status in (400, 401, 403, 404) or 300 <= status < 400:
+        return OriginError(OriginFailure.CONFIGURATION, f"{said}: check bucket, region and credentials")
+    return OriginError(OriginFailure.UNAVAILABLE, said)
+
+
+async def _error_code(response: ReadResponse) -> str:
+    """The code in S3's error document, or nothing."""
+    document = b""
+    async for chunk in response.chunks:
+        document += chunk
+        if len(document) > _ERROR_LIMIT:
+            break
+    found = _ERROR_CODE.search(document)
+    return found[1].decode("ascii") if found else ""
+
+
+async def _nothing() -> Chunks:
+    empty: tuple[bytes, ...] = ()
+    for chunk in empty:
+        yield chunk

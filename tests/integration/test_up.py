@@ -1,0 +1,213 @@
+"""`smartedu up` as a user meets it: the real command, its real children."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+from deploy.local.ports import LOOPBACK, free_port, is_free
+from deploy.local.probe import http_status
+from deploy.local.seaweed import SeaweedFS
+from tests.support.edges import clean_environment, smartedu
+from tests.support.processes import alive, command_line, descendants
+from tests.support.waiting import eventually
+
+READY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """A running `smartedu up` and what it has printed."""
+
+    process: subprocess.Popen[bytes]
+    state: Path
+    output: Path
+    listen: str
+
+    def said(self) -> str:
+        return self.output.read_text()
+
+    async def ready(self) -> dict[str, Any]:
+        """Wait for "ready"; what stack.json says."""
+        await eventually(self._ready_or_ended, READY_S)
+        told: dict[str, Any] = json.loads((self.state / "stack.json").read_text())
+        return told
+
+    def _ready_or_ended(self) -> bool:
+        if self.process.poll() is not None:
+            pytest.fail(f"`smartedu up` ended with {self.process.returncode}:\n{self.said()}")
+        return "ready in" in self.said()
+
+    async def end(self, number: signal.Signals) -> int:
+        """Signal it alone (not its children), wait for its end; its exit status."""
+        self.process.send_signal(number)
+        await eventually(lambda: self.process.poll() is not None, 40)
+        return self.process.returncode
+
+
+@pytest.fixture
+def run_up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
+    """Start `smartedu up` on free ports and one state directory per test."""
+    started: list[Up] = []
+
+    def run(*flags: str) -> Up:
+        number, state = len(started), tmp_path / "state"
+        listen = started[0].listen if started else f"{LOOPBACK}:{free_port()}"
+        output = tmp_path / f"up-{number}.out"
+        command = [smartedu(), "up", f"--state={state}", f"--listen={listen}", f"--admin={LOOPBACK}:{free_port()}"]
+        with output.open("wb") as out:
+            process = subprocess.Popen(
+                [*command, "--workers=1", *flags],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=clean_environment() | {"AWS_ACCESS_KEY_ID": "of-the-user", "AWS_PROFILE": "of-the-user"},
+                cwd=tmp_path,
+                start_new_session=True,
+            )
+        started.append(Up(process, state, output, listen))
+        return started[-1]
+
+    yield run
+    for up in started:
+        if up.process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                up.process.terminate()
+                up.process.wait(40)
+        up.process.kill()
+        up.process.wait()
+
+
+@pytest.fixture
+async def listener() -> AsyncIterator[str]:
+    """An address somebody else listens on."""
+    async with await asyncio.start_server(lambda _reader, writer: writer.close(), LOOPBACK, 0) as server:
+        yield "{}:{}".format(*server.sockets[0].getsockname())
+
+
+async def test_up_serves_tells_where_and_ctrl_c_stops_everything(run_up: Callable[..., Up]) -> None:
+    up = run_up("--no-samples")
+    told = await up.ready()
+    assert await http_status(f"{told['edge']}/healthz") == 200
+    assert await http_status(f"{told['admin']}/readyz") == 200
+    assert told["edge"] == f"http://{up.listen}"
+    assert told["s3_endpoint"] in up.said()
+    assert (up.state / "stack.json").stat().st_mode & 0o777 == 0o600
+    assert set(told["pids"]) == {"up", "storage", "cache", "counters", "edge"}
+    family = descendants(up.process.pid)
+    assert set(told["pids"].values()) <= {up.process.pid, *family}
+
+    password = told["redis"].split(":")[2].split("@")[0]
+    key = SeaweedFS(up.state / "seaweed", up.state / "x.log", print).key
+    shown = up.said() + "".join(command_line(pid) for pid in family)
+    assert password not in shown
+    assert key.secret not in shown
+
+    assert await up.end(signal.SIGINT) == 0
+    assert [pid for pid in family if alive(pid)] == []
+    assert is_free(LOOPBACK, int(up.listen.rpartition(":")[2]))
+    assert not (up.state / "stack.json").exists()
+
+
+async def test_a_second_up_on_the_same_state_names_the_running_one(run_up: Callable[..., Up]) -> None:
+    first = run_up("--no-samples")
+    await first.ready()
+    second = run_up("--no-samples")
+    await eventually(lambda: second.process.poll() is not None)
+    assert second.process.returncode == 1
+    assert second.said().count("\n") == 1
+    assert f"is in use by `smartedu up` (process {first.process.pid}, http://{first.listen})" in second.said()
+    assert await first.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("flag", ["--listen", "--admin"])
+async def test_a_busy_port_is_one_line_and_leaves_nothing_running(
+    run_up: Callable[..., Up], listener: str, flag: str
+) -> None:
+    up = run_up("--no-samples", f"{flag}={listener}")
+    await eventually(lambda: up.process.poll() is not None)
+    assert up.process.returncode == 1
+    assert up.said() == (
+        f"smartedu up: cannot listen on {listener} (address already in use); "
+        f"free it, or give another address with {flag} HOST:PORT\n"
+    )
+    assert not (up.state / "seaweed").exists()
+
+
+async def test_kill_9_leaves_no_orphan_and_the_next_up_finds_everything_again(run_up: Callable[..., Up]) -> None:
+    first = run_up("--no-samples")
+    told = await first.ready()
+    family = descendants(first.process.pid)
+    async with redis.asyncio.Redis.from_url(told["counters_redis"]) as counters:
+        await counters.set("kept", "1")
+    storage = SeaweedFS(first.state / "seaweed", first.state / "x.log", print)
+    assert await storage.status("PUT", "/smartedu/kept") == 200
+    assert await storage.status("PUT", "/smartedu/catalog/version.json") == 200
+    (first.state / "seaweed" / "samples-published").touch()
+
+    assert await first.end(signal.SIGKILL) == -signal.SIGKILL
+    await eventually(lambda: not [pid for pid in family if alive(pid)])
+
+    second = run_up()
+    again = await second.ready()
+    assert [again[name] for name in ("s3_endpoint", "redis", "counters_redis")] == [
+        told[name] for name in ("s3_endpoint", "redis", "counters_redis")
+    ]
+    async with redis.asyncio.Redis.from_url(again["counters_redis"]) as counters:
+        assert await counters.get("kept") == b"1"
+    assert await storage.status("HEAD", "/smartedu/kept") == 200
+    await eventually(lambda: "sample lessons are there from an earlier run" in second.said())
+    assert "samples" not in json.loads((second.state / "stack.json").read_text())["pids"]
+    assert await second.end(signal.SIGTERM) == 0
+
+
+async def test_an_edge_that_dies_is_started_again_visibly(run_up: Callable[..., Up]) -> None:
+    up = run_up("--no-samples")
+    told = await up.ready()
+    os.kill(told["pids"]["edge"], signal.SIGKILL)
+    await eventually(lambda: "edge runs again" in up.said(), 30)
+    assert "edge ended by itself (signal SIGKILL); starting it again" in up.said()
+    assert await http_status(f"{told['edge']}/healthz") == 200
+    assert json.loads((up.state / "stack.json").read_text())["pids"]["edge"] != told["pids"]["edge"]
+
+
+async def test_ctrl_c_while_it_starts_leaves_nothing(run_up: Callable[..., Up]) -> None:
+    up = run_up("--no-samples")
+    await eventually(lambda: "starting storage" in up.said() and descendants(up.process.pid))
+    family = descendants(up.process.pid)
+    assert await up.end(signal.SIGINT) == 0
+    await eventually(lambda: not [pid for pid in family if alive(pid)])
+
+
+def test_a_wrong_address_is_one_line_and_exit_2(tmp_path: Path) -> None:
+    command = [smartedu(), "up", f"--state={tmp_path}", "--listen=nowhere"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "--listen: 'nowhere' is not allowed; allowed: HOST:PORT" in done.stderr
+
+
+def test_asking_for_a_redis_server_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    ports = [f"--listen={LOOPBACK}:{free_port()}", f"--admin={LOOPBACK}:{free_port()}"]
+    done = subprocess.run(
+        [smartedu(), "up", f"--state={tmp_path}", "--redis-server", *ports],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env=clean_environment() | {"PATH": str(tmp_path)},
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "smartedu up: --redis-server: there is no redis-server on PATH; install it, or leave the flag out\n"
+    )

@@ -219,6 +219,12 @@ class EdgeSettings(BaseSettings):
         description="Journal of view events, and run-time state.",
         json_schema_extra=_allowed("a directory that can be made and written"),
     )
+    journal_size: SizeSetting = Field(
+        ByteSize(2 * 1024**3),
+        ge=1024**2,
+        description="Bound of the view event journal, whole node; beyond it new events are refused with 503.",
+        json_schema_extra=_allowed("at least 1MiB: a number with B, KiB, MiB, GiB or TiB, e.g. 2GiB"),
+    )
     drain_s: float = Field(
         30.0,
         ge=0,

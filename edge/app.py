@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,12 @@ from edge.cache.shared import RedisTier, connect
 from edge.cache.siblings import Siblings
 from edge.catalog_view import CatalogView
 from edge.clock import SystemClock
+from edge.counters.board import Board
+from edge.counters.flush import Flusher, writer_name
+from edge.counters.intake import Intake
+from edge.counters.journal import Journal
+from edge.counters.leftover import Leftovers
+from edge.counters.sink import Sink, open_client
 from edge.handlers import health
 from edge.inflight import InFlight
 from edge.problems import as_problems
@@ -30,6 +36,11 @@ from origin.s3 import AccessKey, S3Reader
 
 # A view event batch is at most 256 KiB; the handler says so with its own words before this limit cuts in.
 MAX_REQUEST_BODY = 512 * 1024
+# How long a stopping worker tries to send what it has counted.
+FLUSH_WITHIN_S = 5.0
+# A lesson's first viewer may come this soon after it was published; until then its id is unknown to the counters.
+CATALOG_PERIOD_S = 1.0
+SAMPLE_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +75,16 @@ async def node(settings: EdgeSettings, slot: int) -> AsyncIterator[WorkerNode]:
         }
         if shared is not None:
             checks["redis"] = lambda: health.Check(shared.healthy, "cache tier in Redis")
-        catalog = await _catalog(engine, stack) if settings.site else None
+        catalog = _catalog(engine, stack) if settings.site else None
         if catalog is not None:
             public[appkeys.CATALOG_VIEW] = catalog
             public[appkeys.ASSETS] = load_assets()
+        counting = await _counting(settings, slot, catalog, clock, stack)
+        if counting is not None:
+            public[appkeys.INTAKE] = counting.intake
+            public[appkeys.BOARD] = counting.board
+            checks["counters_redis"] = counting.check
+        _own_task(_sample(counting), "metrics-sample", stack)
         checks["draining"] = lambda: health.Check(not in_flight.draining, "takes new requests", vital=True)
         admin[health.CHECKS] = checks
         admin[health.CONFIG] = settings.public_view()
@@ -150,9 +167,15 @@ def _credentials() -> Callable[[], AccessKey | None]:
     return current
 
 
-async def _catalog(engine: Engine, stack: AsyncExitStack) -> CatalogView:
-    view = CatalogView(lambda path: engine.read(CacheKey(path)))
-    task = asyncio.create_task(view.run(), name="catalog-view")
+def _catalog(engine: Engine, stack: AsyncExitStack) -> CatalogView:
+    view = CatalogView(lambda path: engine.read(CacheKey(path)), period_s=CATALOG_PERIOD_S)
+    _own_task(view.run(), "catalog-view", stack)
+    return view
+
+
+def _own_task(work: Coroutine[object, object, None], name: str, stack: AsyncExitStack) -> None:
+    """Run `work` until the stack is left."""
+    task = asyncio.create_task(work, name=name)
 
     async def stop() -> None:
         task.cancel()
@@ -160,7 +183,67 @@ async def _catalog(engine: Engine, stack: AsyncExitStack) -> CatalogView:
             await task
 
     stack.push_async_callback(stop)
-    return view
+
+
+async def _sample(counting: Counting | None) -> None:
+    """Gauges of things that nobody tells us about when they change."""
+    while counting is not None:
+        metrics.JOURNAL_PENDING.set(counting.flusher.state().pending_bytes)
+        await asyncio.sleep(SAMPLE_EVERY_S)
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """The counting side of one worker."""
+
+    intake: Intake
+    board: Board
+    flusher: Flusher
+
+    def check(self) -> health.Check:
+        """Whether what is accepted also reaches Redis; until it does, it is kept in the journal."""
+        state = self.flusher.state()
+        detail = f"{state.pending_bytes} bytes of the journal are still to be applied"
+        return health.Check(state.connected, f"{detail}: {state.last_error}" if state.last_error else detail)
+
+
+async def _counting(
+    settings: EdgeSettings, slot: int, catalog: CatalogView | None, clock: SystemClock, stack: AsyncExitStack
+) -> Counting | None:
+    """Journal, flusher and read model, started; None on a node without a Redis for counters.
+
+    On the way out the flusher sends what is left; what cannot be sent in time stays for the slot's next worker.
+    """
+    url = settings.counters_url()
+    if url is None:
+        return None
+    journals = settings.data_dir / "journal"
+    journal = await Journal.open(
+        journals / str(slot),
+        wall=clock.wall,
+        monotonic=clock.monotonic,
+        max_bytes=settings.journal_size // settings.workers,
+    )
+    stack.push_async_callback(journal.close)
+    sink = Sink(open_client(url), settings.province)
+    stack.push_async_callback(sink.close)
+    flusher = Flusher(journal, sink, writer_name(settings.node, slot, journal), monotonic=clock.monotonic)
+    flusher.start()
+    stack.push_async_callback(flusher.drain, FLUSH_WITHIN_S)
+    leftovers = Leftovers(
+        journals,
+        settings.data_dir / "slots",
+        sink,
+        settings.node,
+        wall=clock.wall,
+        monotonic=clock.monotonic,
+    )
+    leftovers.start()
+    stack.push_async_callback(leftovers.stop)
+    board = Board(open_client(url, repeats=1), [settings.province], wall=clock.wall)
+    stack.push_async_callback(board.close)
+    known = (lambda resource: not catalog.loaded or catalog.knows(resource)) if catalog is not None else None
+    return Counting(Intake(journal, known), board, flusher)
 
 
 def _record(outcome: Outcome) -> None:

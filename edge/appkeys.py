@@ -7,8 +7,12 @@ from aiohttp import web
 from edge.assets import Assets
 from edge.cache.engine import Engine
 from edge.catalog_view import CatalogView
+from edge.counters.board import Board
+from edge.counters.intake import Intake
 
 NODE = web.AppKey("NODE", str)
 ASSETS = web.AppKey("ASSETS", Assets)
 CATALOG_VIEW = web.AppKey("CATALOG_VIEW", CatalogView)
 ENGINE = web.AppKey("ENGINE", Engine)
+INTAKE = web.AppKey("INTAKE", Intake)
+BOARD = web.AppKey("BOARD", Board)

@@ -1,9 +1,9 @@
-"""The pages and their static files, read once at start; afterwards a request is a look-up in a table, never a file access.
+"""The pages and their static files, read once at start; afterwards a request is a look-up in a table.
 
-Every static file is reachable under `/static/{release}/{name}`, where `release` is a digest of all of them together. Pages refer only
-to that form, and since modules and style sheets refer to each other by relative paths, all of them carry the release without a build
-step: such answers are immutable. A file asked for without a release, or under another node's, is answered with a validator and must
-be revalidated.
+Every static file is reachable under `/static/{release}/{name}`, where `release` is a digest of all of them together.
+Pages refer only to that form, and since modules and style sheets refer to each other by relative paths, all of them
+carry the release without a build step: such answers are immutable. A file asked for without a release, or under
+another node's, is answered with a validator and must be revalidated.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SITE = Path(__file__).parent / "site"
 _RELEASE_DIGITS = 12
 _RELEASE = re.compile(rf"[0-9a-f]{{{_RELEASE_DIGITS}}}")
 _SLOT = re.compile(r"\{\{(\w+)\}\}")
-_GZIP_LEVEL = 9
+_GZIP_LEVEL = 6  # 9 takes twice the time at start and saves 1 %
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """What this node knows of the published catalog: which lessons there are, and where their documents lie.
 
-Theory of operation. `version.json` is the only catalog document that changes in place; everything it names is immutable. So one round
-of `refresh` reads the version document, stops there when the version is the one already held, and otherwise reads only the shards
-whose path is new. The result is a frozen `Snapshot`, put in place by one assignment after every document of it was read and judged: a
-reader of this class sees the old catalog or the new one, never half of each. Whatever goes wrong on the way leaves the last good
-snapshot where it is and is told in the log, once per cause.
+Theory of operation. `version.json` is the only catalog document that changes in place; everything it names is
+immutable. So one round of `refresh` reads the version document, stops there when the version is the one already held,
+and otherwise reads only the shards whose path is new. The result is a frozen `Snapshot`, put in place by one assignment
+after every document of it was read and judged: a reader of this class sees the old catalog or the new one, never half
+of each. Whatever goes wrong on the way leaves the last good snapshot where it is and is told in the log once.
 
 Non-goals: titles and paths are kept, not the documents. Pages read those through the cache like everybody else.
 """
@@ -244,7 +244,8 @@ class CatalogView:
         return body
 
     def _complain(self, complaint: str) -> None:
-        # The same trouble every two seconds is one line, not thousands. Before the first catalog it is the normal state of a new node.
+        # The same trouble every two seconds is one line, not thousands. Before the first catalog it is a new node's
+        # normal state.
         if complaint != self._complaint:
             log.log(logging.WARNING if self.loaded else logging.INFO, "catalog not refreshed: %s", complaint)
         self._complaint = complaint

@@ -28,9 +28,9 @@ EVENTS = Counter(
     "View events received, by result: accepted, or the reason of the rejection.",
     ["result"],
 )
-JOURNAL_BYTES = Gauge(
-    "smartedu_journal_bytes",
-    "View event journal kept on this node's disk, in bytes.",
+JOURNAL_PENDING = Gauge(
+    "smartedu_journal_pending_bytes",
+    "View event journal on this node's disk that is still to be applied in Redis, in bytes.",
     multiprocess_mode="livesum",
 )
 IN_FLIGHT = Gauge(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from edge.handlers import content, health, site
+from edge.handlers import content, counts, health, site, views
 
 
 def add_public(application: web.Application, *, site_on: bool) -> None:
@@ -12,6 +12,13 @@ def add_public(application: web.Application, *, site_on: bool) -> None:
     router = application.router
     router.add_route("*", "/media/{path:.*}", content.get_content)
     router.add_route("*", "/catalog/{path:.*}", content.get_content)
+    router.add_post("/v1/views", views.post_views)
+    router.add_options("/v1/views", views.options_views)
+    router.add_get("/v1/counts/resources/{id}", counts.get_resource)
+    router.add_get("/v1/counts/resources", counts.get_resources)
+    router.add_get("/v1/counts/summary", counts.get_summary)
+    router.add_get("/v1/counts/top", counts.get_top)
+    router.add_get("/v1/counts/{rest:.*}", counts.not_counted)
     router.add_get("/healthz", health.healthz)
     if site_on:
         router.add_get("/", site.get_portal)

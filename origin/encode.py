@@ -107,7 +107,20 @@ def encode_arguments(source: Source, settings: EncodeSettings) -> list[str]:
         arguments += ["-map", "[sound]", "-c:a", "aac", "-b:a", f"{AUDIO_KBPS}k"]
         arguments += ["-t", f"{planned.duration_s:.3f}", *_clean(), "audio.mp4"]
     arguments += ["-map", "[poster]", "-frames:v", "1", "-q:v", "4", "-c:v", "mjpeg", "-f", "image2", "-update", "1"]
-    arguments += ["poster.jpg", "-map", "[thumbs]", "-fps_mode", "passthrough", "-q:v", "2", "-c:v", "mjpeg", "-f", "image2", "thumb%05d.jpg"]
+    arguments += [
+        "poster.jpg",
+        "-map",
+        "[thumbs]",
+        "-fps_mode",
+        "passthrough",
+        "-q:v",
+        "2",
+        "-c:v",
+        "mjpeg",
+        "-f",
+        "image2",
+        "thumb%05d.jpg",
+    ]
     return arguments
 
 
@@ -119,7 +132,7 @@ def _filters(source: Source, planned: Encoded) -> str:
 
 
 def _picture(source: Source, planned: Encoded) -> str:
-    """Evens out the source: woven fields, constant frame rate from instant 0, square pixels, 8 bits, held last frame."""
+    """Evens out the source: woven fields, constant frame rate from 0 on, square pixels, 8 bits, held last frame."""
     steps = ["yadif=deint=interlaced"] if source.interlaced else []
     rate = frame_rate(source.fps)
     steps.append(f"fps={rate.numerator}/{rate.denominator}:start_time=0")

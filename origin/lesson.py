@@ -36,6 +36,7 @@ VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mts", ".m2ts", ".flv", ".wmv", ".mpg", ".mpeg", ".3gp"}
 )
 MAX_TEXT = 4000
+NOTHING = Label("", "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Lesson:
     video: Path
     title: Label
     section: Term
-    description: Label = Label("", "")
+    description: Label = NOTHING
     school: str = ""
     teacher: str = ""
     tags: Mapping[str, Term] = field(default_factory=dict)
@@ -167,7 +168,7 @@ def _text_table(path: Path, name: str, table: Mapping[str, object]) -> dict[str,
 def _only_video(folder: Path) -> Path:
     videos = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
     if len(videos) != 1:
-        raise PublishError(f"{folder}: holds {len(videos)} videos; say in {DESCRIPTION} which: video = \"…\"")
+        raise PublishError(f'{folder}: holds {len(videos)} videos; say in {DESCRIPTION} which: video = "…"')
     return videos[0]
 
 

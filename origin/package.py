@@ -6,7 +6,7 @@ The package is laid out in its directory as it will lie in the bucket, so every 
     <revision>/<rendition>/init.mp4, 00001.m4s, ..., playlist.m3u8
     <revision>/audio/...
     <revision>/master-<rendition>.m3u8  poster.jpg  thumbnails/...
-    <revision>/package.json                          uploaded after all the others: its presence says that they are there
+    <revision>/package.json             uploaded after all the others: its presence says that they are there
 
 Each step leaves its directory by an atomic rename when it is done, so a run that was killed goes on where it stopped.
 """
@@ -244,7 +244,9 @@ def stored_file(directory: Path, path: Path) -> StoredFile:
         size=len(data),
         sha256=hashlib.sha256(data).hexdigest(),
         md5=hashlib.md5(data, usedforsecurity=False).hexdigest(),
-        content_type="audio/mp4" if path.parent.name == "audio" and path.suffix == ".mp4" else content_type_of(path.name),
+        content_type="audio/mp4"
+        if path.parent.name == "audio" and path.suffix == ".mp4"
+        else content_type_of(path.name),
     )
 
 

@@ -1,6 +1,6 @@
 """The catalog's documents as values. What is written here is what players, pages and edges read.
 
-    version.json -> sections -> shards -> entries (one per lesson) -> lesson documents -> package.json -> every object
+version.json -> sections -> shards -> entries (one per lesson) -> lesson documents -> package.json -> every object
 """
 
 from __future__ import annotations

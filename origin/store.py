@@ -10,7 +10,6 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from origin.errors import PublishError
+from origin.parallel import each
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -30,7 +30,8 @@ THREADS = 8
 CONNECT_S = 5
 READ_S = 60
 ATTEMPTS = 4
-# S3 takes at most ten tags of 256 characters.
+# The name of the S3 object tag, and of the metadata field, that hold an object's surrogate keys.
+TAG = "surrogate-key"
 IMMUTABLE = "public, max-age=31536000, immutable"
 PLAYLIST = "public, max-age=5, stale-while-revalidate=30, stale-if-error=86400"
 POSTER = "public, max-age=60, stale-while-revalidate=600, stale-if-error=86400"
@@ -39,7 +40,7 @@ VERSION = "public, max-age=2, stale-while-revalidate=30, stale-if-error=86400"
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where the published prefix is: a bucket of an S3 endpoint (None: AWS's own), a prefix without slashes at its ends.
+    """Where the published root is: a bucket of an S3 endpoint (None: AWS's own), a prefix without slashes at its ends.
 
     Credentials come from the usual AWS environment and files unless given here.
     """
@@ -180,22 +181,7 @@ class Store:
 
         The first failure ends it: what has begun is finished, nothing more is begun.
         """
-        waiting = iter(uploads)
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="upload") as pool:
-            running: dict[Future[None], Upload] = {}
-            try:
-                while True:
-                    while len(running) < THREADS * 2 and (upload := next(waiting, None)) is not None:
-                        running[pool.submit(self.put, upload)] = upload
-                    if not running:
-                        return
-                    for future in wait(running, return_when=FIRST_COMPLETED).done:
-                        upload = running.pop(future)
-                        future.result()
-                        done(upload)
-            finally:
-                for future in running:
-                    future.cancel()
+        each(self.put, uploads, lambda upload, _: done(upload), threads=THREADS)
 
     def put(self, upload: Upload) -> None:
         """Puts one object and verifies it."""
@@ -223,7 +209,8 @@ class Store:
         facts = (
             ("size", found["ContentLength"], upload.size),
             ("sha256", metadata.get("sha256"), upload.sha256),
-            ("surrogate-key", metadata.get("surrogate-key"), " ".join(upload.tags)),
+            (TAG, metadata.get(TAG), " ".join(upload.tags)),
+            ("object tag", self._tag(upload.path), " ".join(upload.tags)),
             ("content type", found.get("ContentType"), upload.content_type),
             ("cache control", found.get("CacheControl"), upload.cache_control),
         )
@@ -237,7 +224,9 @@ class Store:
         body = upload.content if isinstance(upload.content, bytes) else upload.content.read_bytes()
         digest = hashlib.sha256(body).digest()
         if digest.hex() != upload.sha256:
-            raise PublishError(f"{upload.content if isinstance(upload.content, Path) else upload.path} changed meanwhile")
+            raise PublishError(
+                f"{upload.content if isinstance(upload.content, Path) else upload.path} changed meanwhile"
+            )
         try:
             self._client.put_object(
                 Bucket=self.location.bucket,
@@ -246,8 +235,8 @@ class Store:
                 ContentType=upload.content_type,
                 CacheControl=upload.cache_control,
                 ChecksumSHA256=base64.b64encode(digest).decode(),
-                Metadata={"sha256": upload.sha256, "surrogate-key": " ".join(upload.tags)},
-                Tagging=urlencode({"lesson": upload.tags[0]} if upload.tags else {}),
+                Metadata={"sha256": upload.sha256, TAG: " ".join(upload.tags)},
+                Tagging=urlencode({TAG: " ".join(upload.tags)}),
                 **condition,  # type: ignore[arg-type]
             )
         except ClientError as error:
@@ -266,6 +255,15 @@ class Store:
             raise self._refused(path, error) from error
         except BotoCoreError as error:
             raise self._unreachable(error) from error
+
+    def _tag(self, path: str) -> str | None:
+        try:
+            found = self._client.get_object_tagging(Bucket=self.location.bucket, Key=self._key(path))["TagSet"]
+        except ClientError as error:
+            raise self._refused(path, error) from error
+        except BotoCoreError as error:
+            raise self._unreachable(error) from error
+        return next((tag["Value"] for tag in found if tag["Key"] == TAG), None)
 
     def _key(self, path: str) -> str:
         path = path.lstrip("/")

@@ -1,4 +1,4 @@
-"""The platform's vocabulary: six sections, and the tags a lesson carries. Ids are ours, names in Chinese and English."""
+"""The platform's words: six sections, and the tags a lesson carries. Ids are ours, names in Chinese and English."""
 
 from __future__ import annotations
 
@@ -111,7 +111,6 @@ lesson-plan 教学设计 Lesson plan
 task-sheet 学习任务单 Task sheet
 exercises 课后练习 Exercises
 """)
-
 
 
 def section(id_: str) -> Term:

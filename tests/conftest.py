@@ -27,6 +27,7 @@ from deploy.local.seaweed import REGION, SeaweedFS
 from deploy.local.valkey import Purpose, Valkey
 from tests.support.broker import Broker, S3Address, ask
 from tests.support.edges import Edge, start_edge
+from tests.support.lessons import Published, published_once
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -115,6 +116,12 @@ def redis_url(broker: Path, redis_server: str) -> str:
 def counters_url(broker: Path, counters_server: str) -> str:
     """URL of an empty database in the run's counters Valkey."""
     return f"{counters_server.removesuffix('/0')}/{ask(broker, 'database')['number']}"
+
+
+@pytest.fixture(scope="session")
+def lesson(broker: Path, s3: S3Address) -> Published:
+    """A lesson of 14 s in the run's storage and catalog (no prefix), packaged once for the whole run. Only read it."""
+    return published_once(s3, broker.parent)
 
 
 @pytest.fixture

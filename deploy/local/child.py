@@ -173,7 +173,7 @@ class Child:
             self.restarts += 1
             try:
                 await self._launch()
-            except StartError as error:
+            except (StartError, OSError) as error:
                 self._say(str(error))
                 await end(self._process, signal.SIGKILL, self.program.stop_within_s)
             else:
@@ -181,10 +181,14 @@ class Child:
 
     async def _watch(self, process: Process) -> int:
         """The exit code of the process; meanwhile its log is kept within bounds."""
-        while True:
-            with suppress(TimeoutError):
-                return await asyncio.wait_for(asyncio.shield(process.wait()), LOG_CHECK_S)
-            roll(self.program.log, LOG_LIMIT)
+        ended = asyncio.ensure_future(process.wait())
+        try:
+            while not ended.done():
+                await asyncio.wait({ended}, timeout=LOG_CHECK_S)
+                roll(self.program.log, LOG_LIMIT)
+            return ended.result()
+        finally:
+            ended.cancel()
 
 
 class Job:

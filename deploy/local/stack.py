@@ -15,7 +15,6 @@ import fcntl
 import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -74,6 +73,7 @@ class Stack:
         self._say = say
         self._tops: list[Child] = []
         self._addresses: dict[str, str] = {}
+        self._note = self.state / "stack.json"
 
     async def __aenter__(self) -> Stack:
         return self
@@ -86,6 +86,7 @@ class Stack:
     async def start(self) -> None:
         """Start the three servers at once; returns when all are ready. Raises StartError; then call `stop`."""
         private_directory(self.state)
+        self._note.unlink(missing_ok=True)
         servers = (self.storage, self.cache, self.counters)
         outcomes = await asyncio.gather(*(server.start() for server in servers), return_exceptions=True)
         for outcome in outcomes:
@@ -113,8 +114,7 @@ class Stack:
             await child.stop()
         self._tops.clear()
         await asyncio.gather(self.counters.stop(), self.cache.stop(), self.storage.stop())
-        with suppress(FileNotFoundError):
-            (self.state / "stack.json").unlink()
+        self._note.unlink(missing_ok=True)
 
     def pids(self) -> dict[str, int]:
         """Name and process id of all that run."""
@@ -131,4 +131,4 @@ class Stack:
             **self._addresses,
             "pids": {"up": os.getpid(), **self.pids()},
         }
-        write_private(self.state / "stack.json", json.dumps(stack, indent=2) + "\n")
+        write_private(self._note, json.dumps(stack, indent=2) + "\n")

@@ -9,7 +9,7 @@ import asyncio
 import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edge.cache.breaker import Breaker, GuardedReader
 from edge.cache.conditional import Shape, shape
@@ -270,7 +270,12 @@ class Engine:
         now = self._clock.monotonic()
         delay_s = now - asked_at
         head = head_of(response.status, response.headers, now=now, wall=self._clock.wall(), response_delay_s=delay_s)
-        reply = self._reply(_passed_shape(head, response, ask), head, _passed(response.status), now)
+        if response.status == 206:
+            part, total = _passed_part(response)
+            head, verdict = replace(head, length=total), Shape(206, part)
+        else:
+            verdict = shape(head, _without_range(ask.conditions))
+        reply = self._reply(verdict, head, _passed(response.status), now)
         reply.resources = resources
         if not ask.head_only and reply.status == head.status:
             reply.body = response.chunks
@@ -307,18 +312,16 @@ def _passed_read(key: CacheKey, marker: Pass, verdict: Shape | None) -> ReadRequ
     return ReadRequest(key.path, if_match=etag, byte_range=(verdict.part.first, verdict.part.last))
 
 
-def _passed_shape(head: Head, response: ReadResponse, ask: Ask) -> Shape:
-    if response.status == 206:
-        whereabouts = parse_content_range(response.field("content-range"))
-        if whereabouts is None:
-            raise OriginError(OriginFailure.PROTOCOL, "the origin sent a range without saying which")
-        return Shape(206, whereabouts[0])
-    # A range is not cut out of a passing body: 14.2 lets us send the whole.
-    conditions = ask.conditions
-    plain = Conditions(
-        conditions.if_match, conditions.if_none_match, conditions.if_modified_since, conditions.if_unmodified_since
-    )
-    return shape(head, plain)
+def _passed_part(response: ReadResponse) -> tuple[Part, int]:
+    whereabouts = parse_content_range(response.field("content-range"))
+    if whereabouts is None:
+        raise OriginError(OriginFailure.PROTOCOL, "the origin sent a range without saying which")
+    return whereabouts
+
+
+def _without_range(conditions: Conditions) -> Conditions:
+    """A range is not cut out of a passing body: 14.2 lets us send the whole."""
+    return replace(conditions, byte_range=None, if_range=None)
 
 
 def _passed(status: int) -> Outcome:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from email.utils import formatdate
 from enum import Enum
 
@@ -156,12 +157,11 @@ def http_date(text: str | None) -> float | None:
     if len(match["y"]) == 2:
         year += 1900 if year >= 70 else 2000
     try:
-        day = datetime(
-            year, _MONTHS.index(match["b"]) + 1, int(match["d"]), int(match["H"]), int(match["M"]), tzinfo=UTC
-        )
+        month = _MONTHS.index(match["b"]) + 1
+        minute = datetime(year, month, int(match["d"]), int(match["H"]), int(match["M"]), tzinfo=UTC)
     except ValueError:
         return None
-    return day.timestamp() + int(match["S"]) if int(match["S"]) <= 60 else None
+    return minute.timestamp() + int(match["S"]) if int(match["S"]) <= 60 else None
 
 
 _OF_THE_BYTES = frozenset({"content-length", "content-encoding", "content-type", "content-range", "repr-digest"})

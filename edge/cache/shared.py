@@ -52,7 +52,7 @@ def connect(url: str, *, deadline_s: float = 0.25, max_connections: int = 64) ->
         retry=Retry(NoBackoff(), 0),
         retry_on_error=[],
     )
-    return Redis(connection_pool=pool)
+    return Redis.from_pool(pool)  # closing the client closes the pool
 
 
 class RedisTier:

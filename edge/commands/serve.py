@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import click
+from pydantic import ByteSize
 from pydantic.fields import FieldInfo
 
 from config.settings import ConfigurationError, EdgeSettings, load
@@ -48,8 +49,8 @@ def _default(key: str, field: FieldInfo) -> str:
     default = field.default
     if field.default_factory is not None or default is None:
         return ""
-    if key == "memory":
-        return "default: 512MiB; "
+    if isinstance(default, ByteSize):
+        return f"default: {default.human_readable().replace('.0', '')}; "
     shown = ",".join(map(str, default)) if key == "listen" else str(default)
     return f"default: {shown}; "
 

@@ -14,6 +14,7 @@ import sys
 import sysconfig
 import time
 from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,7 @@ Where the servers are and how to reach them is in STATE/stack.json."""
 
 NODE = "local"
 DRAIN_S = 10
+STOP_MARGIN_S = 5
 SAMPLE_TRIES = 3
 SAMPLE_PAUSE_S = 5.0
 SAMPLE_NICENESS = 10
@@ -134,6 +136,7 @@ async def _run(plan: Plan) -> None:
 
     stopping = _stop_event()
     with StateLock(plan.state) as lock:
+        await _predecessor_gone(plan)
         _refuse_busy(plan)
         lock.sign(f"`smartedu up` (process {os.getpid()}, {plan.portal})")
         await _Until(stopping).either(_serve(plan))
@@ -194,6 +197,31 @@ def _stop_event() -> asyncio.Event:
     return stopping
 
 
+async def _predecessor_gone(plan: Plan) -> None:
+    """Wait while the edge of an earlier run, one that was killed, drains: it still holds the port."""
+    deadline = time.monotonic() + DRAIN_S + STOP_MARGIN_S
+    said = False
+    while time.monotonic() < deadline and _has_edge(plan.state):
+        if not said:
+            click.echo("an earlier run was killed; its edge drains")
+            said = True
+        await asyncio.sleep(0.1)
+
+
+def _has_edge(state: Path) -> bool:
+    """True when any process of this machine was started on this state's edge directory (Linux; False elsewhere)."""
+    argument = f"\0{_data_dir(state)}\0".encode()
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if argument in file.read_bytes():
+                return True
+    return False
+
+
+def _data_dir(state: Path) -> str:
+    return f"--data-dir={state / 'edge'}"
+
+
 def _refuse_busy(plan: Plan) -> None:
     from deploy.local.ports import why_taken
 
@@ -220,18 +248,17 @@ def _edge(plan: Plan, stack: Stack) -> Program:
         "s3-endpoint": stack.storage.endpoint,
         "province": "00",
         "node": NODE,
-        "data-dir": str(plan.state / "edge"),
         "drain-s": str(DRAIN_S),
     } | ({"workers": str(plan.workers)} if plan.workers else {})
     return Program(
         name="edge",
-        argv=(_smartedu(), "serve", *(f"--{flag}={value}" for flag, value in flags.items()), "--site"),
+        argv=(_smartedu(), "serve", _data_dir(plan.state), "--site", *(f"--{k}={v}" for k, v in flags.items())),
         env=_environment(stack) | {"SMARTEDU_REDIS": stack.cache.url, "SMARTEDU_COUNTERS_REDIS": stack.counters.url},
         cwd=Path.cwd(),
         log=plan.state / "log" / "edge.log",
         ready=ready,
         ready_within_s=60,
-        stop_within_s=DRAIN_S + 10,
+        stop_within_s=DRAIN_S + STOP_MARGIN_S,
         # Told to drain when we are killed: what it has accepted to count is in its journal either way.
         orphan_signal=signal.SIGTERM,
     )
@@ -247,8 +274,8 @@ async def _publish_samples(plan: Plan, stack: Stack) -> None:
         return
     program = Program(
         name="samples",
-        argv=(_smartedu(), "publish", "--samples", f"--state={plan.state}"),
-        env=_environment(stack),
+        argv=(_smartedu(), "publish", "--samples"),
+        env=_environment(stack) | {"SMARTEDU_STATE": str(plan.state)},
         cwd=Path.cwd(),
         log=plan.state / "log" / "samples.log",
         nice=SAMPLE_NICENESS,

@@ -171,9 +171,7 @@ class Board:
         """The headline figures of all the board's provinces together. Raises BoardError."""
         now = self._now()
         answers = await self._each(lambda pipe, prefix: _ask_summary(pipe, prefix, _day(now)))
-        read = [
-            _Province(code, answer[0], answer[1], answer[2], _complete(answer[-2:])) for code, answer in answers
-        ]
+        read = [_Province(code, answer[0], answer[1], answer[2], _complete(answer[-2:])) for code, answer in answers]
         seen = await self._seen_resources([answer[3] for _, answer in answers])
         uniques = await self._uniques(["u"])
         return _summarise(read, now, seen, uniques[0])
@@ -209,7 +207,7 @@ class Board:
             pipe.get(f"{prefix}:closed")
             return code, await pipe.execute()
 
-        return await self._timely(asyncio.gather(*(one(code) for code in self._provinces)))
+        return list(await self._timely(asyncio.gather(*(one(code) for code in self._provinces))))
 
     async def _uniques(self, names: Sequence[str]) -> list[int]:
         """Estimated sizes of the unions of the provinces' sketches."""

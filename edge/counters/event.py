@@ -21,7 +21,7 @@ MAX_AGE_MS: Final = 24 * 3600 * 1000
 MAX_AHEAD_MS: Final = 60 * 1000
 MAX_WATCHED_S: Final = 120
 
-_is_resource = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
+_matches_resource = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
 
 
 class Kind(IntEnum):
@@ -85,9 +85,9 @@ class ViewEvent(NamedTuple):
 
 
 class Rejection(NamedTuple):
-    """One refused event: its place in the body, and why."""
+    """One refused event: its place in the body, from 0, and why."""
 
-    index: int
+    place: int
     reason: Reason
 
 
@@ -98,6 +98,11 @@ class Parsed(NamedTuple):
     rejected: list[Rejection]
 
 
+def is_resource(text: str) -> bool:
+    """Whether `text` is a resource id."""
+    return _matches_resource(text) is not None
+
+
 def parse(body: bytes, now_ms: int, known: Callable[[str], bool] | None = None) -> Parsed:
     """Read one event or `{"events": [...]}`.
 
@@ -106,12 +111,12 @@ def parse(body: bytes, now_ms: int, known: Callable[[str], bool] | None = None) 
     """
     events: list[ViewEvent] = []
     rejected: list[Rejection] = []
-    for index, item in enumerate(_items(body)):
+    for place, item in enumerate(_items(body)):
         verdict = _check(item, now_ms, known)
-        if type(verdict) is ViewEvent:
+        if isinstance(verdict, Reason):
+            rejected.append(Rejection(place, verdict))
+        else:
             events.append(verdict)
-        elif isinstance(verdict, Reason):
-            rejected.append(Rejection(index, verdict))
     return Parsed(events, rejected)
 
 
@@ -144,16 +149,16 @@ def _check(item: object, now_ms: int, known: Callable[[str], bool] | None) -> Vi
     if kind is None:
         return Reason.KIND
     resource = _resource(get("resource"), kind, known)
-    if type(resource) is not str:
+    if isinstance(resource, Reason):
         return resource
     at_ms = _event_time(get("at"), now_ms)
-    if type(at_ms) is not int:
+    if isinstance(at_ms, Reason):
         return at_ms
     viewer = _viewer(get("viewer"))
-    if type(viewer) is not str:
+    if isinstance(viewer, Reason):
         return viewer
     watched_ms = _watched_ms(get("watched_s"), kind)
-    if type(watched_ms) is not int:
+    if isinstance(watched_ms, Reason):
         return watched_ms
     return ViewEvent(event_id, kind, resource, viewer, at_ms, watched_ms)
 
@@ -161,7 +166,7 @@ def _check(item: object, now_ms: int, known: Callable[[str], bool] | None) -> Vi
 def _resource(value: object, kind: Kind, known: Callable[[str], bool] | None) -> str | Reason:
     if kind is Kind.VISIT:
         return "" if value is None else Reason.RESOURCE_ON_VISIT
-    if type(value) is not str or _is_resource(value) is None:
+    if type(value) is not str or _matches_resource(value) is None:
         return Reason.RESOURCE
     if known is not None and not known(value):
         return Reason.RESOURCE_UNKNOWN

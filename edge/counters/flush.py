@@ -164,6 +164,11 @@ class Flusher:
             self._executor.shutdown(wait=False)
         return True
 
+    async def abandon(self) -> None:
+        """Stop the tasks and send nothing more; everything stays in the journal for whoever opens it next."""
+        await self._stop()
+        self._executor.shutdown(wait=False)
+
     async def prove(self) -> None:
         """Learn what Redis has on its disk, and let the journal go of what is old enough. Raises SinkError."""
         proof = await self._sink.prove(self._writer)

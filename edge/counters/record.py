@@ -1,11 +1,11 @@
 """What one accepted request leaves in the journal: its events, digested and packed.
 
 Only what counting needs is kept. Client ids become 12-byte digests (two different ids meet by chance with probability
-below 1e-14 in a year of peak days, far below that of an undetected memory error), viewers 8-byte digests, which is all
+below 1e-10 in a year of peak days, far below that of an undetected memory error), viewers 8-byte digests, which is all
 a sketch of 64-bit hashes can use; neither raw string reaches a disk.
 
     record  = version u8 | accepted_ms u64 | count u16 | count * event
-    event   = kind u8 | at_minute u32 | watched_ms u32 | id 12 bytes | viewer 8 bytes (zero: none) | length u8 | resource
+    event   = kind u8 | at_minute u32 | watched_ms u32 | id 12 bytes | viewer 8 bytes | length u8 | resource
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final, cast
 
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
@@ -55,18 +55,23 @@ class Proof:
     durable: bool | None
 
 
-def open_client(url: str, timeout_s: float = 2.0) -> Client:
-    """A client that never repeats a command by itself. It connects when first used."""
-    return Redis.from_url(
+def open_client(url: str, *, timeout_s: float = 2.0, repeats: int = 0) -> Client:
+    """A client that connects when first used, and does not repeat a command by itself unless told to.
+
+    repeats: how often a command whose connection broke is sent again. Reading may: after a restart of the server, every
+    pooled connection breaks when it is next used. Writing must not, so that nothing happens that the caller does not
+    know of.
+    """
+    pool = BlockingConnectionPool.from_url(
         url,
+        max_connections=16,
+        timeout=timeout_s,
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
-        retry=Retry(NoBackoff(), 0),
-        retry_on_timeout=False,
-        retry_on_error=[],
-        max_connections=16,
+        retry=Retry(NoBackoff(), repeats),
         client_name="smartedu-counts",
     )
+    return Redis.from_pool(pool)
 
 
 def province_prefix(province: str) -> str:
@@ -130,7 +135,7 @@ class Sink:
             raise SinkError(_describe(error)) from error
 
     async def _fcall(self, function: str, arguments: tuple[bytes | str | int, ...]) -> object:
-        return await self._client.execute_command("FCALL", function, 1, self._watermarks, *arguments)
+        return await cast("Awaitable[object]", self._client.fcall(function, 1, self._watermarks, *arguments))
 
 
 def _describe(error: Exception) -> str:

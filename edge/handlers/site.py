@@ -1,4 +1,4 @@
-"""The pages: portal, lesson, board, and their static files. Everything is answered from `Assets` and `CatalogView`, in memory."""
+"""The pages: portal, lesson, board, and their static files, all answered from memory."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ PAGE_HEADERS: Final = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
+# An SVG opened as a document of its own stays inert.
 ASSET_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",  # an SVG opened as a document stays inert
+    "Content-Security-Policy": "default-src 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }

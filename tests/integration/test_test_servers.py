@@ -12,7 +12,9 @@ import redis
 from redis.exceptions import AuthenticationError
 
 from deploy.local.probe import http_status
+from tests.conftest import StartEdge
 from tests.support.broker import S3Address
+from tests.support.lessons import Published
 from tests.support.processes import alive, descendants
 from tests.support.waiting import eventually
 
@@ -65,3 +67,28 @@ def test_each_test_has_an_empty_database_of_its_own(redis_url: str, counters_url
 async def test_the_shared_storage_is_there_and_closed_to_strangers(s3: S3Address, s3_client: object) -> None:
     s3_client.put_object(Bucket=s3.bucket, Key="here", Body=b"x")  # type: ignore[attr-defined]
     assert await http_status(f"{s3.endpoint}/{s3.bucket}/here") == 403
+
+
+async def test_a_real_edge_runs_with_the_flags_given_and_stops_with_the_test(
+    edge: StartEdge, redis_url: str, counters_url: str
+) -> None:
+    node = await edge(workers=2, redis=redis_url, counters_redis=counters_url, site=True)
+    assert len(node.worker_pids()) == 2
+    assert await http_status(f"{node.url}/healthz") == 200
+    assert await http_status(f"{node.admin_url}/readyz") == 200
+    first = node.pid
+    await node.kill()
+    assert not alive(first)
+    await node.start()
+    assert await http_status(f"{node.url}/healthz") == 200
+    assert node.pid != first
+    assert "worker serves in slot 1" in node.logs()
+    pid = node.pid
+    await node.stop()
+    assert not alive(pid)
+
+
+async def test_the_lesson_of_the_test_run_is_published_and_served(edge: StartEdge, lesson: Published) -> None:
+    node = await edge()
+    for path in (lesson.master, lesson.manifest, f"{lesson.folder}/360p/playlist.m3u8", "/catalog/version.json"):
+        assert await http_status(node.url + path) == 200, path

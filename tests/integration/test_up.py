@@ -156,9 +156,8 @@ async def test_kill_9_leaves_no_orphan_and_the_next_up_finds_everything_again(ru
     (first.state / "seaweed" / "samples-published").touch()
 
     assert await first.end(signal.SIGKILL) == -signal.SIGKILL
+    second = run_up()  # at once: it waits until the port is free
     await eventually(lambda: not [pid for pid in family if alive(pid)])
-
-    second = run_up()
     again = await second.ready()
     assert [again[name] for name in ("s3_endpoint", "redis", "counters_redis")] == [
         told[name] for name in ("s3_endpoint", "redis", "counters_redis")

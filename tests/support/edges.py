@@ -56,7 +56,7 @@ class Edge:
 
 
 async def start_edge(directory: Path, flags: dict[str, object], environment: dict[str, str]) -> Edge:
-    """Start `smartedu serve` and return when it answers.
+    """Start `smartedu serve` and return when all its workers serve.
 
     flags: as on the command line, with underscores (`memory="64MiB"`); True for a bare flag, None to leave a default
     out, a tuple for repeated ones. Raises StartError with the end of its log.
@@ -76,7 +76,8 @@ async def start_edge(directory: Path, flags: dict[str, object], environment: dic
     url, admin, data_dir = _first(given["listen"]), str(given["admin"]), Path(str(given["data_dir"]))
 
     async def ready() -> bool:
-        return await http_status(f"http://{admin}/healthz") == 200
+        serving = len(list((data_dir / "run").glob("worker-*.sock")))
+        return serving >= int(str(given["workers"])) and await http_status(f"http://{admin}/healthz") == 200
 
     program = Program(
         name="edge",

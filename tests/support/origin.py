@@ -8,8 +8,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
+
+PIECE_BYTES = 64 * 1024  # per write, so that a reader that does not read stops the origin
 
 
 class Gate:
@@ -71,13 +75,14 @@ class Seen:
 class ScriptedOrigin:
     """Start with `async with ScriptedOrigin() as origin`; `origin.objects[path] = Script(...)`."""
 
-    def __init__(self) -> None:
+    def __init__(self, wall: Callable[[], float] = time.time) -> None:
+        self._wall = wall
         self.objects: dict[str, Script] = {}
         self.seen: list[Seen] = []
         self.sent_bytes = 0
         self.port = 0
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.StreamWriter] = set()
+        self._connections: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
 
     @property
@@ -103,10 +108,9 @@ class ScriptedOrigin:
         """Refuse connections and cut those that are open."""
         if self._server is not None:
             self._server.close()
-        for writer in list(self._connections):
-            writer.transport.abort()
-        while self._connections:
-            await asyncio.wait_for(self._changed.wait(), 10)
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
 
     async def __aenter__(self) -> ScriptedOrigin:
         await self.start()
@@ -116,16 +120,17 @@ class ScriptedOrigin:
         await self.stop()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections.add(writer)
+        connection = asyncio.current_task()
+        assert connection is not None
+        self._connections.add(connection)
         try:
             while await self._exchange(reader, writer):
                 pass
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
-            self._connections.discard(writer)
-            writer.close()
-            self._wake()
+            self._connections.discard(connection)
+            writer.transport.abort()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request and its response; whether the connection goes on."""
@@ -140,7 +145,7 @@ class ScriptedOrigin:
         return await self._answer(script, headers, writer)
 
     async def _answer(self, script: Script, asked: dict[str, str], writer: asyncio.StreamWriter) -> bool:
-        fields = dict(script.headers) | {"Date": script.headers.get("Date", formatdate(usegmt=True))}
+        fields = dict(script.headers) | {"Date": script.headers.get("Date", formatdate(self._wall(), usegmt=True))}
         if script.etag is not None:
             fields["ETag"] = script.etag
         if "if-match" in asked and asked["if-match"] != script.etag:
@@ -165,12 +170,17 @@ class ScriptedOrigin:
         sent = 0
         while sent < end:
             limit = end if script.gate is None else min(end, await script.gate.allowance(sent))
+            limit = min(limit, sent + PIECE_BYTES)
             writer.write(body[sent:limit])
             self.sent_bytes += limit - sent
             sent = limit
             await writer.drain()
         await writer.drain()
-        return stop is None and script.declare is None
+        if stop is None and script.declare is None:
+            return True
+        writer.close()  # what was written still arrives, and then the end
+        await writer.wait_closed()
+        return False
 
     def _wake(self) -> None:
         self._changed.set()

@@ -88,14 +88,14 @@ function row(entry, most) {
   const counts = state.counts?.get(entry.id);
   const part = most > 0 ? ((counts?.views ?? 0) / most) * 100 : 0;
   const bar = svg('svg', { class: 'row-bar', 'aria-hidden': 'true', preserveAspectRatio: 'none', viewBox: '0 0 100 8' }, svg('rect', { width: part, height: 8, rx: 1 }));
-  const number = (value) => el('td', { class: 'number' }, counts ? value : '–');
+  const number = (value, more = '') => el('td', { class: `number ${more}` }, counts ? value : '–');
   return el(
     'tr',
     { dataset: { section: entry.section, lesson: entry.id } },
     el('th', { scope: 'row' }, el('a', { href: `/lesson/${encodeURIComponent(entry.id)}` }, pick(entry.title)), bar),
     el('td', { class: 'wide-only' }, el('span', { class: 'tag' }, pick(state.sections.get(entry.section)))),
     number(whole(counts?.views)),
-    number(whole(counts?.plays)),
+    number(whole(counts?.plays), 'wide-only'),
     number(span(counts?.watch_seconds)),
   );
 }

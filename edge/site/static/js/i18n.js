@@ -43,8 +43,6 @@ const TEXTS = {
     'lesson.retry': '重试',
     'lesson.home': '回到首页',
     'lesson.path': '当前位置',
-    'lesson.views': '{n} 次观看',
-    'lesson.views.label': '观看次数',
     'lesson.documents': '课程资料',
     'lesson.documents.none': '这节课没有附带资料',
     'lesson.related': '同栏目课程',
@@ -55,7 +53,6 @@ const TEXTS = {
     'lesson.duration': '时长',
     'lesson.updated': '更新',
     'lesson.download': '下载',
-    'lesson.keys': '快捷键',
 
     'role.courseware': '课件',
     'role.lesson-plan': '教学设计',
@@ -193,8 +190,6 @@ const TEXTS = {
     'lesson.retry': 'Try again',
     'lesson.home': 'Back to the home page',
     'lesson.path': 'You are here',
-    'lesson.views': { one: '{n} view', other: '{n} views' },
-    'lesson.views.label': 'Views',
     'lesson.documents': 'Lesson documents',
     'lesson.documents.none': 'This lesson comes without documents',
     'lesson.related': 'More in this section',
@@ -205,7 +200,6 @@ const TEXTS = {
     'lesson.duration': 'Length',
     'lesson.updated': 'Updated',
     'lesson.download': 'Download',
-    'lesson.keys': 'Shortcuts',
 
     'role.courseware': 'Courseware',
     'role.lesson-plan': 'Lesson plan',

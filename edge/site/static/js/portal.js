@@ -40,7 +40,7 @@ function sectionPanel(section) {
   const more = section.entries.length < section.resources;
   return el(
     'section',
-    { class: 'section', id: section.id, 'aria-labelledby': heading, dataset: { section: section.id } },
+    { class: 'section', id: section.id, 'aria-labelledby': heading, dataset: { section: section.id, wide: section.entries.length > 2 } },
     el(
       'header',
       { class: 'section-head' },
@@ -57,10 +57,8 @@ function sectionPanel(section) {
 const viewsOf = (id) => (state.views.size || state.totals ? (state.views.get(id)?.views ?? 0) : undefined);
 
 function drawSections() {
-  const wide = state.sections.some((section) => section.entries.length > 2);
   const holder = find('#sections');
   const focused = document.activeElement?.closest?.('.card')?.dataset.lesson;
-  holder.dataset.wide = wide;
   replace(holder, state.sections.map(sectionPanel));
   if (focused) find(`[data-lesson="${CSS.escape(focused)}"] a`, holder)?.focus({ preventScroll: true });
 }

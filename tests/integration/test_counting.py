@@ -1,0 +1,379 @@
+"""Counting on a real Valkey: every accepted event exactly once, whatever happens in between."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local.valkey import Valkey
+from edge.counters.board import Board, Metric
+from edge.counters.flush import Flusher, gather
+from edge.counters.leftover import Leftovers
+from edge.counters.sink import Sink, open_client
+from edge.counters.tally import Batch
+from tests.support.counting import PROVINCE, Wall, Writer, board, event, totals, writer
+from tests.support.waiting import eventually
+
+
+@pytest.fixture
+async def counts(counters_url: str) -> AsyncIterator[Board]:
+    async with board(counters_url) as reader:
+        yield reader
+
+
+async def views_of(reader: Board, resource: str = "lesson-1") -> int:
+    return (await reader.resources([resource])).resources[0].views
+
+
+async def settled(one: Writer) -> None:
+    """Everything the writer has accepted is applied."""
+    await eventually(lambda: one.flusher.state().connected and one.flusher.state().pending_bytes == 0)
+
+
+async def test_what_was_accepted_is_readable_within_a_second(tmp_path: Path, counters_url: str, counts: Board) -> None:
+    async with writer(tmp_path, counters_url, interval_s=0.2) as one:
+        assert (
+            await one.accept(event(), event(kind="play"), event(kind="visit"), event(kind="watch", watched_s=7.5)) == 4
+        )
+
+        async def counted() -> bool:
+            return await views_of(counts) == 1
+
+        await eventually(counted, within_s=1.0)
+        answer = (await counts.resources(["lesson-1", "never-seen"])).resources
+        assert (answer[0].plays, answer[0].watch_seconds, answer[0].today.views) == (1, 7.5, 1)
+        assert (answer[1].id, answer[1].views, answer[1].today.watch_seconds) == ("never-seen", 0, 0)
+        summary = await counts.summary()
+        assert totals(summary) == {"views": 1, "plays": 1, "watch_seconds": 7.5, "visits": 1, "resources": 1}
+        assert (summary.views_today, summary.provinces, summary.countries) == (1, 1, 1)
+        assert summary.views_daily_average == summary.views_daily_peak.views == 1
+
+
+async def test_an_id_counts_once_within_a_writer_and_across_writers(
+    tmp_path: Path, counters_url: str, counts: Board
+) -> None:
+    again = event()
+    async with (
+        writer(tmp_path / "a", counters_url, node="a") as first,
+        writer(tmp_path / "b", counters_url, node="b") as second,
+    ):
+        await first.accept(again, again, event())
+        await first.accept(again)
+        await settled(first)
+        await second.accept(again, event())
+        await second.accept(again)
+        await settled(second)
+        assert await views_of(counts) == 3
+        assert second.flusher.state().duplicates == 2
+
+
+async def test_an_id_is_recognised_for_ten_minutes_of_acceptance_however_late_it_is_applied(
+    tmp_path: Path, counters_url: str, counts: Board
+) -> None:
+    """The late node accepted nine minutes before the other, and is heard an hour after it."""
+    again = event()
+    async with writer(tmp_path / "late", "redis://127.0.0.1:1", node="late", wall=Wall(-540)) as cut_off:
+        await cut_off.accept(again)
+    async with writer(tmp_path / "late", counters_url, node="late", wall=Wall(-600), interval_s=3600) as registered:
+        await eventually(lambda: registered.flusher.state().connected)
+    async with writer(tmp_path / "b", counters_url, node="b") as other:
+        await other.accept(again)
+        await settled(other)
+    async with writer(tmp_path / "b", counters_url, node="b", wall=Wall(3600)) as other:
+        await other.accept(event(at_ms=int(Wall(3600)() * 1000)))
+        await settled(other)
+    async with writer(tmp_path / "late", counters_url, node="late", wall=Wall(3600)) as late:
+        await settled(late)
+    assert await views_of(counts) == 2
+
+
+async def test_ids_are_forgotten_once_no_writer_can_bring_them_again(tmp_path: Path, counters_url: str) -> None:
+    client = open_client(counters_url)
+    wall = Wall(-3600)
+    async with writer(tmp_path, counters_url, wall=wall) as one:
+        await one.accept(event(at_ms=int(wall() * 1000)))
+        await settled(one)
+        assert await client.zcard("{44}:seen") == 1
+        wall.ahead_s = 0.0
+
+        async def forgotten() -> bool:
+            return await client.zcard("{44}:seen") == 0 and not await client.keys("{44}:seen:*")
+
+        await eventually(forgotten)
+    await client.aclose()
+
+
+async def test_a_batch_sent_twice_counts_once_and_tells_where_the_watermark_is(
+    tmp_path: Path, counters_url: str, counts: Board
+) -> None:
+    async with writer(tmp_path, counters_url, interval_s=3600) as one:
+        await eventually(lambda: one.flusher.state().connected)
+        await one.accept(event(), event())
+        found = gather(one.journal.view(), 0, 100)
+        batch = Batch(
+            one.name, 0, found.to, 1, found.bucket, found.counts.cells, found.counts.ids, found.counts.watched_ms
+        )
+        first, second = await one.sink.apply(batch), await one.sink.apply(batch)
+        assert (first.moved, second.moved) == (True, False)
+        assert first.watermark == second.watermark == found.to
+    assert await views_of(counts) == 2
+
+
+async def test_the_successor_sends_what_a_dropped_worker_left(tmp_path: Path, counters_url: str, counts: Board) -> None:
+    async with writer(tmp_path, counters_url, interval_s=3600) as dropped:
+        await eventually(lambda: dropped.flusher.state().connected)
+        await dropped.accept(*(event() for _ in range(500)))
+        assert await views_of(counts) == 0
+    async with writer(tmp_path, counters_url) as successor:
+        await settled(successor)
+    assert await views_of(counts) == 500
+
+
+async def test_a_drain_sends_the_rest_and_no_longer_holds_completeness_back(
+    tmp_path: Path, counters_url: str, counts: Board
+) -> None:
+    async with (
+        writer(tmp_path / "a", counters_url, node="a", interval_s=3600) as leaving,
+        writer(tmp_path / "b", counters_url, node="b") as staying,
+    ):
+        await leaving.accept(event())
+        await eventually(lambda: staying.flusher.state().connected)
+        before = (await counts.summary()).moment.complete_through
+        assert await leaving.flusher.drain(5.0)
+        assert await views_of(counts) == 1
+
+        async def goes_on() -> bool:
+            return (await counts.summary()).moment.complete_through > before
+
+        await eventually(goes_on)
+
+
+async def test_completeness_waits_for_the_slowest_writer(tmp_path: Path, counters_url: str, counts: Board) -> None:
+    async with (
+        writer(tmp_path / "a", counters_url, node="a", interval_s=3600) as slow,
+        writer(tmp_path / "b", counters_url, node="b") as quick,
+    ):
+        await eventually(lambda: slow.flusher.state().connected)
+        await slow.accept(event())
+        accepted_ms = slow.journal.stamp_ms()
+        await eventually(lambda: quick.flusher.state().complete_ms > accepted_ms + 100)
+        moment = (await counts.summary()).moment
+        assert moment.complete_through is not None
+        assert moment.complete_through < moment.as_of
+        client = open_client(counters_url)
+        assert min(score for _, score in await client.zrange("{44}:complete", 0, -1, withscores=True)) <= accepted_ms
+        await client.aclose()
+
+
+async def test_events_are_accepted_without_redis_and_counted_when_it_is_there(
+    tmp_path: Path, own_counters: Valkey
+) -> None:
+    async with writer(tmp_path, own_counters.url) as one, board(own_counters.url) as reader:
+        await one.accept(event())
+        await settled(one)
+        await own_counters.kill()
+        for _ in range(20):
+            assert await one.accept(event(), event()) == 2
+        await eventually(lambda: not one.flusher.state().connected)
+        await own_counters.start()
+        await settled(one)
+        assert await views_of(reader) == 41
+
+
+async def test_a_redis_that_lost_its_last_seconds_is_told_again(tmp_path: Path, own_counters: Valkey) -> None:
+    async with writer(tmp_path, own_counters.url) as one, board(own_counters.url) as reader:
+        again = event()
+        await one.accept(*(event(viewer=f"v{i}") for i in range(50)))
+        await settled(one)
+        log = next((own_counters.directory).rglob("*.incr.aof"))
+        lose_from = log.stat().st_size
+        for _ in range(10):
+            await one.accept(*(event() for _ in range(20)), again)
+            await settled(one)
+        assert await views_of(reader) == 251
+        await own_counters.kill()
+        size = log.stat().st_size
+        os.truncate(log, lose_from + (size - lose_from) // 3)  # in the midst of a call: that call must go as a whole
+        await own_counters.start()
+        await eventually(lambda: one.flusher.state().replayed_bytes > 0)
+        await settled(one)
+        assert await views_of(reader) == 251
+
+
+async def test_a_redis_that_lost_everything_gets_what_the_journal_still_has(
+    tmp_path: Path, own_counters: Valkey
+) -> None:
+    async with writer(tmp_path, own_counters.url) as one, board(own_counters.url) as reader:
+        await one.accept(*(event() for _ in range(50)))
+        await settled(one)
+        client = open_client(own_counters.url)
+        await client.flushall()
+        await client.function_flush("SYNC")
+        await client.aclose()
+        await eventually(lambda: one.flusher.state().replayed_bytes > 0)
+        await settled(one)
+        assert await views_of(reader) == 50
+
+
+async def test_a_wiped_journal_does_not_stop_a_writer_from_counting(
+    tmp_path: Path, counters_url: str, counts: Board
+) -> None:
+    async with writer(tmp_path / "disk-1", counters_url) as one:
+        await one.accept(event(), event())
+        await settled(one)
+    async with writer(tmp_path / "disk-2", counters_url) as one:
+        await one.accept(event())
+        await settled(one)
+    assert await views_of(counts) == 3
+    client = open_client(counters_url)
+    assert await client.zcard("{44}:complete") == 1, "the lost journal must not hold completeness back for ever"
+    await client.aclose()
+
+
+async def test_a_journal_restored_from_an_older_copy_counts_what_is_new(
+    tmp_path: Path, counters_url: str, counts: Board
+) -> None:
+    async with writer(tmp_path, counters_url) as one:
+        await one.accept(event())
+        await settled(one)
+        await one.accept(*(event() for _ in range(5)))
+        await settled(one)
+    segment = next((tmp_path / "journal/0").glob("*.log"))
+    os.truncate(segment, segment.stat().st_size // 3)
+    async with writer(tmp_path, counters_url) as one:
+        await one.accept(event())
+        await settled(one)
+        await one.accept(event())
+        await settled(one)
+    assert await views_of(counts) == 8
+
+
+async def test_the_journal_lets_go_only_of_what_redis_has_on_disk(tmp_path: Path, own_counters: Valkey) -> None:
+    async with writer(tmp_path, own_counters.url, retention_s=0.0, prove_every_s=3600) as one:
+        for _ in range(8):
+            await one.accept(*(event() for _ in range(50)))
+        await settled(one)
+        assert one.journal.begin == 0
+        await own_counters.kill()
+        await one.accept(event())
+        await own_counters.start()
+        await settled(one)
+        await one.flusher.prove()
+        state = one.flusher.state()
+        assert state.proving
+        assert state.durable == one.journal.end
+        assert 0 < one.journal.begin < one.journal.end
+
+
+async def test_without_an_append_only_file_durability_is_not_claimed(tmp_path: Path, redis_url: str) -> None:
+    async with writer(tmp_path, redis_url, retention_s=1.0, prove_every_s=3600) as one:
+        for _ in range(8):
+            await one.accept(*(event() for _ in range(50)))
+        await settled(one)
+        await one.flusher.prove()
+        assert not one.flusher.state().proving
+        assert one.flusher.retention_s == 24.0
+        assert one.journal.begin == 0
+
+
+async def test_a_leftover_journal_is_replayed_by_another_worker_and_removed_when_durable(
+    tmp_path: Path, counters_url: str, counts: Board
+) -> None:
+    async with writer(tmp_path, "redis://127.0.0.1:1", slot=3) as gone:
+        await gone.accept(event(), event())
+    sink = Sink(open_client(counters_url), PROVINCE)
+    loop = asyncio.get_running_loop()
+
+    def leftovers(retention_s: float) -> Leftovers:
+        return Leftovers(
+            tmp_path / "journal",
+            tmp_path / "slots",
+            sink,
+            "edge-1",
+            wall=Wall(),
+            monotonic=loop.time,
+            retention_s=retention_s,
+        )
+
+    assert await leftovers(600).look_after() == 1
+    assert await views_of(counts) == 2
+    assert (tmp_path / "journal/3").exists(), "a Redis that goes back must be told again"
+    assert await leftovers(0).look_after() == 1
+    assert await views_of(counts) == 2
+    assert not (tmp_path / "journal/3").exists()
+    await sink.close()
+
+
+async def test_a_journal_in_use_is_left_alone(tmp_path: Path, counters_url: str) -> None:
+    import fcntl
+
+    async with writer(tmp_path, counters_url, slot=0):
+        (tmp_path / "slots").mkdir()
+        with (tmp_path / "slots/0.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            sink = Sink(open_client(counters_url), PROVINCE)
+            leftovers = Leftovers(
+                tmp_path / "journal", tmp_path / "slots", sink, "edge-1", wall=Wall(), monotonic=lambda: 0.0
+            )
+            assert await leftovers.look_after() == 0
+            await sink.close()
+
+
+APPENDER = """
+import asyncio, sys, time, orjson
+from pathlib import Path
+from tests.support.counting import event, writer
+
+async def main():
+    async with writer(Path(sys.argv[1]), sys.argv[2]) as one:
+        while True:
+            batch = [event() for _ in range(7)]
+            await asyncio.gather(*(one.accept(made) for made in batch))
+            sys.stdout.write("7\\n")
+            sys.stdout.flush()
+
+asyncio.run(main())
+"""
+
+
+async def test_kill_9_at_any_moment_loses_and_doubles_nothing(tmp_path: Path, counters_url: str, counts: Board) -> None:
+    acknowledged = 0
+    for _ in range(4):
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", APPENDER, str(tmp_path), counters_url, stdout=asyncio.subprocess.PIPE, cwd=Path.cwd()
+        )
+        assert child.stdout is not None
+        for _ in range(15):
+            acknowledged += int(await child.stdout.readline())
+        child.send_signal(signal.SIGKILL)
+        await child.wait()
+        acknowledged += sum(map(int, (await child.stdout.read()).split()))
+    async with writer(tmp_path, counters_url) as successor:
+        await settled(successor)
+        view, position, journaled = successor.journal.view(), 0, 0
+        while position < view.end:
+            found = gather(view, position, 1000)
+            position, journaled = found.to, journaled + found.events
+    # An event may be on disk though its process was killed before it could say so; never the other way round.
+    assert acknowledged <= journaled <= acknowledged + 4 * 14
+    assert await views_of(counts) == journaled
+
+
+async def test_provinces_on_one_redis_are_added_up(tmp_path: Path, counters_url: str) -> None:
+    async with writer(tmp_path / "a", counters_url) as one:
+        await one.accept(event(viewer="same"), event("lesson-2", viewer="other"))
+        await settled(one)
+        sink = Sink(open_client(counters_url), "43")
+        hunan = Flusher(one.journal, sink, "b/0/x", monotonic=asyncio.get_running_loop().time)
+        assert await hunan.drain(5.0)
+        await sink.close()
+    async with board(counters_url, "43", "44", "11") as reader:
+        summary = await reader.summary()
+        assert (summary.views, summary.resources, summary.provinces, summary.uniques) == (4, 2, 2, 2)
+        assert [place.value for place in (await reader.top(Metric.VIEWS, 2)).places] == [2, 2]

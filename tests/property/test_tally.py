@@ -1,0 +1,91 @@
+"""However a journal is cut into batches, the same is counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge.counters.event import Kind, ViewEvent
+from edge.counters.flush import gather
+from edge.counters.journal import Segment, View, frame
+from edge.counters.record import encode
+from edge.counters.tally import DEDUP_BUCKET_MS, Counts
+
+START = 1_764_000_000_000
+events = st.builds(
+    ViewEvent,
+    st.uuids().map(str),
+    st.sampled_from([Kind.VIEW, Kind.PLAY, Kind.WATCH]),
+    st.sampled_from(["a", "b", "c"]),
+    st.sampled_from(["", "x", "y"]),
+    st.integers(START - 86_400_000, START + 60_000),
+    st.integers(0, 120_000),
+)
+records = st.lists(
+    st.tuples(st.integers(0, DEDUP_BUCKET_MS // 2), st.lists(events, min_size=1, max_size=5)), min_size=1, max_size=10
+)
+
+
+def added(counts: Counts) -> Counter[tuple[int, str, bytes, str]]:
+    """Events and milliseconds by cell."""
+    sums: Counter[tuple[int, str, bytes, str]] = Counter()
+    watched = iter(counts.watched_ms)
+    for cell in counts.cells:
+        sums[cell.kind, cell.day, cell.resource, "events"] += cell.events
+        if cell.kind == Kind.WATCH:
+            sums[cell.kind, cell.day, cell.resource, "ms"] += sum(next(watched) for _ in range(cell.events))
+    return sums
+
+
+def replay(view: View, max_events: int) -> tuple[Counter[tuple[int, str, bytes, str]], list[bytes]]:
+    """Totals and ids of the whole journal in batches of about `max_events`."""
+    position, sums, ids = 0, Counter[tuple[int, str, bytes, str]](), list[bytes]()
+    while position < view.end:
+        found = gather(view, position, max_events)
+        assert found.to > position
+        position = found.to
+        sums += added(found.counts)
+        ids += [found.counts.ids[i : i + 12] for i in range(0, len(found.counts.ids), 12)]
+    return sums, ids
+
+
+def journal_of(directory: Path, steps: list[tuple[int, list[ViewEvent]]]) -> View:
+    stamp, data = START, b""
+    for wait_ms, some in steps:
+        stamp += wait_ms
+        data += frame(encode(stamp, some))
+    path = directory / "journal.log"
+    path.write_bytes(data)
+    return View((Segment(path, 0, len(data)),), len(data))
+
+
+@settings(max_examples=60, deadline=None)
+@given(records, st.integers(1, 9))
+def test_totals_do_not_depend_on_the_batches(steps: list[tuple[int, list[ViewEvent]]], size: int) -> None:
+    with TemporaryDirectory() as directory:
+        view = journal_of(Path(directory), steps)
+        sums, ids = replay(view, size)
+        whole_sums, whole_ids = replay(view, 1_000_000)
+    assert sums == whole_sums
+    assert sorted(ids) == sorted(whole_ids)
+    assert len(ids) == sum(len(some) for _, some in steps)
+
+
+@settings(max_examples=60, deadline=None)
+@given(records, st.integers(1, 9))
+def test_a_batch_holds_events_of_one_span_of_acceptance(steps: list[tuple[int, list[ViewEvent]]], size: int) -> None:
+    with TemporaryDirectory() as directory:
+        view, position = journal_of(Path(directory), steps), 0
+        stamps = [START + sum(wait for wait, _ in steps[: index + 1]) for index in range(len(steps))]
+        buckets = []
+        while position < view.end:
+            found = gather(view, position, size)
+            position = found.to
+            buckets.append(found.bucket)
+            assert found.last_stamp_ms // DEDUP_BUCKET_MS == found.bucket
+    assert set(buckets) == {stamp // DEDUP_BUCKET_MS for stamp in stamps}
+    assert buckets == sorted(buckets)

@@ -1,0 +1,166 @@
+"""The journal keeps its promise, or does not give it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edge.counters.journal import Journal, JournalError, Refusal
+from edge.counters.record import encode
+
+PAYLOAD = encode(1_764_000_000_000, []) + bytes(100)
+
+
+async def opened(directory: Path, **settings: object) -> Journal:
+    values = {"wall": time.time, "monotonic": time.monotonic, "max_bytes": 1 << 20, **settings}
+    return await Journal.open(directory, **values)  # type: ignore[arg-type]
+
+
+def payloads(journal: Journal) -> list[bytes]:
+    view, position, found = journal.view(), journal.begin, []
+    while position < view.end:
+        chunk = view.read(position)
+        found += [one.payload for one in chunk.frames]
+        position = chunk.next
+    return found
+
+
+async def test_waiting_appends_share_an_fsync(tmp_path: Path) -> None:
+    journal = await opened(tmp_path)
+    await asyncio.gather(*(journal.append(PAYLOAD, 0) for _ in range(100)))
+    assert journal.state().groups <= 3
+    assert len(payloads(journal)) == 100
+    await journal.close()
+
+
+async def test_positions_go_on_where_the_predecessor_stopped(tmp_path: Path) -> None:
+    first = await opened(tmp_path)
+    await first.append(PAYLOAD, 0)
+    await first.close()
+    second = await opened(tmp_path)
+    assert (second.end, second.identity) == (first.end, first.identity)
+    await second.append(PAYLOAD, 0)
+    assert payloads(second) == [PAYLOAD, PAYLOAD]
+    await second.close()
+
+
+async def test_beyond_its_bound_it_refuses_until_something_may_go(tmp_path: Path) -> None:
+    journal = await opened(tmp_path, max_bytes=16_384)
+    with pytest.raises(JournalError) as refused:
+        while True:
+            await journal.append(PAYLOAD, 0)
+    assert refused.value.refusal is Refusal.FULL
+    assert journal.state().size_bytes <= 16_384
+    assert await journal.release(0, older_than_s=0) == 0
+    freed = await journal.release(journal.end, older_than_s=3600)
+    assert freed > 0, "crowded: what is durable goes although it is young"
+    await journal.append(PAYLOAD, 0)
+    await journal.close()
+
+
+async def test_what_is_young_stays_while_there_is_room(tmp_path: Path) -> None:
+    journal = await opened(tmp_path, segment_bytes=4096)
+    for _ in range(100):
+        await journal.append(PAYLOAD, 0)
+    assert await journal.release(journal.end, older_than_s=3600) == 0
+    assert await journal.release(journal.end, older_than_s=0) > 0
+    assert payloads(journal), "the segment being written stays"
+    await journal.close()
+
+
+async def test_a_closed_journal_refuses(tmp_path: Path) -> None:
+    journal = await opened(tmp_path)
+    await journal.close()
+    with pytest.raises(JournalError) as refused:
+        await journal.append(PAYLOAD, 0)
+    assert refused.value.refusal is Refusal.CLOSED
+
+
+async def test_a_caller_that_leaves_takes_nobody_along(tmp_path: Path) -> None:
+    journal = await opened(tmp_path)
+    leaving = asyncio.create_task(journal.append(PAYLOAD, 0))
+    staying = asyncio.create_task(journal.append(PAYLOAD, 0))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await staying
+    assert len(payloads(journal)) == 2
+    await journal.close()
+
+
+async def test_segments_without_their_identity_are_not_counted_under_a_new_one(tmp_path: Path) -> None:
+    journal = await opened(tmp_path)
+    await journal.append(PAYLOAD, 0)
+    await journal.close()
+    os.truncate(tmp_path / "journal-id", 0)
+    with pytest.raises(JournalError, match="journal-id is missing or empty"):
+        await opened(tmp_path)
+
+
+async def test_a_clock_set_back_a_little_does_not_take_stamps_back(tmp_path: Path) -> None:
+    now = 1000.0
+    journal = await opened(tmp_path, wall=lambda: now)
+    assert journal.stamp_ms() == 1_000_000
+    now = 990.0
+    assert journal.stamp_ms() == 1_000_000
+    now = 100.0
+    assert journal.stamp_ms() == 100_000, "a clock that was wrong by more is believed when it is put right"
+    await journal.close()
+
+
+async def test_the_stamp_goes_on_from_the_last_record(tmp_path: Path) -> None:
+    journal = await opened(tmp_path, wall=lambda: 1000.0)
+    await journal.append(encode(1_005_000, []), 1_005_000)
+    await journal.close()
+    journal = await opened(tmp_path, wall=lambda: 1000.0)
+    assert journal.stamp_ms() == 1_005_000
+    await journal.close()
+
+
+# The kernel lets a process write only so far into any one file: a real write that breaks off half-way.
+FAILING = """
+import asyncio, resource, signal, sys
+from pathlib import Path
+from edge.counters.journal import JournalError
+from tests.unit.test_journal import PAYLOAD, opened, payloads
+
+async def main():
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    journal = await opened(Path(sys.argv[1]))
+    for _ in range(5):
+        await journal.append(PAYLOAD, 0)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (journal.end + 50, resource.RLIM_INFINITY))
+    refusals = 0
+    for _ in range(2):
+        try:
+            await journal.append(PAYLOAD, 0)
+        except JournalError as error:
+            refusals += error.refusal.name == "FAULT"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50, resource.RLIM_INFINITY))
+    try:
+        await journal.append(PAYLOAD * 3, 0)
+    except JournalError as error:
+        refusals += error.refusal.name == "FAULT"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    for _ in range(5):
+        await journal.append(PAYLOAD, 0)
+    print(refusals, len(payloads(journal)), journal.state().lost_bytes)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_write_that_breaks_off_promises_nothing_and_spoils_nothing(tmp_path: Path) -> None:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", FAILING, str(tmp_path), stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await child.communicate()
+    # The second append goes to a new file, which is allowed to grow that far: one refusal, one success, one refusal.
+    assert said.split() == [b"2", b"11", b"0"]
+    journal = await opened(tmp_path)
+    assert payloads(journal) == [PAYLOAD] * 11
+    await journal.close()

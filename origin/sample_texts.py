@@ -45,7 +45,9 @@ SAMPLES = (
         id="lesson-000001",
         section="special",
         title=Label("珍惜每一滴水", "Every drop counts"),
-        description=Label("从一滴水出发，认识水循环和节约用水的方法。", "The water cycle, and how a school saves water."),
+        description=Label(
+            "从一滴水出发，认识水循环和节约用水的方法。", "The water cycle, and how a school saves water."
+        ),
         tags={"stage": "primary", "grade": "grade-4", "subject": "science"},
         colour=(20, 92, 140),
         pitch_hz=190,

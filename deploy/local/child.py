@@ -96,12 +96,18 @@ class Child:
         self._say = say
         self.changed = changed
         self._process: Process | None = None
+        self._exit_code: int | None = None
         self._keeper: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int | None:
         """The process id, None while it is not running."""
         return self._process.pid if self._process is not None and self._process.returncode is None else None
+
+    @property
+    def exit_code(self) -> int | None:
+        """How `stop` or `kill` saw it end; negative: the signal that killed it."""
+        return self._exit_code
 
     async def start(self) -> None:
         """Start the program and wait until it is ready. Raises StartError, with nothing left running."""
@@ -133,6 +139,7 @@ class Child:
     async def _end(self, number: signal.Signals) -> None:
         if self._process is not None:
             await end(self._process, number, self.program.stop_within_s)
+            self._exit_code = self._process.returncode
             self._process = None
 
     async def _launch(self) -> None:
@@ -256,10 +263,20 @@ async def clear_group(leader: int, number: signal.Signals) -> None:
     deadline = loop.time() + GROUP_GRACE_S
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, number)
-        while number != signal.SIGKILL and loop.time() < deadline:
+        while number != signal.SIGKILL and loop.time() < deadline and _has_living(leader):  # noqa: ASYNC110
             await asyncio.sleep(POLL_S)
-            os.killpg(leader, 0)
         os.killpg(leader, signal.SIGKILL)
+
+
+def _has_living(group: int) -> bool:
+    """True while a process of the group runs. Orphans that ended may stay as zombies where init reaps late or never."""
+    os.killpg(group, 0)
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _parent, its_group = file.read_text().rpartition(")")[2].split()[:3]
+            if int(its_group) == group and state not in "ZX":
+                return True
+    return sys.platform != "linux"
 
 
 def how(code: int) -> str:

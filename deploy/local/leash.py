@@ -8,8 +8,8 @@ process that may have threads. It is bound to the *thread* that started this pro
 as the program should. The parent may be gone before the kernel is told to watch it, so it is looked at once more after.
 
 `exec`: this process becomes PROGRAM. For programs that are one process or look after their own workers.
-`group`: this process stays, and kills its whole process group when the parent is gone. For programs whose own children
-(an encoder, say) do not notice; the caller must have made this process the leader of a group.
+`group`: this process stays, hands signals on to PROGRAM, and kills its whole process group when the parent is gone.
+For programs with processes of their own; the caller must have made this process the leader of a group. 9 MB.
 
 Standard library only: it is started as a file, without site-packages, to be quick (about 20 ms).
 """

@@ -74,6 +74,7 @@ class Unavailable(Exception):  # noqa: N818 - a verdict on a request
 class Engine:
     """One worker's cache. record: called with the outcome of every request, at the time its head is known.
 
+    limits: of objects and fills; by default what suits the memory tier's size.
     patience_s: how long a request waits for the origin when a stale response could be served instead.
     max_passes: responses streamed past the cache at once; each holds an origin connection while its client reads.
     """
@@ -106,7 +107,7 @@ class Engine:
             shared=shared,
             siblings=siblings,
             clock=clock,
-            limits=limits or Limits(),
+            limits=limits or Limits.within(memory.max_bytes),
         )
 
     @property

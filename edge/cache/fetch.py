@@ -32,6 +32,7 @@ from origin.reader import Chunks, ObjectReader, OriginError, OriginFailure, Read
 
 log = logging.getLogger(__name__)
 
+_MIB = 1024 * 1024
 _MAX_PASSES = 10_000  # remembered "do not share" keys; a forgotten one costs one look at a head
 
 
@@ -90,11 +91,20 @@ class Limits:
     negative_ttl_s: lifetime of a 404 without one of its own; pass_s: how long "do not share" is remembered.
     """
 
-    max_object_bytes: int = 32 * 1024 * 1024
-    fill_bytes: int = 128 * 1024 * 1024
+    max_object_bytes: int = 32 * _MIB
+    fill_bytes: int = 128 * _MIB
     fill_wait_s: float = 5.0
     negative_ttl_s: float = 2.0
     pass_s: float = 10.0
+
+    @classmethod
+    def within(cls, memory_bytes: int) -> Limits:
+        """For a worker with a memory tier of that size: an object takes an eighth of it at most, all fills a quarter.
+
+        In a small memory an object may take half, up to 4 MiB, so that segments are still coalesced.
+        """
+        largest = max(min(32 * _MIB, memory_bytes // 8), min(4 * _MIB, memory_bytes // 2))
+        return cls(max_object_bytes=largest, fill_bytes=max(memory_bytes // 4, largest))
 
 
 class Fetcher:

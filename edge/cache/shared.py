@@ -17,6 +17,7 @@ import logging
 import struct
 import zlib
 from collections.abc import Awaitable, Coroutine
+from functools import partial
 
 import orjson
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 _MAGIC = b"SEC1"
 _HEADER = struct.Struct(">4sII")
 _CHECKED_FROM = 8  # offset of the first byte under the checksum
-_INLINE_BYTES = 256 * 1024  # up to here a checksum takes less than handing it to a thread (about 0.1 ms)
+_INLINE_BYTES = 1024 * 1024  # up to here a checksum (about 0.25 ms) holds up the loop less than it is worth a thread
 _MAX_EXPIRY_S = 30 * 86400
 
 
@@ -51,6 +52,8 @@ def connect(url: str, *, deadline_s: float = 0.25, max_connections: int = 64) ->
         socket_connect_timeout=deadline_s,
         retry=Retry(NoBackoff(), 0),
         retry_on_error=[],
+        # Otherwise redis-py reads its own version from a file for every new connection, on the loop.
+        driver_info=None,
     )
     return Redis.from_pool(pool)  # closing the client closes the pool
 
@@ -59,7 +62,9 @@ class RedisTier:
     """namespace: of the origin whose objects these are; sites with other origins may share the server.
 
     max_value_bytes: larger entries are not written. deadline_s: of a read; write_deadline_s: of a write, which nobody
-    waits for. max_writes: writes under way at once, more are skipped. failures, probe_s: of the breaker.
+    waits for. max_reads: reads under way at once, more wait for at most another deadline. max_writes, max_write_bytes:
+    writes under way at once, more are skipped. All of them together stay below the client's connections, so that a
+    full pool is never mistaken for a Redis that is gone. failures, probe_s: of the breaker.
     """
 
     def __init__(
@@ -71,7 +76,9 @@ class RedisTier:
         max_value_bytes: int = 8 * 1024 * 1024,
         deadline_s: float = 0.25,
         write_deadline_s: float = 1.0,
+        max_reads: int = 40,
         max_writes: int = 16,
+        max_write_bytes: int = 32 * 1024 * 1024,
         failures: int = 3,
         probe_s: float = 1.0,
     ) -> None:
@@ -81,7 +88,10 @@ class RedisTier:
         self._max_value_bytes = max_value_bytes
         self._deadline_s = deadline_s
         self._write_deadline_s = write_deadline_s
+        self._read_places = asyncio.Semaphore(max_reads)
         self._max_writes = max_writes
+        self._max_write_bytes = max_write_bytes
+        self._write_bytes = 0
         self._probe_s = probe_s
         self._breaker = Breaker(now=clock.monotonic, limit=failures, probe_after_s=probe_s)
         self._writes: set[asyncio.Task[None]] = set()
@@ -108,7 +118,15 @@ class RedisTier:
         """The stored entry, fresh or not; None when there is none or Redis is of no use now. Never raises."""
         if not self.healthy:
             return None
-        value = await self._ask(self._client.get(self._name(key)), self._deadline_s)
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                await self._read_places.acquire()
+        except TimeoutError:
+            return None  # we are busy, which says nothing about Redis
+        try:
+            value = await self._ask(self._client.get(self._name(key)), self._deadline_s)
+        finally:
+            self._read_places.release()
         if not isinstance(value, bytes):
             return None
         entry = await self._decode(value)
@@ -120,9 +138,12 @@ class RedisTier:
     def put(self, key: CacheKey, entry: Entry) -> bool:
         """Begin to write it, in the background; False when it is not worth it or too much is under way."""
         expiry_s = min(remaining_s(entry.head, self._clock.monotonic()), _MAX_EXPIRY_S)
-        if not self.healthy or len(entry.body) > self._max_value_bytes or expiry_s < 1.0:
+        size = len(entry.body)
+        if not self.healthy or size > self._max_value_bytes or expiry_s < 1.0:
             return False
-        return self._in_background(self._write(key, entry, int(expiry_s * 1000)))
+        if self._write_bytes + size > self._max_write_bytes:
+            return False
+        return self._in_background(self._write(key, entry, int(expiry_s * 1000)), size)
 
     async def remove(self, key: CacheKey) -> None:
         """Forget one entry. Never raises."""
@@ -161,14 +182,19 @@ class RedisTier:
         if before and not self.healthy:
             log.warning("redis is being skipped: %s", error)
 
-    def _in_background(self, work: Coroutine[object, object, None]) -> bool:
+    def _in_background(self, work: Coroutine[object, object, None], size: int = 0) -> bool:
         if len(self._writes) >= self._max_writes:
             work.close()
             return False
         task = asyncio.create_task(work, name="redis-tier-write")
         self._writes.add(task)
-        task.add_done_callback(self._writes.discard)
+        self._write_bytes += size
+        task.add_done_callback(partial(self._written, size))
         return True
+
+    def _written(self, size: int, task: asyncio.Task[None]) -> None:
+        self._writes.discard(task)
+        self._write_bytes -= size
 
     async def _keep_pinging(self) -> None:
         while True:
@@ -185,8 +211,9 @@ class RedisTier:
         head = entry.head
         born = self._clock.wall() - head.age_s(self._clock.monotonic())
         meta = orjson.dumps(packed.pack(head, age_s=0.0) | {"born": born})
-        checked = b"".join((len(meta).to_bytes(4, "big"), meta, entry.body))
-        return b"".join((_MAGIC, (await _crc32(checked)).to_bytes(4, "big"), checked))
+        length = len(meta).to_bytes(4, "big")
+        checksum = await _crc32(entry.body, zlib.crc32(length + meta))
+        return b"".join((_MAGIC, checksum.to_bytes(4, "big"), length, meta, entry.body))
 
     async def _decode(self, value: bytes) -> Entry | None:
         """The entry; None when the value is not whole and sound."""
@@ -206,8 +233,8 @@ class RedisTier:
         return Entry(head, body) if head.length == len(body) else None
 
 
-async def _crc32(data: bytes | memoryview) -> int:
+async def _crc32(data: bytes | memoryview, start: int = 0) -> int:
     """zlib's checksum, computed in a thread when it would hold up the loop (zlib lets go of the interpreter lock)."""
     if len(data) <= _INLINE_BYTES:
-        return zlib.crc32(data)
-    return await asyncio.to_thread(zlib.crc32, data)
+        return zlib.crc32(data, start)
+    return await asyncio.to_thread(zlib.crc32, data, start)

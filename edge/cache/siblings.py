@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from edge.cache import packed
 from edge.cache.model import CacheKey, Forward, Head, Pass
 from edge.clock import Clock
 from origin.reader import ObjectReader, OriginError, OriginFailure, ReadResponse
+
+log = logging.getLogger(__name__)
 
 FIELD = "x-edge-entry"
 """The response field, on sibling sockets only, that carries an `Answer`."""
@@ -108,7 +111,7 @@ class Siblings:
         own_slot: int,
         connect: Callable[[Path], ObjectReader],
         clock: Clock,
-        scan_s: float = 0.5,
+        scan_s: float = 0.2,
         retry_s: float = 2.0,
     ) -> None:
         self._run_dir = run_dir
@@ -168,12 +171,15 @@ class Siblings:
 
     async def rescan(self) -> None:
         """Look at the directory now."""
+        before = self.live
         self._sockets = await asyncio.to_thread(_sockets_in, self._run_dir, self._own_slot)
         now = self._clock.monotonic()
         self._dead = {slot: dead for slot, dead in self._dead.items() if self._is_dead(slot, now)}
         for slot in [slot for slot, (socket, _) in self._readers.items() if self._sockets.get(slot) != socket]:
             _, reader = self._readers.pop(slot)
             await reader.close()
+        if self.live != before:
+            log.info("live workers of this node: %s", ", ".join(map(str, self.live)))
 
     def _is_dead(self, slot: int, now: float) -> bool:
         dead = self._dead.get(slot)

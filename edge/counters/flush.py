@@ -124,6 +124,7 @@ class Flusher:
         self._stored: int | None = None
         self._last_contact = float("-inf")
         self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = False
         self._connected, self._proving = False, True
         self._complete_ms = self._durable = 0
         self._batches = self._events = self._duplicates = self._replayed = self._failures = 0
@@ -186,7 +187,7 @@ class Flusher:
 
     async def _run(self) -> None:
         backoff_s = 0.05
-        while True:
+        while not self._stopping:
             try:
                 more = await self._step()
             except _TROUBLE as error:
@@ -199,7 +200,7 @@ class Flusher:
                 await asyncio.sleep(self._interval_s)
 
     async def _run_proofs(self) -> None:
-        while True:
+        while not self._stopping:
             await asyncio.sleep(self._prove_every_s)
             with suppress(SinkError):  # the flush task reports the same trouble
                 if self._journal.state().segments > 1:
@@ -322,6 +323,9 @@ class Flusher:
         self._failures += 1
 
     async def _stop(self) -> None:
+        # Besides being cancelled they look at the flag: a cancellation that comes in the same turn as the answer of a
+        # connection may get lost in the client library.
+        self._stopping = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)  # what killed one has been reported

@@ -38,7 +38,6 @@ from edge.counters.record import RecordError, accepted_ms
 MAX_PAYLOAD_BYTES: Final = 0xFFFF
 DEFAULT_SEGMENT_BYTES: Final = 8 * 1024 * 1024
 _WINDOW_BYTES: Final = 256 * 1024  # one read; at least twice the longest frame
-_MAX_WAITING_BYTES: Final = 8 * 1024 * 1024
 _FOLLOW_CLOCK_BACK_MS: Final = 600_000
 _ID_FILE: Final = "journal-id"
 
@@ -232,6 +231,8 @@ class Journal:
         self._wall, self._monotonic = wall, monotonic
         self._max_bytes = max_bytes
         self._segment_bytes = min(segment_bytes, max(max_bytes // 8, 4096))
+        # One group is at most about one segment, so that a full journal always has whole segments to let go of.
+        self._max_waiting_bytes = max(self._segment_bytes, 2 * MAX_PAYLOAD_BYTES)
         self._append_timeout_s = append_timeout_s
         self._executor = executor
         self._segments = segments
@@ -398,7 +399,7 @@ class Journal:
             raise JournalError(Refusal.CLOSED)
         if self._size() + self._waiting_bytes + size > self._max_bytes:
             raise JournalError(Refusal.FULL)
-        if self._waiting_bytes + size > _MAX_WAITING_BYTES:
+        if self._waiting_bytes + size > self._max_waiting_bytes:
             raise JournalError(Refusal.BUSY)
 
     async def _commit(self) -> None:

@@ -44,6 +44,7 @@ class Leftovers:
         self._every_s, self._drain_timeout_s = every_s, drain_timeout_s
         self._retention_s = retention_s
         self._task: asyncio.Task[None] | None = None
+        self._stopping = False
 
     def start(self) -> None:
         """Look again and again, in a task of this object's own."""
@@ -51,6 +52,7 @@ class Leftovers:
 
     async def stop(self) -> None:
         """End the task; a journal that was being replayed stays where it is."""
+        self._stopping = True  # see Flusher._stop
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -67,7 +69,7 @@ class Leftovers:
         return found
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopping:
             await asyncio.sleep(self._every_s)
             try:
                 await self.look_after()

@@ -16,6 +16,7 @@ from edge.cache.freshness import head_of
 from edge.cache.memory import MemoryStore
 from edge.cache.model import CacheKey, Entry
 from edge.cache.shared import RedisTier, connect
+from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
 from tests.support.ticking import ManualClock
 from tests.support.waiting import eventually
 
@@ -62,9 +63,9 @@ class Shared:
 
 @asynccontextmanager
 async def redis_tier(url: str, clock: ManualClock | None = None, **settings: Any) -> AsyncIterator[RedisTier]:
-    client = connect(url, deadline_s=1.0)
+    client = connect(url, deadline_s=10.0)
     # Deadlines that a busy test machine keeps; the tests of slowness set their own.
-    given = {"deadline_s": 2.0, "write_deadline_s": 5.0, "max_value_bytes": LIMIT, "probe_s": 0.05} | settings
+    given = {"deadline_s": 10.0, "write_deadline_s": 10.0, "max_value_bytes": LIMIT, "probe_s": 0.05} | settings
     tier = RedisTier(client, clock=clock or ManualClock(), namespace="test", **given)
     await tier.start()
     try:
@@ -146,7 +147,7 @@ async def test_what_is_of_no_more_use_is_not_written_to_redis_and_the_rest_expir
         assert not tier.put(OTHER, entry(clock, control="max-age=0"))
         tier.put(KEY, entry(clock, control="max-age=5, stale-while-revalidate=30, stale-if-error=100"))
         await tier.settled()
-        client = connect(redis_url)
+        client = connect(redis_url, deadline_s=10.0)
         names = [name async for name in client.scan_iter()]
         assert len(names) == 1
         assert 100 <= await client.ttl(names[0]) <= 105
@@ -156,7 +157,7 @@ async def test_what_is_of_no_more_use_is_not_written_to_redis_and_the_rest_expir
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "other format"])
 async def test_a_damaged_value_is_a_miss_and_is_dropped(redis_url: str, damage: str) -> None:
     clock = ManualClock()
-    client = connect(redis_url)
+    client = connect(redis_url, deadline_s=10.0)
     async with redis_tier(redis_url, clock) as tier:
         tier.put(KEY, entry(clock, bytes(300_000)))
         await tier.settled()
@@ -217,7 +218,7 @@ async def test_no_more_writes_are_under_way_than_allowed(redis_url: str) -> None
 async def test_sites_of_different_origins_do_not_meet_on_one_server(redis_url: str) -> None:
     clock = ManualClock()
     async with redis_tier(redis_url, clock) as tier:
-        client = connect(redis_url)
+        client = connect(redis_url, deadline_s=10.0)
         other = RedisTier(client, clock=clock, namespace="other")
         tier.put(KEY, entry(clock))
         await tier.settled()

@@ -12,6 +12,7 @@ import pytest
 from edge.cache.fetch import Limits
 from edge.cache.model import Forward, Tier
 from origin.http import Deadlines, HttpReader
+from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
 from tests.support.origin import Gate, Script, ScriptedOrigin
 from tests.support.ticking import ManualClock
 from tests.support.waiting import eventually

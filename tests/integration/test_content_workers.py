@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import aiohttp
 import pytest
 
 from edge.cache.fetch import Limits
@@ -16,6 +15,7 @@ from edge.cache.model import CacheKey, Tier
 from edge.cache.siblings import Siblings
 from edge.clock import SystemClock
 from origin.http import Deadlines, HttpReader
+from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
 from tests.support.origin import Gate, Script, ScriptedOrigin
 from tests.support.waiting import eventually
 from tests.support.workers import Worker, sibling_reader, worker
@@ -240,12 +240,3 @@ async def test_nonsense_from_a_sibling_is_answered_from_the_origin(
         for number in range(8):
             origin.objects[f"/media/{number}"] = Script(SEGMENT)
             assert await edge.body(f"/media/{number}") == SEGMENT
-
-
-async def test_a_client_session_of_a_sibling_is_closed_with_it(workers: list[Worker], origin: ScriptedOrigin) -> None:
-    path = owned_by(workers, 1)
-    origin.objects[path] = Script(b"x")
-    await workers[0].body(path)
-    await workers[0].stop()
-    with pytest.raises(aiohttp.ClientError):
-        await workers[1].session.get(workers[0].url)

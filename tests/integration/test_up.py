@@ -20,7 +20,7 @@ from deploy.local.ports import LOOPBACK, free_port, is_free
 from deploy.local.probe import http_status
 from deploy.local.seaweed import SeaweedFS
 from tests.support.edges import clean_environment, smartedu
-from tests.support.processes import alive, command_line, descendants
+from tests.support.processes import alive, children, command_line, descendants
 from tests.support.waiting import eventually
 
 READY_S = 60.0
@@ -173,7 +173,9 @@ async def test_kill_9_leaves_no_orphan_and_the_next_up_finds_everything_again(ru
 async def test_an_edge_that_dies_is_started_again_visibly(run_up: Callable[..., Up]) -> None:
     up = run_up("--no-samples")
     told = await up.ready()
-    os.kill(told["pids"]["edge"], signal.SIGKILL)
+    # The child is the leash, its child the arbiter of the workers.
+    (arbiter,) = children(told["pids"]["edge"])
+    os.kill(arbiter, signal.SIGKILL)
     await eventually(lambda: "edge runs again" in up.said(), 30)
     assert "edge ended by itself (signal SIGKILL); starting it again" in up.said()
     assert await http_status(f"{told['edge']}/healthz") == 200
@@ -188,12 +190,13 @@ async def test_ctrl_c_while_it_starts_leaves_nothing(run_up: Callable[..., Up]) 
     await eventually(lambda: not [pid for pid in family if alive(pid)])
 
 
-def test_a_wrong_address_is_one_line_and_exit_2(tmp_path: Path) -> None:
-    command = [smartedu(), "up", f"--state={tmp_path}", "--listen=nowhere"]
+@pytest.mark.parametrize("wrong", ["nowhere", "127.0.0.1:0", "127.0.0.1:65536", ":8080"])
+def test_a_wrong_address_is_one_line_and_exit_2(tmp_path: Path, wrong: str) -> None:
+    command = [smartedu(), "up", f"--state={tmp_path}", f"--listen={wrong}"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "--listen: 'nowhere' is not allowed; allowed: HOST:PORT" in done.stderr
+    assert f"--listen: {wrong!r} is not allowed; allowed: HOST:PORT" in done.stderr
 
 
 def test_asking_for_a_redis_server_that_is_not_there_is_one_line(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.counters.journal import Journal, JournalError, Refusal
+from edge.counters.journal import Journal, JournalError, Refusal, frame
 from edge.counters.record import encode
 
 PAYLOAD = encode(1_764_000_000_000, []) + bytes(100)
@@ -51,9 +51,10 @@ async def test_positions_go_on_where_the_predecessor_stopped(tmp_path: Path) -> 
 
 async def test_beyond_its_bound_it_refuses_until_something_may_go(tmp_path: Path) -> None:
     journal = await opened(tmp_path, max_bytes=16_384)
+    while journal.state().size_bytes + 10 * len(frame(PAYLOAD)) <= 16_384:
+        await asyncio.gather(*(journal.append(PAYLOAD, 0) for _ in range(10)))
     with pytest.raises(JournalError) as refused:
-        while True:
-            await journal.append(PAYLOAD, 0)
+        await asyncio.gather(*(journal.append(PAYLOAD, 0) for _ in range(10)))
     assert refused.value.refusal is Refusal.FULL
     assert journal.state().size_bytes <= 16_384
     assert await journal.release(0, older_than_s=0) == 0

@@ -17,7 +17,6 @@ const COUNTS_MS = 6_000;
 const PREPARING_MS = 2_500;
 const TELL_EVERY_S = 20;
 const REMEMBER_EVERY_MS = 4_000;
-const NEAR_END_S = 8;
 
 const head = (name) => find(`meta[name="${name}"]`).content;
 const id = head('lesson-id');

@@ -4,14 +4,15 @@ import { local, readJson } from './storage.js';
 const KEY = 'smartedu.positions';
 const LESSONS_KEPT = 200;
 const WORTH_S = 5;
-const DONE_S = 8;
+// The last seconds are not worth coming back for: eight, or a tenth of a short lesson.
+const done = (duration) => Math.min(8, duration / 10);
 
 const read = () => readJson(local, KEY, {});
 
 /** Seconds into the lesson, or 0 to start from the beginning. */
 export function position(id) {
   const held = read()[id];
-  return Number.isFinite(held?.t) && held.t >= WORTH_S && held.t < held.d - DONE_S ? held.t : 0;
+  return Number.isFinite(held?.t) && held.t >= WORTH_S && held.t < held.d - done(held.d) ? held.t : 0;
 }
 
 /** The share of the lesson that lies behind the viewer, 0 to 1. */

@@ -1,0 +1,125 @@
+"""A node goes on when its processes are killed, stops when told to, and takes its settings again without a failure."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from tests.conftest import StartEdge
+from tests.support.broker import S3Address
+from tests.support.objects import put
+from tests.support.processes import alive
+from tests.support.waiting import eventually
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+BODY = os.urandom(200_000)
+
+
+class Load:
+    """Clients that fetch one segment over and over, each on its own kept-alive connection."""
+
+    def __init__(self, url: str, clients: int = 8) -> None:
+        self._url = url
+        self._clients = clients
+        self._stop = asyncio.Event()
+        self.results: Counter[str] = Counter()
+
+    async def __aenter__(self) -> Load:
+        self._group = asyncio.TaskGroup()
+        await self._group.__aenter__()
+        for _ in range(self._clients):
+            self._group.create_task(self._client())
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._stop.set()
+        await self._group.__aexit__(None, None, None)
+
+    async def more(self, count: int) -> None:
+        """Wait until `count` more requests were answered rightly."""
+        wanted = self.results["ok"] + count
+        await eventually(lambda: self.results["ok"] >= wanted)
+
+    async def _client(self) -> None:
+        async with aiohttp.ClientSession() as session:
+            while not self._stop.is_set():
+                try:
+                    async with session.get(self._url) as response:
+                        body = await response.read()
+                except aiohttp.ClientError as error:
+                    self.results[type(error).__name__] += 1
+                else:
+                    self.results["ok" if (response.status, body) == (200, BODY) else str(response.status)] += 1
+
+
+async def test_service_goes_on_when_a_worker_is_killed_and_its_successor_is_up_within_two_seconds(
+    edge: StartEdge, s3: S3Address, s3_client: S3Client, s3_prefix: str
+) -> None:
+    put(s3_client, s3.bucket, f"{s3_prefix}/media/x/1.m4s", BODY)
+    node = await edge(origin=f"s3://{s3.bucket}/{s3_prefix}", workers=2)
+    async with Load(f"{node.url}/media/x/1.m4s") as load:
+        await load.more(50)
+        before = node.worker_pids()
+        victim = before[0]
+        killed_at = time.monotonic()
+        os.kill(victim, signal.SIGKILL)
+        await load.more(50)
+        await eventually(lambda: node.logs().count("worker serves in slot") >= 3, within_s=10)
+        up_after_s = time.monotonic() - killed_at
+        await load.more(50)
+    after = node.worker_pids()
+    assert len(after) == 2
+    assert victim not in after
+    # Only what was in flight on the killed worker's connections may have failed.
+    assert load.results.total() - load.results["ok"] <= 8, load.results
+    # The contract's bound, not a benchmark: a successor that takes longer is a fault.
+    assert up_after_s < 2
+
+
+async def test_killing_the_parent_leaves_no_worker_behind(edge: StartEdge) -> None:
+    node = await edge(workers=2)
+    workers = node.worker_pids()
+    assert len(workers) == 2
+    os.kill(node.pid, signal.SIGKILL)
+    await eventually(lambda: not any(alive(pid) for pid in workers))
+
+
+async def test_reloading_renews_every_worker_and_fails_no_request(
+    edge: StartEdge, s3: S3Address, s3_client: S3Client, s3_prefix: str
+) -> None:
+    put(s3_client, s3.bucket, f"{s3_prefix}/media/x/1.m4s", BODY)
+    node = await edge(origin=f"s3://{s3.bucket}/{s3_prefix}", workers=2)
+    before = set(node.worker_pids())
+    async with Load(f"{node.url}/media/x/1.m4s") as load:
+        await load.more(50)
+        os.kill(node.pid, signal.SIGHUP)
+        await eventually(lambda: len(node.worker_pids()) == 2 and not before & set(node.worker_pids()))
+        await load.more(50)
+    assert set(load.results) == {"ok"}, load.results
+
+
+async def test_a_stopping_node_finishes_what_is_in_flight_and_exits_with_zero(
+    edge: StartEdge, s3: S3Address, s3_client: S3Client, s3_prefix: str
+) -> None:
+    large = os.urandom(16 * 1024 * 1024)
+    put(s3_client, s3.bucket, f"{s3_prefix}/media/x/large.pdf", large, kind="application/pdf")
+    node = await edge(origin=f"s3://{s3.bucket}/{s3_prefix}", workers=1)
+    async with (
+        aiohttp.ClientSession(read_bufsize=64 * 1024) as session,
+        session.get(f"{node.url}/media/x/large.pdf") as response,
+    ):
+        received = await response.content.readexactly(1000)
+        stopped = asyncio.create_task(node.child.stop())
+        await eventually(lambda: "worker drains" in node.logs())
+        received += await response.read()
+    await stopped
+    assert received == large
+    assert node.child.exit_code == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -25,7 +26,7 @@ from edge.clock import SystemClock
 from edge.counters.board import Board
 from edge.counters.flush import Flusher, writer_name
 from edge.counters.intake import Intake
-from edge.counters.journal import Journal
+from edge.counters.journal import Journal, JournalError
 from edge.counters.leftover import Leftovers
 from edge.counters.sink import Sink, open_client
 from edge.handlers import health
@@ -33,6 +34,8 @@ from edge.inflight import InFlight
 from edge.problems import as_problems
 from origin.http import HttpReader
 from origin.s3 import AccessKey, S3Reader
+
+log = logging.getLogger(__name__)
 
 # A view event batch is at most 256 KiB; the handler says so with its own words before this limit cuts in.
 MAX_REQUEST_BODY = 512 * 1024
@@ -62,42 +65,70 @@ async def node(settings: EdgeSettings, slot: int) -> AsyncIterator[WorkerNode]:
         run_dir = _short_path(settings.data_dir / "run", stack)
         shared = await _shared_tier(settings, clock, stack)
         engine = await _engine(settings, slot, run_dir, shared, clock, stack)
-        public, admin = _application(settings), _application(settings)
-        siblings = web.Application()
-        for application in (public, siblings):
-            application[appkeys.ENGINE] = engine
-            application[appkeys.NODE] = settings.node
-        in_flight = InFlight()
-        public.middlewares.append(in_flight.middleware())
-        public.on_response_prepare.append(in_flight.on_prepare)
-        checks: dict[str, Callable[[], health.Check]] = {
-            "origin": lambda: health.Check(engine.origin_healthy, "object storage answers, as far as it was asked"),
-        }
-        if shared is not None:
-            checks["redis"] = lambda: health.Check(shared.healthy, "cache tier in Redis")
         catalog = _catalog(engine, stack) if settings.site else None
-        if catalog is not None:
-            public[appkeys.CATALOG_VIEW] = catalog
-            public[appkeys.ASSETS] = load_assets()
         counting = await _counting(settings, slot, catalog, clock, stack)
-        if counting is not None:
-            public[appkeys.INTAKE] = counting.intake
-            public[appkeys.BOARD] = counting.board
-            checks["counters_redis"] = counting.check
-        _own_task(_sample(counting), "metrics-sample", stack)
-        checks["draining"] = lambda: health.Check(not in_flight.draining, "takes new requests", vital=True)
-        admin[health.CHECKS] = checks
-        admin[health.CONFIG] = settings.public_view()
-        routes.add_public(public, site_on=settings.site)
-        routes.add_admin(admin)
+        in_flight = InFlight()
+        siblings = web.Application()
+        siblings[appkeys.ENGINE] = engine
         routes.add_siblings(siblings)
-        yield WorkerNode(public, admin, siblings, run_dir / f"worker-{slot}.sock", in_flight)
+        yield WorkerNode(
+            _public(settings, engine, catalog, counting, in_flight),
+            _admin(settings, _checks(settings, engine, shared, counting, in_flight)),
+            siblings,
+            run_dir / f"worker-{slot}.sock",
+            in_flight,
+        )
 
 
-def _application(settings: EdgeSettings) -> web.Application:
+def _public(
+    settings: EdgeSettings,
+    engine: Engine,
+    catalog: CatalogView | None,
+    counting: Counting | None,
+    in_flight: InFlight,
+) -> web.Application:
+    application = web.Application(middlewares=[in_flight.middleware(), as_problems], client_max_size=MAX_REQUEST_BODY)
+    application.on_response_prepare.append(in_flight.on_prepare)
+    application[appkeys.NODE] = settings.node
+    application[appkeys.ENGINE] = engine
+    if counting is not None:
+        application[appkeys.INTAKE] = counting.intake
+        application[appkeys.BOARD] = counting.board
+    if catalog is not None:
+        application[appkeys.CATALOG_VIEW] = catalog
+        application[appkeys.ASSETS] = load_assets()
+    routes.add_public(application, site_on=catalog is not None)
+    return application
+
+
+def _admin(settings: EdgeSettings, checks: health.Checks) -> web.Application:
     application = web.Application(middlewares=[as_problems], client_max_size=MAX_REQUEST_BODY)
     application[appkeys.NODE] = settings.node
+    application[health.CHECKS] = checks
+    application[health.CONFIG] = settings.public_view()
+    routes.add_admin(application)
     return application
+
+
+def _checks(
+    settings: EdgeSettings,
+    engine: Engine,
+    shared: RedisTier | None,
+    counting: Counting | None,
+    in_flight: InFlight,
+) -> health.Checks:
+    """What readiness asks, by the name it appears under."""
+    checks: dict[str, Callable[[], health.Check]] = {
+        "accepting": lambda: health.Check(not in_flight.draining, "false while the worker drains", vital=True),
+        "origin": lambda: health.Check(engine.origin_healthy, "object storage answers, as far as it was asked"),
+    }
+    if shared is not None:
+        checks["redis"] = lambda: health.Check(shared.healthy, "cache tier in Redis")
+    if counting is not None:
+        checks["counters_redis"] = counting.check
+    elif settings.counters_url() is not None:
+        checks["journal"] = lambda: health.Check(ok=False, detail="view events are refused: see the log")
+    return checks
 
 
 def _short_path(directory: Path, stack: AsyncExitStack) -> Path:
@@ -185,9 +216,9 @@ def _own_task(work: Coroutine[object, object, None], name: str, stack: AsyncExit
     stack.push_async_callback(stop)
 
 
-async def _sample(counting: Counting | None) -> None:
+async def _sample(counting: Counting) -> None:
     """Gauges of things that nobody tells us about when they change."""
-    while counting is not None:
+    while True:
         metrics.JOURNAL_PENDING.set(counting.flusher.state().pending_bytes)
         await asyncio.sleep(SAMPLE_EVERY_S)
 
@@ -218,12 +249,17 @@ async def _counting(
     if url is None:
         return None
     journals = settings.data_dir / "journal"
-    journal = await Journal.open(
-        journals / str(slot),
-        wall=clock.wall,
-        monotonic=clock.monotonic,
-        max_bytes=settings.journal_size // settings.workers,
-    )
+    try:
+        journal = await Journal.open(
+            journals / str(slot),
+            wall=clock.wall,
+            monotonic=clock.monotonic,
+            max_bytes=settings.journal_size // settings.workers,
+        )
+    except JournalError as error:
+        # A full or broken disk must not keep the media from being served; events get 503 until the worker is renewed.
+        log.critical("no view events are accepted: the journal of slot %d cannot be opened: %s", slot, error)
+        return None
     stack.push_async_callback(journal.close)
     sink = Sink(open_client(url), settings.province)
     stack.push_async_callback(sink.close)
@@ -243,7 +279,9 @@ async def _counting(
     board = Board(open_client(url, repeats=1), [settings.province], wall=clock.wall)
     stack.push_async_callback(board.close)
     known = (lambda resource: not catalog.loaded or catalog.knows(resource)) if catalog is not None else None
-    return Counting(Intake(journal, known), board, flusher)
+    counting = Counting(Intake(journal, known), board, flusher)
+    _own_task(_sample(counting), "metrics-sample", stack)
+    return counting
 
 
 def _record(outcome: Outcome) -> None:

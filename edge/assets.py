@@ -58,9 +58,8 @@ class Page:
     """An HTML page with `{{slots}}`, cut at load time so that rendering is joining."""
 
     def __init__(self, text: str, fixed: Mapping[str, str]) -> None:
-        """fixed: slots that are the same for every request. The others are filled by `render`."""
-        known = _SLOT.sub(lambda match: fixed.get(match[1], match[0]), text)
-        pieces = _SLOT.split(known)
+        """fixed: slots that are the same for every request, already HTML. The others are filled by `render`."""
+        pieces = _SLOT.split(_filled(text, fixed))
         self._texts = tuple(pieces[0::2])
         self._slots = tuple(pieces[1::2])
 
@@ -99,9 +98,7 @@ def load_assets(site: Path = SITE) -> Assets:
     sources.update({name: (site / path).read_bytes() for name, path in VENDOR.items() if name not in missing})
     release = _release(sources)
     files = {name: _asset(Path(name).suffix, body) for name, body in sources.items()}
-    fixed = {"static": f"/static/{release}"}
-    pages = {path.stem: Page(path.read_text("utf-8"), fixed) for path in sorted((site / "pages").glob("*.html"))}
-    return Assets(release, files, pages, missing)
+    return Assets(release, files, _pages(site / "pages", {"static": f"/static/{release}"}), missing)
 
 
 def etag_of(body: bytes) -> str:
@@ -114,6 +111,16 @@ def _sources(site: Path) -> Iterator[tuple[str, bytes]]:
     for path in sorted(root.rglob("*")):
         if path.suffix in CONTENT_TYPES and path.is_file():
             yield path.relative_to(root).as_posix(), path.read_bytes()
+
+
+def _pages(directory: Path, fixed: Mapping[str, str]) -> dict[str, Page]:
+    """The pages by name; what they share, `parts/{name}.html`, is put into their slots of the same name."""
+    parts = {path.stem: _filled(path.read_text("utf-8"), fixed) for path in (directory / "parts").glob("*.html")}
+    return {path.stem: Page(path.read_text("utf-8"), {**fixed, **parts}) for path in directory.glob("*.html")}
+
+
+def _filled(text: str, fixed: Mapping[str, str]) -> str:
+    return _SLOT.sub(lambda match: fixed.get(match[1], match[0]), text)
 
 
 def _release(sources: Mapping[str, bytes]) -> str:

@@ -82,8 +82,10 @@ class Checker:
 
     def _beside(self, document: LessonDocument) -> Iterator[FileRef]:
         yield document.package
-        for ref in (*document.documents, *document.captions):
+        for ref in document.documents:
             yield FileRef(ref.url, ref.size, ref.sha256)
+        for caption in document.captions:
+            yield FileRef(caption.url, caption.size, caption.sha256)
 
     def _media(self, document: LessonDocument, findings: list[Finding]) -> Iterator[FileRef]:
         package = self._package(document)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import IO, Protocol, Self
 
@@ -33,10 +35,15 @@ class SilentReporter:
 
 
 class LineReporter:
-    """One line when a stage begins and one at each tenth of it."""
+    """One line when a stage begins and one at each tenth of it, but not within `interval_s` of the last."""
 
-    def __init__(self, stream: IO[str]) -> None:
+    def __init__(
+        self, stream: IO[str], *, interval_s: float = 2.0, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         self._stream = stream
+        self._interval_s = interval_s
+        self._monotonic = monotonic
+        self._said_at = 0.0
         self._title = ""
         self._total = 0.0
         self._next = STEP
@@ -49,12 +56,13 @@ class LineReporter:
         if self._total <= 0:
             return
         share = min(1.0, amount / self._total)
-        if share + 1e-9 < self._next:
+        if share + 1e-9 < self._next or self._monotonic() - self._said_at < self._interval_s:
             return
         self._say(f"{self._title}: {share:.0%}")
         self._next = (int(share / STEP + 1e-9) + 1) * STEP
 
     def _say(self, text: str) -> None:
+        self._said_at = self._monotonic()
         print(text, file=self._stream, flush=True)
 
 

@@ -214,13 +214,15 @@ class Engine:
     def _from_growing(self, ask: Ask, growing: Growing, now: float, *, collapsed: bool) -> Reply:
         head = growing.head
         verdict = shape(head, ask.conditions)
+        ttl_s = _ttl_s(head, now)
         outcome = Outcome(
             tier=growing.tier,
             forward=growing.forward,
             forward_status=growing.forward_status,
             stored=growing.forward is not None,
             collapsed=collapsed and growing.forward is not None,
-            ttl_s=_ttl_s(head, now),
+            stale=ttl_s < 0,
+            ttl_s=ttl_s,
         )
         reply = self._reply(verdict, head, outcome, now)
         if not ask.head_only and verdict.status in (206, head.status):

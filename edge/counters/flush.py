@@ -17,7 +17,6 @@ import logging
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -134,7 +133,7 @@ class Flusher:
         """Begin to send, in tasks of this object's own."""
         for name, run in (("counts-flush", self._run), ("counts-prove", self._run_proofs)):
             task = asyncio.create_task(run(), name=name)
-            task.add_done_callback(_report)
+            task.add_done_callback(report_death)
             self._tasks.append(task)
 
     def state(self) -> FlushState:
@@ -171,7 +170,10 @@ class Flusher:
         self._executor.shutdown(wait=False)
 
     async def prove(self) -> None:
-        """Learn what Redis has on its disk, and let the journal go of what is old enough. Raises SinkError."""
+        """Learn what Redis has on its disk, and let the journal go of what is old enough.
+
+        Raises SinkError, JournalError.
+        """
         proof = await self._sink.prove(self._writer)
         self._proving = proof.durable is not None
         if proof.durable is False:
@@ -202,9 +204,13 @@ class Flusher:
     async def _run_proofs(self) -> None:
         while not self._stopping:
             await asyncio.sleep(self._prove_every_s)
-            with suppress(SinkError):  # the flush task reports the same trouble
+            try:
                 if self._journal.state().segments > 1:
                     await self.prove()
+            except SinkError:
+                pass  # the flush task meets the same trouble, and reports it
+            except JournalError as error:
+                _log.warning("%s: the journal can't let go of what is counted: %s", self._writer, error)
 
     async def _send_rest(self) -> None:
         while True:
@@ -332,7 +338,7 @@ class Flusher:
         self._tasks.clear()
 
 
-def _report(task: asyncio.Task[None]) -> None:
+def report_death(task: asyncio.Task[None]) -> None:
     """A task that ends by itself has met a bug; say so rather than fall silent."""
     if not task.cancelled() and (error := task.exception()) is not None:
         _log.critical("task %s died", task.get_name(), exc_info=error)

@@ -1,5 +1,5 @@
--- Counting, on the side of the province's Redis. Installed by edge/counters/sink.py, which fills in @LIBRARY@ and
--- @VERSION@ (a digest of this file, so that two versions of the edge can work side by side on one Redis).
+-- Counting, on the side of the province's Redis. Installed by edge/counters/sink.py, which puts a digest of this file
+-- into the functions' names, so that two versions of the edge can work side by side on one Redis.
 --
 -- Theory of operation. A writer is one journal: an append-only file whose positions only grow. The province keeps, for
 -- each writer, the watermark: the position up to which its journal has been counted. A batch is a range [expect, to) of

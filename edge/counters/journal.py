@@ -354,13 +354,17 @@ class Journal:
         """Let go of whole segments before position `durable`; returns how many bytes that freed.
 
         Only segments last written `older_than_s` ago go, unless the journal has filled beyond `spare_fraction`.
-        The segment being written stays.
+        The segment being written stays. Raises JournalError(FAULT).
         """
         freed = 0
         while len(self._segments) > 1 and self._segments[0].limit <= durable:
             segment = self._segments[0]
             crowded = self._size() > self._max_bytes * spare_fraction
-            if not await self._in_thread(_unlink_if, segment.path, 0.0 if crowded else older_than_s, self._wall()):
+            try:
+                gone = await self._in_thread(_unlink_if, segment.path, 0.0 if crowded else older_than_s, self._wall())
+            except OSError as error:
+                raise JournalError(Refusal.FAULT, str(error)) from error
+            if not gone:
                 break
             self._segments = self._segments[1:]
             freed += segment.limit - segment.start

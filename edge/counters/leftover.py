@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge.counters.flush import Flusher, writer_name
+from edge.counters.flush import Flusher, report_death, writer_name
 from edge.counters.journal import Journal, JournalError
 from edge.counters.sink import Sink, SinkError
 
@@ -49,6 +49,7 @@ class Leftovers:
     def start(self) -> None:
         """Look again and again, in a task of this object's own."""
         self._task = asyncio.create_task(self._run(), name="counts-leftovers")
+        self._task.add_done_callback(report_death)
 
     async def stop(self) -> None:
         """End the task; a journal that was being replayed stays where it is."""
@@ -103,7 +104,7 @@ class Leftovers:
         try:
             await flusher.prove()
         except SinkError:
-            return
+            return  # not this time
         if flusher.state().durable >= journal.end and await journal.age_s() >= flusher.retention_s:
             await journal.remove()
 

@@ -22,7 +22,7 @@ from edge.counters.tally import Batch
 _SOURCE: Final = files("edge.counters").joinpath("functions.lua").read_text("utf-8")
 VERSION: Final = hashlib.sha256(_SOURCE.encode()).hexdigest()[:12]
 LIBRARY: Final = f"smartedu_counts_{VERSION}"
-_CODE: Final = f"#!lua name={LIBRARY}\n" + _SOURCE.replace("@LIBRARY@", LIBRARY).replace("@VERSION@", VERSION)
+_CODE: Final = f"#!lua name={LIBRARY}\n" + _SOURCE.replace("@VERSION@", VERSION)
 _APPLY: Final = f"smartedu_apply_{VERSION}"
 _MARK: Final = f"smartedu_mark_{VERSION}"
 _PROOF_WAIT_S: Final = 2.5  # `appendfsync everysec` syncs within about two seconds

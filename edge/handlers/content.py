@@ -103,9 +103,9 @@ async def _send(request: web.Request, reply: Reply, node: str) -> web.StreamResp
         return _refusal(reply, headers)
     if reply.length is not None and reply.status != 304:
         headers["Content-Length"] = str(reply.length)
-    if isinstance(reply.body, bytes) and len(reply.body) <= SLICE_BYTES:
+    if isinstance(reply.body, bytes | memoryview) and len(reply.body) <= SLICE_BYTES:
         # One write for head and body; HEAD keeps its Content-Length and sends none of it.
-        return web.Response(status=reply.status, headers=headers, body=reply.body or None)
+        return web.Response(status=reply.status, headers=headers, body=bytes(reply.body) or None)
     return await _stream(request, web.StreamResponse(status=reply.status, headers=headers), reply.body)
 
 

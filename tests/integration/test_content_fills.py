@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from edge.cache.engine import Unavailable
 from edge.cache.fetch import Limits
-from edge.cache.model import Forward, Tier
+from edge.cache.model import CacheKey, Forward, Tier
 from origin.http import Deadlines, HttpReader
 from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
 from tests.support.origin import Gate, Script, ScriptedOrigin
@@ -388,3 +389,37 @@ async def test_players_of_other_sites_may_read_what_they_need(edge: Worker, orig
         assert "Content-Range" in response.headers["Access-Control-Expose-Headers"]
         assert response.headers["Accept-Ranges"] == "bytes"
         assert "Surrogate-Key" not in response.headers
+
+
+async def test_the_node_reads_objects_for_itself_through_the_same_cache(edge: Worker, origin: ScriptedOrigin) -> None:
+    origin.objects["/catalog/version.json"] = Script(b"{}")
+    key = CacheKey("/catalog/version.json")
+    assert [await edge.engine.read(key) for _ in range(3)] == [b"{}"] * 3
+    assert origin.count("/catalog/version.json") == 1
+    assert await edge.engine.read(CacheKey("/catalog/none")) is None
+    await origin.stop()
+    with pytest.raises(Unavailable):
+        await edge.engine.read(CacheKey("/catalog/other"))
+
+
+async def test_a_closing_worker_ends_its_fills_and_breaks_what_is_unfinished(
+    reader: HttpReader, origin: ScriptedOrigin
+) -> None:
+    gate = Gate()
+    origin.objects[PATH] = Script(SEGMENT, etag='"1"', gate=gate)
+    gate.open(to=1000)
+    async with worker(reader, limits=LIMITS) as edge, edge.get(PATH) as response:
+        await response.content.readexactly(1000)
+        await edge.engine.close()
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await response.read()
+        assert len(edge.memory) == 0
+
+
+def test_what_may_be_stored_and_filled_follows_from_the_memory() -> None:
+    mib = 1024 * 1024
+    assert Limits.within(1024 * mib).max_object_bytes == 32 * mib
+    assert Limits.within(64 * mib).max_object_bytes == 8 * mib
+    assert Limits.within(16 * mib).max_object_bytes == 4 * mib
+    assert Limits.within(4 * mib).max_object_bytes == 2 * mib
+    assert Limits.within(4 * mib).fill_bytes == 2 * mib

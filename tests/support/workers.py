@@ -109,7 +109,11 @@ async def worker(
 
 def sibling_reader(socket: Path) -> HttpReader:
     """As `app.py` makes it."""
-    return HttpReader("http://sibling", unix_socket=socket, deadlines=Deadlines(connect_s=0.5, first_byte_s=20.0))
+    return HttpReader(
+        "http://sibling",
+        unix_socket=socket,
+        deadlines=Deadlines(queue_s=2.0, connect_s=0.5, first_byte_s=20.0, idle_s=20.0),
+    )
 
 
 async def _listen(app: web.Application, runners: list[web.AppRunner], socket: Path | None = None) -> int:

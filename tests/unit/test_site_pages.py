@@ -242,3 +242,18 @@ async def test_the_pages_need_nothing_but_this_node(client: Client, loaded: Asse
             continue
         addresses = set(re.findall(rb"https?://[^\s\"'`)<>]+", asset.body))
         assert addresses <= {b"http://www.w3.org/2000/svg"}, name
+
+
+@pytest.mark.parametrize(("page", "script"), [("portal", "portal"), ("lesson", "lesson"), ("board", "board")])
+def test_a_page_preloads_exactly_the_modules_it_will_import(loaded: Assets, page: str, script: str) -> None:
+    """One module asks for the next; without the preloads each step of that chain would be a round trip."""
+    needed: set[str] = set()
+    waiting = [f"{script}.js"]
+    while waiting:
+        body = loaded.files[f"js/{waiting.pop()}"].body.decode()
+        found = set(re.findall(r"^import .* from '\./([\w.-]+)';$", body, re.MULTILINE)) - needed
+        needed |= found
+        waiting.extend(found)
+    values = {"lesson": "", "path": "", "title": ""} if page == "lesson" else {}
+    text = loaded.pages[page].render(**values).decode()
+    assert set(re.findall(r'rel="modulepreload" href="/static/\w+/js/([\w.-]+)"', text)) == needed

@@ -19,7 +19,7 @@ def texts(language: str) -> set[str]:
 
 def used() -> set[str]:
     found: set[str] = set()
-    for page in (SITE / "pages").glob("*.html"):
+    for page in (SITE / "pages").rglob("*.html"):
         found |= set(re.findall(r"data-i18n(?:-[\w-]+)?=\"([^\"]+)\"", page.read_text("utf-8")))
     for script in SCRIPTS.glob("*.js"):
         if script.name != "i18n.js":

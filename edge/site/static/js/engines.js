@@ -12,7 +12,7 @@ const REPAIR_WINDOW_MS = 15_000;
 
 export const AUTO = 'auto';
 
-export const nativeWorks = (video) => video.canPlayType(NATIVE_TYPE) !== '';
+const nativeWorks = (video) => video.canPlayType(NATIVE_TYPE) !== '';
 const mediaSourceWorks = () => 'MediaSource' in window || 'ManagedMediaSource' in window;
 
 /** The browser's own HLS. Renditions are chosen by playing a master that names only one. */
@@ -137,6 +137,9 @@ class HlsJs {
       capLevelToPlayerSize: true,
       enableWorker: false, // CMAF segments pass through; a worker would only add a script to load
       abrEwmaDefaultEstimate: 1_500_000,
+      // Lessons have low bit rates: bounded by bytes alone, ten minutes would be fetched for somebody who leaves after one.
+      maxBufferLength: 30,
+      maxMaxBufferLength: 60,
       backBufferLength: 60,
       // Captions come with the lesson document as <track>, the same for both engines.
       subtitleStreamController: undefined,

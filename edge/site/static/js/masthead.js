@@ -38,6 +38,9 @@ export function masthead() {
     local.set(THEME_KEY, THEMES[(THEMES.indexOf(theme()) + 1) % THEMES.length]);
     showTheme();
   });
+  for (const link of document.querySelectorAll('.masthead nav a')) {
+    if (link.pathname === location.pathname) link.setAttribute('aria-current', 'page');
+  }
   translate();
   onLanguage(() => {
     showTheme();

@@ -1,0 +1,365 @@
+"""Publishing to real storage: what is there afterwards, what a second run does, and what a broken one leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from origin.binaries import find_binaries
+from origin.catalog import Catalog
+from origin.check import Checker
+from origin.encode import EncodeSettings
+from origin.errors import PublishError
+from origin.lesson import Lesson, Wish, describe
+from origin.progress import SilentReporter
+from origin.publish import Outcome, Publisher
+from origin.store import Location, Store, upload_of
+from tests.support import videos
+from tests.support.broker import S3Address
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+SETTINGS = EncodeSettings(segment_s=1, preset="ultrafast")
+
+
+class DyingClient:
+    """A real S3 client whose connection is gone after so many puts."""
+
+    def __init__(self, client: S3Client, puts: int) -> None:
+        self._client = client
+        self._left = puts
+        self._lock = threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def put_object(self, **arguments: Any) -> Any:
+        with self._lock:
+            self._left -= 1
+            if self._left < 0:
+                raise EndpointConnectionError(endpoint_url="http://storage")
+        return self._client.put_object(**arguments)
+
+
+class Place:
+    """One published root with a publisher; `puts` bounds the next publisher's life."""
+
+    def __init__(self, location: Location, client: S3Client, work: Path) -> None:
+        self.location = location
+        self.client = client
+        self.work = work
+        self.store = Store(location, client)
+        self.catalog = Catalog(self.store)
+
+    def publish(self, lesson: Lesson, *, puts: int = 10**9, settings: EncodeSettings = SETTINGS) -> Outcome:
+        client: Any = DyingClient(self.client, puts)
+        store = Store(self.location, client)
+        publisher = Publisher(store, Catalog(store), find_binaries(), SilentReporter(), self.work)
+        return publisher.publish(lesson, settings)
+
+    def check(self) -> list[str]:
+        report = Checker(self.store, self.catalog, SilentReporter(), read=True).check()
+        return [f"{finding.path} {finding.what}" for finding in report.findings]
+
+    def etags(self) -> dict[str, str]:
+        """Key -> time of writing and ETag of everything that is stored."""
+        return {key: f"{modified} {etag}" for key, modified, etag in self._objects()}
+
+    def _objects(self) -> Iterator[tuple[str, str, str]]:
+        pages = self.client.get_paginator("list_objects_v2")
+        for found in pages.paginate(Bucket=self.location.bucket, Prefix=self.location.prefix + "/"):
+            for item in found.get("Contents", []):
+                key = item["Key"].removeprefix(self.location.prefix)
+                yield key, item["LastModified"].isoformat(), item["ETag"]
+
+    def dangling(self) -> list[str]:
+        """What a reader who starts at version.json would be sent to and not find."""
+        there = set(self.etags())
+        if self.catalog.current().version is None:
+            return []
+        named: set[str] = set()
+        for entry in self.catalog.entries():
+            document = self.catalog.lesson(entry)
+            named |= {entry.lesson, entry.poster, document.master, document.manifest, document.thumbnails}
+            named |= {ref.url for ref in document.documents} | {ref.url for ref in document.captions}
+            for master in [document.master, *(one.master for one in document.renditions)]:
+                named |= self._reachable(master)
+        return sorted(named - there)
+
+    def _reachable(self, playlist: str) -> set[str]:
+        """A playlist and everything it leads to."""
+        found = self.store.read(playlist)
+        if found is None:
+            return {playlist}
+        folder = playlist.rsplit("/", 1)[0]
+        reached = {playlist}
+        for uri in re.findall(r'^([^#\n]+)$|URI="([^"]+)"', found[0].decode(), re.MULTILINE):
+            path = f"{folder}/{''.join(uri)}"
+            reached |= self._reachable(path) if path.endswith(".m3u8") else {path}
+        return reached
+
+
+@pytest.fixture
+def place(s3: S3Address, s3_client: S3Client, s3_prefix: str, tmp_path: Path) -> Place:
+    location = Location(s3.bucket, s3_prefix, s3.endpoint, s3.access_key, s3.secret_key)
+    return Place(location, s3_client, tmp_path / "work")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lesson's folder: a video of 2 s, two documents, captions."""
+    folder = tmp_path_factory.mktemp("lesson")
+    videos.plain(folder / "lesson.mp4", seconds=2)
+    (folder / "slides.pdf").write_bytes(b"%PDF-1.4 slides")
+    (folder / "task.docx").write_bytes(b"PK task")
+    (folder / "zh.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\n你好\n", encoding="utf-8")
+    (folder / "lesson.toml").write_text(
+        'id = "lesson-a"\ntitle = "分数"\ntitle_en = "Fractions"\nsection = "curriculum"\n'
+        'tags = { stage = "primary" }\ncaptions = { zh = "zh.srt" }\n'
+        'documents = { courseware = "slides.pdf", task-sheet = "task.docx" }\n',
+        encoding="utf-8",
+    )
+    return folder
+
+
+@pytest.fixture
+def lesson_a(folder: Path) -> Lesson:
+    return describe(folder, Wish())
+
+
+def test_everything_the_catalog_names_is_there_with_its_checksum(place: Place, lesson_a: Lesson) -> None:
+    outcome = place.publish(lesson_a)
+    assert outcome.changed
+    assert place.check() == []
+    assert place.dangling() == []
+    assert not any(place.work.iterdir())
+
+
+def test_objects_carry_type_lifetime_tags_and_checksum(place: Place, lesson_a: Lesson) -> None:
+    place.publish(lesson_a)
+    document = place.catalog.lesson(next(place.catalog.entries()))
+    folder = document.poster.rsplit("/", 1)[0]
+    immutable = "public, max-age=31536000, immutable"
+    wanted = {
+        f"{folder}/360p/00001.m4s": ("video/iso.segment", immutable, "lesson-a"),
+        f"{folder}/360p/init.mp4": ("video/mp4", immutable, "lesson-a"),
+        f"{folder}/audio/init.mp4": ("audio/mp4", immutable, "lesson-a"),
+        f"{folder}/360p/playlist.m3u8": ("application/vnd.apple.mpegurl", immutable, "lesson-a"),
+        document.documents[0].url: ("application/pdf", immutable, "lesson-a"),
+        document.captions[0].url: ("text/vtt; charset=utf-8", immutable, "lesson-a"),
+        document.manifest: ("application/dash+xml", None, "lesson-a"),
+        document.master: ("application/vnd.apple.mpegurl", None, "lesson-a"),
+        document.lesson: ("application/json", immutable, "catalog section-curriculum lesson-a"),
+        "/catalog/version.json": ("application/json", None, "catalog catalog-version"),
+    }
+    for path, (kind, lifetime, tags) in wanted.items():
+        key = {"Bucket": place.location.bucket, "Key": place.location.prefix + path}
+        found = place.client.get_object(**key)
+        assert found["ContentType"] == kind
+        assert found["Metadata"]["surrogate-key"] == tags
+        assert found["Metadata"]["sha256"] == hashlib.sha256(found["Body"].read()).hexdigest()
+        assert place.client.get_object_tagging(**key)["TagSet"] == [{"Key": "surrogate-key", "Value": tags}]
+        age = int(re.findall(r"max-age=(\d+)", found["CacheControl"])[0])
+        assert found["CacheControl"] == lifetime if lifetime else age <= 60
+
+
+def test_the_catalog_has_six_sections_and_says_of_the_lesson_what_its_author_said(
+    place: Place, lesson_a: Lesson
+) -> None:
+    outcome = place.publish(lesson_a)
+    found = place.store.read("/catalog/version.json")
+    assert found is not None
+    version = orjson.loads(found[0])
+    assert version["version"] == outcome.version
+    assert version["resources"] == 1
+    sections = ["special", "curriculum", "after-school", "teacher-training", "family", "reform"]
+    assert [section["id"] for section in version["sections"]] == sections
+    (shard,) = version["sections"][1]["shards"]
+    assert (shard["first"], shard["last"], shard["entries"]) == ("lesson-a", "lesson-a", 1)
+    document = place.catalog.lesson(next(place.catalog.entries()))
+    assert (document.title.zh, document.tags["stage"].en) == ("分数", "Primary school")
+    assert [(one.role, one.format) for one in document.documents] == [("courseware", "pdf"), ("task-sheet", "docx")]
+    assert [(one.lang, one.label) for one in document.captions] == [("zh", "中文")]
+    assert document.duration == "PT2S"
+
+
+def test_the_same_again_writes_nothing_at_all(place: Place, lesson_a: Lesson) -> None:
+    first = place.publish(lesson_a)
+    before = place.etags()
+    second = place.publish(lesson_a, puts=0)
+    assert place.etags() == before
+    assert (second.changed, second.uploaded, second.version) == (False, 0, first.version)
+
+
+def test_another_title_changes_the_catalog_only(place: Place, lesson_a: Lesson) -> None:
+    first = place.publish(lesson_a)
+    second = place.publish(replace(lesson_a, title=replace(lesson_a.title, zh="新")))
+    assert (second.uploaded, second.revision, second.changed) == (0, first.revision, True)
+    assert second.version != first.version
+
+
+def test_a_new_document_gives_a_new_revision_and_no_new_video(place: Place, lesson_a: Lesson, tmp_path: Path) -> None:
+    first = place.publish(lesson_a)
+    (tmp_path / "new.pdf").write_bytes(b"%PDF-1.4 better slides")
+    second = place.publish(replace(lesson_a, documents={"courseware": tmp_path / "new.pdf"}))
+    assert second.revision != first.revision
+    assert second.uploaded == 1
+    assert place.check() == []
+
+
+def test_a_new_video_gives_a_new_revision_and_the_old_one_stays_playable(
+    place: Place, lesson_a: Lesson, tmp_path: Path
+) -> None:
+    place.publish(lesson_a)
+    old = place.catalog.lesson(next(place.catalog.entries()))
+    place.publish(replace(lesson_a, video=videos.silent(tmp_path / "new.mkv")))
+    new = place.catalog.lesson(next(place.catalog.entries()))
+    assert new.media_revision != old.media_revision
+    assert place.store.read(old.renditions[0].master) is not None
+    assert place.check() == []
+
+
+def test_a_lesson_that_moves_is_in_its_new_section_only(place: Place, lesson_a: Lesson) -> None:
+    place.publish(lesson_a)
+    other = replace(lesson_a, id="lesson-b")
+    place.publish(other)
+    place.publish(describe_in(other, "family"))
+    assert [(entry.section, entry.id) for entry in place.catalog.entries()] == [
+        ("curriculum", "lesson-a"),
+        ("family", "lesson-b"),
+    ]
+    assert place.check() == []
+
+
+def describe_in(lesson: Lesson, section: str) -> Lesson:
+    from origin import terms
+
+    return replace(lesson, section=terms.section(section))
+
+
+def test_storage_lost_at_any_put_shows_no_reader_half_a_lesson_and_the_next_run_sends_the_rest(
+    place: Place, lesson_a: Lesson
+) -> None:
+    sent: set[str] = set()
+    for puts in range(100):
+        try:
+            outcome = place.publish(lesson_a, puts=1)
+        except PublishError as error:
+            assert "can't be used" in str(error)
+        else:
+            break
+        there = set(place.etags())
+        assert len(there - sent) <= 1  # nothing is sent twice: each run adds the one object it was allowed to
+        sent = there
+        assert place.dangling() == []
+    assert outcome.changed or puts > 10
+    assert place.check() == []
+    assert place.dangling() == []
+
+
+def test_storage_lost_while_a_lesson_is_replaced_leaves_a_playable_lesson(
+    place: Place, lesson_a: Lesson, tmp_path: Path
+) -> None:
+    place.publish(lesson_a)
+    changed = replace(lesson_a, video=videos.silent(tmp_path / "new.mkv"))
+    for _ in range(100):
+        try:
+            place.publish(changed, puts=1)
+        except PublishError:
+            assert place.dangling() == []
+        else:
+            break
+    assert place.check() == []
+
+
+def test_damaged_and_missing_objects_are_found_and_put_right(place: Place, lesson_a: Lesson) -> None:
+    place.publish(lesson_a)
+    document = place.catalog.lesson(next(place.catalog.entries()))
+    folder = document.poster.rsplit("/", 1)[0]
+    bucket, prefix = place.location.bucket, place.location.prefix
+    place.client.delete_object(Bucket=bucket, Key=f"{prefix}{folder}/360p/00001.m4s")
+    place.client.put_object(Bucket=bucket, Key=f"{prefix}{folder}/360p/00002.m4s", Body=b"wrong")
+    wrong = place.check()
+    assert len(wrong) == 2
+    assert f"{folder}/360p/00001.m4s is missing" in wrong
+    outcome = place.publish(lesson_a)
+    assert outcome.uploaded <= 3  # the two, and the list of all of them
+    assert place.check() == []
+
+
+def test_publishers_at_the_same_time_do_not_undo_each_other(place: Place, lesson_a: Lesson) -> None:
+    place.publish(lesson_a)
+    document = place.catalog.lesson(next(place.catalog.entries()))
+    ids = [f"lesson-{number}" for number in range(6)]
+    threads = [
+        threading.Thread(target=lambda id_=id_: Catalog(place.store).publish(replace(document, id=id_))) for id_ in ids
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert {entry.id for entry in place.catalog.entries()} == {"lesson-a", *ids}
+
+
+def test_a_put_on_condition_fails_when_somebody_was_faster(place: Place) -> None:
+    def put(text: bytes, etag: str | None) -> bool:
+        return place.store.put_if(upload_of("pointer", text, "text/plain", "no-store", ("x",)), etag)
+
+    assert put(b"first", None)
+    assert not put(b"second", None)
+    found = place.store.read("pointer")
+    assert found is not None
+    assert put(b"third", found[1])
+    assert not put(b"fourth", found[1])
+    assert place.store.read("pointer") == (b"third", f'"{hashlib.md5(b"third").hexdigest()}"')
+
+
+def test_the_server_refuses_bytes_that_do_not_match_their_checksum(place: Place) -> None:
+    upload = upload_of("x", b"right", "text/plain", "no-store", ("x",))
+    with pytest.raises(PublishError, match="changed meanwhile"):
+        place.store.put(replace(upload, content=b"wrong"))
+    assert place.store.head("x") is None
+
+
+def test_a_shard_never_holds_more_than_a_thousand_lessons(place: Place, lesson_a: Lesson) -> None:
+    from origin.schema import Shard, ShardRef, Version, to_json
+
+    place.publish(lesson_a)
+    current = place.catalog.current()
+    assert current.version is not None
+    document = place.catalog.lesson(next(place.catalog.entries()))
+    many = tuple(replace(document.entry(), id=f"lesson-{number:05d}") for number in range(1000))
+    place.store.put(
+        upload_of("catalog/v/big.json", to_json(Shard("curriculum", many)), "application/json", "x", ("x",))
+    )
+    ref = ShardRef("/catalog/v/big.json", many[0].id, many[-1].id, len(many))
+    sections = [
+        replace(section, shards=(ref,), resources=1000) if section.id == "curriculum" else section
+        for section in current.sections()
+    ]
+    version = Version("v", "", 1000, tuple(sections))
+    place.store.put(upload_of("catalog/version.json", to_json(version), "application/json", "x", ("x",)))
+    place.catalog.publish(replace(document, id="lesson-00500x"))
+    section = place.catalog.current().sections()[1]
+    assert section.resources == 1001
+    assert [ref.entries for ref in section.shards] == [500, 501]
+    assert [entry.id for entry in place.catalog.entries()] == sorted([*(one.id for one in many), "lesson-00500x"])
+    place.catalog.publish(replace(document, id="lesson-00001x"))
+    after = place.catalog.current().sections()[1]
+    assert after.shards[1] == section.shards[1]  # what did not change keeps the path of the version that wrote it
+
+
+def test_a_missing_bucket_is_named(place: Place, lesson_a: Lesson) -> None:
+    elsewhere = Place(replace(place.location, bucket="no-such-bucket"), place.client, place.work)
+    with pytest.raises(PublishError, match="bucket 'no-such-bucket' does not exist"):
+        elsewhere.publish(lesson_a)

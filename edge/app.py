@@ -205,8 +205,9 @@ def _catalog(engine: Engine, stack: AsyncExitStack) -> CatalogView:
 
 
 def _own_task(work: Coroutine[object, object, None], name: str, stack: AsyncExitStack) -> None:
-    """Run `work` until the stack is left."""
+    """Run `work` until the stack is left. It is not meant to end before: if a bug ends it, the log says so."""
     task = asyncio.create_task(work, name=name)
+    task.add_done_callback(_tell_of_death)
 
     async def stop() -> None:
         task.cancel()
@@ -214,6 +215,11 @@ def _own_task(work: Coroutine[object, object, None], name: str, stack: AsyncExit
             await task
 
     stack.push_async_callback(stop)
+
+
+def _tell_of_death(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.critical("task %s died", task.get_name(), exc_info=error)
 
 
 async def _sample(counting: Counting) -> None:

@@ -175,7 +175,20 @@ def _sound(source: Source, duration_s: float) -> str:
 
 
 def _video_output(rendition: Rendition, settings: EncodeSettings, duration_s: float) -> list[str]:
-    codec = ["-c:v", "libx264", "-preset", settings.preset, "-profile:v", profile_for(rendition), "-crf", str(CRF)]
+    # One thread per encoder: with a capped rate x264's bytes depend on how its threads happen to run, and a second run
+    # must find again what the first one sent. Renditions run side by side, so two cores are as busy either way.
+    codec = [
+        "-c:v",
+        "libx264",
+        "-threads:v",
+        "1",
+        "-preset",
+        settings.preset,
+        "-profile:v",
+        profile_for(rendition),
+        "-crf",
+        str(CRF),
+    ]
     rate = ["-maxrate", f"{rendition.kbps}k", "-bufsize", f"{round(rendition.kbps * BUFFER_S)}k"]
     # Key frames only where segments begin: a group of pictures as long as a segment, no cut at scene changes.
     keys = ["-force_key_frames", f"expr:gte(t,n_forced*{settings.segment_s:g})", "-sc_threshold", "0", "-g", "9999"]

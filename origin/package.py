@@ -179,7 +179,9 @@ def packager_arguments(encoded: Encoded, revision: str, settings: EncodeSettings
         streams.append(f"{_stream(inputs, revision, 'audio', 'audio')},{group}")
     length = ["--segment_duration", f"{settings.segment_s:g}", "--hls_playlist_type", "VOD"]
     manifests = ["--hls_master_playlist_output", "master.m3u8", "--mpd_output", "manifest.mpd"]
-    return [*streams, *length, *manifests, "--generate_static_live_mpd", "--quiet"]
+    # Same input, same bytes: no clock in the headers, and streams taken in order, not as threads happen to end.
+    repeatable = ["--use_fake_clock_for_muxer", "--single_threaded"]
+    return [*streams, *length, *manifests, *repeatable, "--generate_static_live_mpd", "--quiet"]
 
 
 def _stream(inputs: Path, revision: str, name: str, kind: str) -> str:

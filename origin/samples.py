@@ -40,23 +40,34 @@ SENTENCES = 3
 
 
 def publish_samples(
-    store: Store, work_root: Path, reporter: Reporter, *, ffmpeg: str | None = None, only: int | None = None
+    store: Store,
+    work_root: Path,
+    reporter: Reporter,
+    *,
+    ffmpeg: str | None = None,
+    only: int | None = None,
+    chapter_s: float = CHAPTER_S,
 ) -> Iterator[str]:
     """Publishes the samples that the catalog lacks and tells of each in one line; nothing to do costs one shard each.
 
-    only: at most so many of them, the first first. Raises PublishError.
+    only: at most so many of them, the first first. chapter_s: seconds per slide. Raises PublishError.
     """
     store.check()
     catalog = Catalog(store)
     current = catalog.current()
     missing = [index for index in order()[:only] if catalog.find(SAMPLES[index].id, current) is None]
     if not missing:
-        yield f"all {len(SAMPLES)} sample lessons are published"
+        yield "all sample lessons are published"
         return
     binaries = find_binaries(ffmpeg)
     publisher = Publisher(store, catalog, binaries, reporter, work_root)
     for index in missing:
-        yield _publish_one(index, publisher, binaries, reporter, work_root)
+        if SAMPLES[index].id != FIRST:
+            os.nice(max(0, NICENESS - os.nice(0)))  # the machine belongs to its user again
+        with workplace(work_root, f"sample-{SAMPLES[index].id}") as work:
+            folder = make_sample(index, work, binaries=binaries, reporter=reporter, chapter_s=chapter_s)
+            outcome = publisher.publish(describe(folder, Wish()), SETTINGS)
+        yield f"{outcome.id}: published, {SAMPLES[index].title.zh} / {SAMPLES[index].title.en}"
 
 
 def order() -> list[int]:
@@ -86,16 +97,6 @@ def make_sample(
     _write_documents(sample, typeface, folder)
     _write_description(sample, folder)  # last: it says that the folder is whole
     return folder
-
-
-def _publish_one(index: int, publisher: Publisher, binaries: Binaries, reporter: Reporter, work_root: Path) -> str:
-    sample = SAMPLES[index]
-    if sample.id != FIRST:
-        os.nice(max(0, NICENESS - os.nice(0)))  # the machine belongs to its user again
-    with workplace(work_root, f"sample-{sample.id}") as work:
-        folder = make_sample(index, work, binaries=binaries, reporter=reporter)
-        outcome = publisher.publish(describe(folder, Wish()), SETTINGS)
-    return f"{outcome.id}: published, {sample.title.zh} / {sample.title.en}"
 
 
 def _make_parts(sample: Sample, scene: Scene, typeface: Typeface) -> None:

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from origin.errors import PublishError
 from origin.parallel import each
@@ -280,6 +280,9 @@ class Store:
         return PublishError(f"storage {self._where()} refused {what}: {detail} (status {_status(error)})")
 
     def _unreachable(self, error: BotoCoreError) -> PublishError:
+        if isinstance(error, NoCredentialsError):
+            wanted = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile in ~/.aws/credentials"
+            return PublishError(f"no credentials for storage {self._where()}: give {wanted}")
         return PublishError(f"storage {self._where()} can't be used: {' '.join(str(error).split())}")
 
 

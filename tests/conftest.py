@@ -13,6 +13,7 @@ Nodes:
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -167,5 +168,4 @@ async def edge(s3: S3Address, tmp_path_factory: pytest.TempPathFactory) -> Async
         return node
 
     yield start
-    for node in running:
-        await node.stop()
+    await asyncio.gather(*(node.stop() for node in running))

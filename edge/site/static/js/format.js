@@ -39,9 +39,13 @@ export function span(seconds) {
   return t('unit.hours', { n: format(value / 3600, value < 360_000 ? 1 : 0) });
 }
 
+// Counting days are days of UTC+8 wherever the reader is, and so are the times shown beside them.
+const ZONE = 'Asia/Shanghai';
+
 const moment = (options) => (value) => {
   const date = new Date(value);
-  return Number.isNaN(date.getTime()) ? '' : new Intl.DateTimeFormat(locale(), options).format(date);
+  const format = new Intl.DateTimeFormat(locale(), { ...options, timeZone: ZONE });
+  return Number.isNaN(date.getTime()) ? '' : format.format(date);
 };
 
 export const timeOfDay = moment({ hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false });

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +32,8 @@ from edge.counters.sink import Sink, open_client
 from edge.handlers import health
 from edge.inflight import InFlight
 from edge.problems import as_problems
-from origin.http import HttpReader
+from edge.tasks import begin, end
+from origin.http import Deadlines, HttpReader
 from origin.s3 import AccessKey, S3Reader
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ FLUSH_WITHIN_S = 5.0
 # A lesson's first viewer may come this soon after it was published; until then its id is unknown to the counters.
 CATALOG_PERIOD_S = 1.0
 SAMPLE_EVERY_S = 1.0
+# Longer than what the key's owner itself may wait for the storage, so that a slow one is not asked twice.
+SIBLING_DEADLINES = Deadlines(queue_s=2.0, connect_s=0.5, first_byte_s=20.0, idle_s=20.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +171,7 @@ async def _engine(
     siblings = Siblings(
         run_dir=run_dir,
         own_slot=slot,
-        connect=lambda path: HttpReader("http://sibling", unix_socket=path),
+        connect=lambda path: HttpReader("http://sibling", unix_socket=path, deadlines=SIBLING_DEADLINES),
         clock=clock,
     )
     await siblings.start()
@@ -205,21 +208,8 @@ def _catalog(engine: Engine, stack: AsyncExitStack) -> CatalogView:
 
 
 def _own_task(work: Coroutine[object, object, None], name: str, stack: AsyncExitStack) -> None:
-    """Run `work` until the stack is left. It is not meant to end before: if a bug ends it, the log says so."""
-    task = asyncio.create_task(work, name=name)
-    task.add_done_callback(_tell_of_death)
-
-    async def stop() -> None:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-    stack.push_async_callback(stop)
-
-
-def _tell_of_death(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        log.critical("task %s died", task.get_name(), exc_info=error)
+    """Run `work` until the stack is left."""
+    stack.push_async_callback(end, [begin(work, name)])
 
 
 async def _sample(counting: Counting) -> None:

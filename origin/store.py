@@ -277,7 +277,10 @@ class Store:
         detail = f"{told.get('Code', '?')}: {told.get('Message', '')}".rstrip(": ")
         if _status(error) == 507 or "space" in detail.lower() or "no writable volumes" in detail.lower():
             return PublishError(f"no space left in storage {self._where()}: {what}: {detail}")
-        return PublishError(f"storage {self._where()} refused {what}: {detail} (status {_status(error)})")
+        hint = (
+            "; its disk may be full: see its log" if _status(error) >= 500 else ""
+        )  # SeaweedFS says no more than that
+        return PublishError(f"storage {self._where()} refused {what}: {detail} (status {_status(error)}{hint})")
 
     def _unreachable(self, error: BotoCoreError) -> PublishError:
         if isinstance(error, NoCredentialsError):

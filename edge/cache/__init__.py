@@ -4,7 +4,7 @@ Layers, each importing only from those above it:
 
     model                                          frozen values: CacheKey, Head, Entry, Pass, Conditions, Outcome
     directives freshness ranges conditional target status      the RFCs as pure functions; `now` is an argument
-    memory  fill  flight  breaker  packed          one mechanism each: a store, a growing body, one flight per key, ...
+    memory  fill  flight  breaker  packed  tasks   one mechanism each: a store, a growing body, one flight per key, ...
     shared  siblings                               the tiers that are other processes
     fetch                                          how a response is got that memory does not hold
     engine                                         the driver: one `get` per request

@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine
 from typing import Generic, TypeVar
 
 from edge.cache.model import CacheKey
+from edge.tasks import end
 
 Result = TypeVar("Result")
 
@@ -97,6 +98,4 @@ class Flights(Generic[Result]):
 
     async def close(self) -> None:
         """Cancel all flights; their followers see FlightCrashed."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)

@@ -32,6 +32,7 @@ from edge.cache.breaker import Breaker
 from edge.cache.freshness import remaining_s
 from edge.cache.model import CacheKey, Entry
 from edge.clock import Clock
+from edge.tasks import begin, end
 
 log = logging.getLogger(__name__)
 
@@ -105,14 +106,11 @@ class RedisTier:
     async def start(self) -> None:
         """Begin to watch Redis's health; returns after the first ping's answer or deadline."""
         await self._ping()
-        self._watch = asyncio.create_task(self._keep_pinging(), name="redis-tier-watch")
+        self._watch = begin(self._keep_pinging(), "redis-tier-watch")
 
     async def close(self) -> None:
         """Stop watching and drop what is not written yet. The client stays open: it was handed in."""
-        tasks = [*self._writes, *([self._watch] if self._watch is not None else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end([*self._writes, *([self._watch] if self._watch is not None else [])])
 
     async def get(self, key: CacheKey) -> Entry | None:
         """The stored entry, fresh or not; None when there is none or Redis is of no use now. Never raises."""

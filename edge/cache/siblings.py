@@ -29,6 +29,7 @@ import orjson
 from edge.cache import packed
 from edge.cache.model import CacheKey, Forward, Head, Pass
 from edge.clock import Clock
+from edge.tasks import begin, end
 from origin.reader import ObjectReader, OriginError, OriginFailure, ReadResponse
 
 log = logging.getLogger(__name__)
@@ -128,14 +129,12 @@ class Siblings:
     async def start(self) -> None:
         """Look at the directory once, then go on looking."""
         await self.rescan()
-        self._task = asyncio.create_task(self._keep_scanning(), name="siblings-scan")
+        self._task = begin(self._keep_scanning(), "siblings-scan")
 
     async def close(self) -> None:
         """Stop looking and close all connections."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end([self._task])
         for _, reader in self._readers.values():
             await reader.close()
 

@@ -24,6 +24,7 @@ from edge.counters.journal import Journal, JournalError, View
 from edge.counters.record import RecordError, accepted_ms, decode, event_count
 from edge.counters.sink import Applied, Sink, SinkError
 from edge.counters.tally import DEDUP_BUCKET_MS, Batch, Counts, Tally
+from edge.tasks import begin, end
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ def gather(view: View, position: int, max_events: int) -> _Range:
     while events < max_events and to < view.end:
         chunk = view.read(to)
         lost += chunk.lost
-        for payload, end in chunk.frames:
+        for payload, after in chunk.frames:
             stamped = accepted_ms(payload)
             if bucket < 0:
                 bucket = stamped // DEDUP_BUCKET_MS
@@ -88,7 +89,7 @@ def gather(view: View, position: int, max_events: int) -> _Range:
             for event in decode(payload):
                 tally.add(event)
             events += event_count(payload)
-            to, stamp = end, stamped
+            to, stamp = after, stamped
         to = chunk.next
     return _Range(to, tally.seal(), max(bucket, 0), stamp, events, tally.duplicates, lost)
 
@@ -123,7 +124,6 @@ class Flusher:
         self._stored: int | None = None
         self._last_contact = float("-inf")
         self._tasks: list[asyncio.Task[None]] = []
-        self._stopping = False
         self._connected, self._proving = False, True
         self._complete_ms = self._durable = 0
         self._batches = self._events = self._duplicates = self._replayed = self._failures = 0
@@ -132,9 +132,7 @@ class Flusher:
     def start(self) -> None:
         """Begin to send, in tasks of this object's own."""
         for name, run in (("counts-flush", self._run), ("counts-prove", self._run_proofs)):
-            task = asyncio.create_task(run(), name=name)
-            task.add_done_callback(report_death)
-            self._tasks.append(task)
+            self._tasks.append(begin(run(), name))
 
     def state(self) -> FlushState:
         return FlushState(
@@ -189,7 +187,7 @@ class Flusher:
 
     async def _run(self) -> None:
         backoff_s = 0.05
-        while not self._stopping:
+        while True:
             try:
                 more = await self._step()
             except _TROUBLE as error:
@@ -202,7 +200,7 @@ class Flusher:
                 await asyncio.sleep(self._interval_s)
 
     async def _run_proofs(self) -> None:
-        while not self._stopping:
+        while True:
             await asyncio.sleep(self._prove_every_s)
             try:
                 if self._journal.state().segments > 1:
@@ -329,16 +327,5 @@ class Flusher:
         self._failures += 1
 
     async def _stop(self) -> None:
-        # Besides being cancelled they look at the flag: a cancellation that comes in the same turn as the answer of a
-        # connection may get lost in the client library.
-        self._stopping = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)  # what killed one has been reported
+        await end(self._tasks)
         self._tasks.clear()
-
-
-def report_death(task: asyncio.Task[None]) -> None:
-    """A task that ends by itself has met a bug; say so rather than fall silent."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        _log.critical("task %s died", task.get_name(), exc_info=error)

@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge.counters.flush import Flusher, report_death, writer_name
+from edge.counters.flush import Flusher, writer_name
 from edge.counters.journal import Journal, JournalError
 from edge.counters.sink import Sink, SinkError
+from edge.tasks import begin, end
 
 _log = logging.getLogger(__name__)
 
@@ -44,19 +45,15 @@ class Leftovers:
         self._every_s, self._drain_timeout_s = every_s, drain_timeout_s
         self._retention_s = retention_s
         self._task: asyncio.Task[None] | None = None
-        self._stopping = False
 
     def start(self) -> None:
         """Look again and again, in a task of this object's own."""
-        self._task = asyncio.create_task(self._run(), name="counts-leftovers")
-        self._task.add_done_callback(report_death)
+        self._task = begin(self._run(), "counts-leftovers")
 
     async def stop(self) -> None:
         """End the task; a journal that was being replayed stays where it is."""
-        self._stopping = True  # see Flusher._stop
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end([self._task])
             self._task = None
 
     async def look_after(self) -> int:
@@ -70,7 +67,7 @@ class Leftovers:
         return found
 
     async def _run(self) -> None:
-        while not self._stopping:
+        while True:
             await asyncio.sleep(self._every_s)
             try:
                 await self.look_after()

@@ -70,6 +70,7 @@ def open_client(url: str, *, timeout_s: float = 2.0, repeats: int = 0) -> Client
         socket_connect_timeout=timeout_s,
         retry=Retry(NoBackoff(), repeats),
         client_name="smartedu-counts",
+        driver_info=None,  # it would be read from the package's files, on the loop, for every new connection
     )
     return Redis.from_pool(pool)
 

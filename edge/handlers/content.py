@@ -14,6 +14,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from multidict import CIMultiDict
 
+from edge import metrics
 from edge.appkeys import ENGINE, NODE
 from edge.cache import siblings, target
 from edge.cache.engine import Ask, Body, Reply, Unavailable
@@ -59,9 +60,13 @@ async def get_content(request: web.Request) -> web.StreamResponse:
     except Unavailable as unavailable:
         return _unavailable(node, unavailable.outcome, unavailable.error)
     try:
-        return await _send(request, reply, node)
+        response = await _send(request, reply, node)
     finally:
         await reply.close()
+    if request.method != "HEAD":
+        sent = reply.length if reply.length is not None else response.body_length
+        metrics.BODY_BYTES.labels(reply.outcome.tier.value).inc(sent)
+    return response
 
 
 async def get_for_sibling(request: web.Request) -> web.StreamResponse:

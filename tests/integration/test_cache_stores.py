@@ -224,3 +224,15 @@ async def test_sites_of_different_origins_do_not_meet_on_one_server(redis_url: s
         await tier.settled()
         assert await other.get(KEY) is None
         await client.aclose()
+
+
+async def test_a_tier_ends_at_whatever_point_of_a_ping_it_is_closed(redis_url: str) -> None:
+    client = connect(redis_url, deadline_s=10.0)
+    for steps in range(60):
+        tier = RedisTier(client, clock=ManualClock(), namespace="test", deadline_s=10.0, probe_s=0.0)
+        await tier.start()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            await tier.close()
+    await client.aclose()

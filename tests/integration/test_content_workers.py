@@ -123,7 +123,10 @@ async def test_a_sibling_that_is_gone_is_left_out(workers: list[Worker], origin:
     await workers[1].stop()
     socket = run_dir / "worker-1.sock"
     socket.touch()  # what kill -9 leaves behind: a file nobody listens on
-    await all_see([workers[0]], [0, 1, 2])
+    for one in (workers[0], workers[2]):
+        assert one.siblings is not None
+        await one.siblings.rescan()
+        assert one.siblings.live == [0, 1, 2]
     assert await workers[0].body(path) == SEGMENT
     assert workers[0].siblings is not None
     assert workers[0].siblings.live == [0, 2]

@@ -75,7 +75,9 @@ async def worker(
     clock = clock or SystemClock()
     siblings = None
     if run_dir is not None:
-        siblings = Siblings(run_dir=run_dir, own_slot=slot, connect=sibling_reader, clock=clock, scan_s=0.05)
+        siblings = Siblings(
+            run_dir=run_dir, own_slot=slot, connect=sibling_reader, clock=clock, scan_s=0.05, retry_s=60.0
+        )
         await siblings.start()
     outcomes: list[Outcome] = []
     memory = MemoryStore(max_bytes=memory_bytes)

@@ -1,0 +1,15 @@
+"""The edge beside its peers in one run, as ratios: `python -m loadtest.bench`, or `make bench`.
+
+cases.py    what is asked for, and what a right answer is
+storage.py  puts the objects where the edge finds them
+servers.py  the edge and its peers as child processes, each ended by its pid
+replica.py  what the peers serve: the bytes and headers that the edge answers with
+application.py, floor.py, nginx.py   the peers: aiohttp's web.Application, a bare uvloop protocol, nginx
+client.py   the load: keep-alive connections in a closed loop, every answer checked
+rounds.py   interleaves the measurements
+report.py   medians, ratios, one table
+
+How it is fair: the process that serves has a core of its own, and everything else (load, storage, Redis, the other
+processes of the edge) shares another. Subjects take turns within each round, and a ratio is taken between neighbours
+in time. What is compared is requests per CPU-second of the serving process, which a busy machine disturbs little.
+"""

@@ -1,0 +1,156 @@
+"""Takes the measurements in turns: every round measures each case at each server, neighbours in time."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice, repeat
+
+from loadtest.bench import cases
+from loadtest.bench.cases import CASES, Case, Kind, WrongAnswerError
+from loadtest.bench.client import Crowd, Judge, fetch
+from loadtest.bench.processes import cpu_s
+from loadtest.bench.servers import EDGE, Server
+
+GIGABYTE = 1e9
+# Cases measured by count end when all is answered; this only bounds a server that hangs.
+COUNTED_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much to measure. seconds: of each measurement. scale: multiplies the number of cold objects."""
+
+    rounds: int
+    seconds: float
+    connections: int
+    scale: float = 1.0
+
+    def cold(self, case: Case) -> int:
+        """Distinct objects that a case asks for in each round."""
+        return max(1, round(case.cold * self.scale)) if case.cold else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One measurement. cpu_s: of the process that served."""
+
+    answers: int
+    wall_s: float
+    cpu_s: float
+    bytes: int
+
+    @property
+    def per_cpu_s(self) -> float:
+        """Requests per CPU-second."""
+        return self.answers / self.cpu_s
+
+    @property
+    def per_s(self) -> float:
+        """Requests per second."""
+        return self.answers / self.wall_s
+
+    @property
+    def busy(self) -> float:
+        """Share of its core that the server used."""
+        return self.cpu_s / self.wall_s
+
+    @property
+    def cpu_s_per_gb(self) -> float:
+        """CPU-seconds for 10^9 bytes of body."""
+        return self.cpu_s / (self.bytes / GIGABYTE)
+
+
+class Results:
+    """All samples, by case and server, in the order of rounds."""
+
+    def __init__(self) -> None:
+        self._samples: dict[tuple[str, str], list[Sample]] = {}
+
+    def add(self, case: str, server: str, sample: Sample) -> None:
+        self._samples.setdefault((case, server), []).append(sample)
+
+    def of(self, case: str, server: str) -> list[Sample]:
+        """The samples of a case at a server, none when it was not measured there."""
+        return self._samples.get((case, server), [])
+
+    def median(self, case: str, server: str, value: Callable[[Sample], float]) -> float | None:
+        """Median over the rounds, None when not measured."""
+        samples = self.of(case, server)
+        return statistics.median(map(value, samples)) if samples else None
+
+    def ratios(self, ours: tuple[str, str], theirs: tuple[str, str]) -> list[float]:
+        """Requests per CPU-second of ours by theirs, (case, server) each, round by round."""
+        return [a.per_cpu_s / b.per_cpu_s for a, b in zip(self.of(*ours), self.of(*theirs), strict=False)]
+
+
+def paths(plan: Plan) -> list[tuple[str, cases.Thing]]:
+    """Every object that has to be in storage."""
+    hot = [(thing.path, thing) for thing in cases.THINGS]
+    cold = [
+        (case.thing.cold_path(number), case.thing) for case in CASES for number in range(plan.cold(case) * plan.rounds)
+    ]
+    return hot + cold
+
+
+def subjects(case: Case, servers: list[Server]) -> list[Server]:
+    """Who is measured: everybody with hits, the edge alone with the rest."""
+    return servers if case.kind is Kind.HIT else [server for server in servers if server.name == EDGE]
+
+
+def run(plan: Plan, servers: list[Server], tags: Mapping[str, str], tick: Callable[[], None]) -> Results:
+    """All rounds; raises WrongAnswerError.
+
+    tags: ETag of each object by its path. tick: called after each measurement.
+    """
+    results = Results()
+    for number in range(plan.rounds):
+        for case in CASES:
+            taking_part = subjects(case, servers)
+            first = number % len(taking_part)
+            for server in taking_part[first:] + taking_part[:first]:
+                results.add(case.title, server.name, _measure(plan, number, case, server, tags))
+                tick()
+    return results
+
+
+def check_bytes(case: Case, server: Server, tag: str) -> None:
+    """Ask once and compare every byte. Raises WrongAnswerError."""
+    path = case.thing.cold_path(0) if case.kind is Kind.MISS else case.thing.path
+    try:
+        answer = fetch(server.address(path), path, case.fields(tag))
+    except OSError as error:
+        raise WrongAnswerError(f"{server.name}, {case.title}: {error}") from None
+    if (answer.status, answer.body) != (case.status, case.body()):
+        raise WrongAnswerError(
+            f"{server.name}, {case.title}: {answer.status} with {len(answer.body)} bytes "
+            f"instead of {case.status} with {case.length}, or the bytes differ"
+        )
+
+
+def _measure(plan: Plan, number: int, case: Case, server: Server, tags: Mapping[str, str]) -> Sample:
+    hot = cases.request(case.thing.path, case.fields(tags[case.thing.path]))
+    is_edge = server.name == EDGE
+    judge = Judge(case.status, case.length, case.cache_status if is_edge else b"")
+    with Crowd(server.address(case.thing.path), plan.connections) as crowd:
+        # Every connection is accepted and has answered once before the clocks are read.
+        warm = Judge(200, case.thing.size) if case.kind is Kind.MISS else judge
+        hot_once = cases.request(case.thing.path, {}) if case.kind is Kind.MISS else hot
+        crowd.ask(islice(repeat(hot_once), plan.connections), warm, COUNTED_WITHIN_S)
+        before = cpu_s(server.pid)
+        if case.kind is Kind.MISS:
+            load = crowd.ask(_cold(plan, number, case), judge, COUNTED_WITHIN_S)
+        else:
+            load = crowd.ask(repeat(hot), judge, plan.seconds)
+        used = cpu_s(server.pid) - before
+    if used <= 0:
+        raise WrongAnswerError(f"{server.name} answered without using its process {server.pid}: another one serves")
+    return Sample(load.answers, load.wall_s, used, load.answers * case.length)
+
+
+def _cold(plan: Plan, number: int, case: Case) -> Iterator[bytes]:
+    """Requests for objects that no round before has asked for."""
+    count = plan.cold(case)
+    for one in range(number * count, (number + 1) * count):
+        yield cases.request(case.thing.cold_path(one), {})

@@ -30,22 +30,27 @@ REQUEST_WITHIN_S = 30.0
 closing = Event()
 
 
-@events.init.add_listener
 def give_time_to_leave(environment: Environment, **_: object) -> None:
     """Without it, locust would cut viewers off in the middle of a request."""
     environment.stop_timeout = environment.stop_timeout or LEAVE_WITHIN_S
 
 
-@events.test_start.add_listener
 def open_doors(**_: object) -> None:
     """A run may follow another in the same process."""
     closing.clear()
 
 
-@events.test_stopping.add_listener
 def close_doors(**_: object) -> None:
     """Wake every viewer, so that it leaves."""
     closing.set()
+
+
+for hook, listener in (
+    (events.init, give_time_to_leave),
+    (events.test_start, open_doors),
+    (events.test_stopping, close_doors),
+):
+    hook.add_listener(listener)  # type: ignore[no-untyped-call]
 
 
 class Player(HttpUser):
@@ -92,8 +97,8 @@ class Player(HttpUser):
         """The segments of the picture and the sound; initialisation sections are fetched. Empty when one is missing."""
         tracks = []
         try:
-            for path in variant_paths(self._get(master_path, "rendition master"), master_path):
-                initial, found = segments(self._get(path, "media playlist"), path)
+            for path in variant_paths(self._get(master_path, "rendition master").decode(), master_path):
+                initial, found = segments(self._get(path, "media playlist").decode(), path)
                 for section in initial:
                     self._get(section, "initialisation section")
                 tracks.append(found)
@@ -126,15 +131,16 @@ class Player(HttpUser):
         self._fail("picture", TimeoutError("stuck: a segment came too late"), late_s)
         return late_s
 
-    def _get(self, path: str, name: str) -> str:
-        """The body as text, '' when it could not be had (counted as a failure)."""
+    def _get(self, path: str, name: str) -> bytes:
+        """The body, empty when it could not be had (counted as a failure)."""
         with self.client.get(path, name=name, catch_response=True, timeout=REQUEST_WITHIN_S) as response:
             if response.status_code != 200:
                 response.failure(f"{response.status_code} instead of 200")
-                return ""
+                return b""
             if not response.content:
                 response.failure("an empty body")
-            return response.text if name.endswith(("playlist", "master")) else ""
+            body: bytes = response.content
+            return body
 
     def _json(self, path: str, name: str) -> dict[str, Any] | None:
         """A JSON document, or None when it could not be had (counted as a failure by locust)."""

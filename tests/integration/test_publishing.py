@@ -163,12 +163,13 @@ def test_objects_carry_type_lifetime_tags_and_checksum(place: Place, lesson_a: L
         "/catalog/version.json": ("application/json", None, "catalog catalog-version"),
     }
     for path, (kind, lifetime, tags) in wanted.items():
-        key = {"Bucket": place.location.bucket, "Key": place.location.prefix + path}
-        found = place.client.get_object(**key)
+        key = place.location.prefix + path
+        found = place.client.get_object(Bucket=place.location.bucket, Key=key)
         assert found["ContentType"] == kind
         assert found["Metadata"]["surrogate-key"] == tags
         assert found["Metadata"]["sha256"] == hashlib.sha256(found["Body"].read()).hexdigest()
-        assert place.client.get_object_tagging(**key)["TagSet"] == [{"Key": "surrogate-key", "Value": tags}]
+        tagged = place.client.get_object_tagging(Bucket=place.location.bucket, Key=key)
+        assert tagged["TagSet"] == [{"Key": "surrogate-key", "Value": tags}]
         age = int(re.findall(r"max-age=(\d+)", found["CacheControl"])[0])
         assert found["CacheControl"] == lifetime if lifetime else age <= 60
 

@@ -34,7 +34,8 @@ def test_a_sample_is_a_folder_as_authors_make_them(tmp_path: Path) -> None:
     assert all(path.read_bytes().startswith(b"%PDF-") for path in lesson.documents.values())
     assert sorted(lesson.captions) == ["en", "zh"]
     source = probe(lesson.video, find_binaries())
-    assert (source.width, source.height, source.audio_s) == (1920, 1080, pytest.approx(4, abs=0.1))
+    assert (source.width, source.height) == (1920, 1080)
+    assert source.audio_s == pytest.approx(4, abs=0.1)
 
 
 def test_without_a_chinese_font_titles_are_english_and_never_empty_boxes(tmp_path: Path) -> None:

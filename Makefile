@@ -53,7 +53,7 @@ $(BIN)/python:
 $(VENV)/.installed: requirements.lock pyproject.toml edge/site/package-lock.json | $(BIN)/python
 	@echo "installing pinned packages"
 	@$(PIP) install --require-hashes -r requirements.lock
-	@$(PIP) install --no-deps --editable .
+	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@$(NPM) ci --silent --ignore-scripts --no-audit --no-fund
 	@touch $@
 

@@ -81,7 +81,8 @@ def _web_url(value: object) -> object:
     if not isinstance(value, str):
         return value
     parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/") or parts.query:
+    extra = parts.username or parts.password or parts.path not in ("", "/") or parts.query or parts.fragment
+    if parts.scheme not in ("http", "https") or not parts.hostname or extra:
         raise ValueError("not a URL")
     return f"{parts.scheme}://{parts.netloc}"
 
@@ -297,8 +298,10 @@ def _one_line(error: ValidationError) -> str:
 
 
 def _shown(key: str, value: object) -> str:
-    """A value as people typed it; a Redis URL keeps its password to itself."""
-    text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-    if key.endswith("redis"):
-        text = re.sub(r"//[^@/]*@", "//…@", text)
+    """A value as people typed it; a URL keeps its user and password to itself, however they are mistyped."""
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if key in ("redis", "counters_redis", "s3_endpoint"):
+        text = re.sub(r"//.*@", "//…@", text)
     return repr(text)

@@ -7,11 +7,11 @@ import importlib
 import click
 
 COMMANDS = {
-    "serve": "Run one edge node.",
-    "up": "Run the whole chain on this machine: storage, Redis, edge, sample lessons.",
-    "publish": "Package videos into lessons and publish them.",
-    "catalog": "List and check what is published.",
-    "counts": "Read view counts.",
+    "serve": ("Run one edge node.", "smartedu serve --s3-endpoint http://storage:8333"),
+    "up": ("Run the whole chain on this machine: storage, Redis, edge, sample lessons.", "smartedu up"),
+    "publish": ("Package videos into lessons and publish them.", "smartedu publish lesson.mp4 --section curriculum"),
+    "catalog": ("List and check what is published.", "smartedu catalog check"),
+    "counts": ("Read view counts.", "smartedu counts --top 10"),
 }
 
 
@@ -30,13 +30,16 @@ class LateGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl([(name, what) for name, (what, _) in COMMANDS.items()])
+        with formatter.section("Examples"):
+            for _, example in COMMANDS.values():
+                formatter.write_text(example)
 
 
 @click.group(
     cls=LateGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Each command's --help has an example: smartedu serve --help",
+    epilog="Each command's --help says more: smartedu serve --help",
 )
 @click.version_option(package_name="smartedu-edge", prog_name="smartedu")
 def main() -> None:

@@ -11,6 +11,7 @@ from edge import metrics
 
 # The software's name without its version, which is nobody's business (RFC 9110, 10.2.4).
 SERVER = "smartedu-edge"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 class InFlight:
@@ -47,10 +48,17 @@ class InFlight:
         @web.middleware
         async def count(request: web.Request, handler: Handler) -> web.StreamResponse:
             self.enter()
+            status = "cut"  # the client left, or the connection broke
             try:
                 response = await handler(request)
-                metrics.REQUESTS.labels(_route(request), request.method, str(response.status)).inc()
+                status = str(response.status)
+            except ConnectionError:
+                raise
+            except Exception:
+                status = "500"
+                raise
             finally:
+                metrics.REQUESTS.labels(_route(request), _method(request), status).inc()
                 self.leave()
             return response
 
@@ -63,7 +71,12 @@ class InFlight:
             response.force_close()
 
 
+def _method(request: web.Request) -> str:
+    """The method, where it is a known one: label values must stay few, and clients can make up any."""
+    return request.method if request.method in METHODS else "other"
+
+
 def _route(request: web.Request) -> str:
-    """The route's pattern, never the path itself: label values must stay few."""
+    """The route's pattern, never the path itself, for the same reason."""
     resource = request.match_info.route.resource
     return resource.canonical if resource is not None else "none"

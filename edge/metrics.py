@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 REQUESTS = Counter(
     "smartedu_requests_total",
-    "Requests answered on the public listeners, by route, method and status.",
+    "Requests on the public listeners, by route, method and status; `cut` where the client left before the end.",
     ["route", "method", "status"],
 )
 OUTCOMES = Counter(

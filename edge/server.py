@@ -52,13 +52,29 @@ def run(settings: EdgeSettings, reload: Callable[[], EdgeSettings]) -> None:
     Raises ConfigurationError when an address is taken or the data directory cannot be used.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s")
-    run_dir = _prepare(settings.data_dir)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(run_dir / "metrics")
     public = [_bind("listen", address) for address in settings.listen]
     admin = _bind("admin", settings.admin)
+    node_lock = _lock(settings.data_dir)
+    run_dir = _prepare(settings.data_dir)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(run_dir / "metrics")
     # Loaded once, before the fork, and only now: prometheus_client reads its directory when it is imported.
     importlib.import_module("edge.app")
-    Node(settings, reload, [*public, admin]).run()
+    Node(settings, reload, [*public, admin], node_lock).run()
+
+
+def _lock(data_dir: Path) -> int:
+    """Make the data directory this node's own for as long as this process lives; the descriptor that holds it."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(data_dir / "node.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ConfigurationError(
+            f"data_dir: {str(data_dir)!r} is in use by a running node; allowed: one directory for each node"
+        ) from None
+    except OSError as error:
+        raise _unusable(data_dir, error) from None
+    return descriptor
 
 
 def _prepare(data_dir: Path) -> Path:
@@ -66,13 +82,17 @@ def _prepare(data_dir: Path) -> Path:
     run_dir = data_dir / "run"
     try:
         shutil.rmtree(run_dir, ignore_errors=True)
-        for directory in (data_dir / "slots", data_dir / "journal", run_dir / "metrics"):
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for directory in (data_dir / "slots", data_dir / "journal", run_dir, run_dir / "metrics"):
+            directory.mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
-        raise ConfigurationError(
-            f"data_dir: {str(data_dir)!r} cannot be used ({error.strerror}); allowed: a directory that can be written"
-        ) from None
+        raise _unusable(data_dir, error) from None
     return run_dir.absolute()
+
+
+def _unusable(data_dir: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(
+        f"data_dir: {str(data_dir)!r} cannot be used ({error.strerror}); allowed: a directory that can be written"
+    )
 
 
 def _bind(key: str, address: Address) -> socket.socket:
@@ -94,10 +114,16 @@ class Node(BaseApplication):  # type: ignore[misc]
     """The node as gunicorn's arbiter sees it: its configuration, and where a worker finds its settings."""
 
     def __init__(
-        self, settings: EdgeSettings, reload: Callable[[], EdgeSettings], listeners: list[socket.socket]
+        self,
+        settings: EdgeSettings,
+        reload: Callable[[], EdgeSettings],
+        listeners: list[socket.socket],
+        lock: int,
     ) -> None:
+        """lock: the descriptor that holds the data directory; it is the parent's alone."""
         self.settings = settings
         self.listeners = listeners
+        self.lock = lock
         self._reload = reload
         self._loaded = False
         super().__init__()
@@ -149,6 +175,8 @@ class EdgeWorker(Worker):  # type: ignore[misc]
     """One worker process: claims a slot, serves, drains."""
 
     def init_process(self) -> None:
+        # A worker that outlives its parent for a moment must not keep the directory from the parent's successor.
+        os.close(self.app.lock)
         # The base class, as documented for worker classes, ends by calling run(); the loop is made there.
         super().init_process()
 
@@ -177,7 +205,7 @@ class EdgeWorker(Worker):  # type: ignore[misc]
             await siblings.setup()
             stack.push_async_callback(siblings.cleanup)
             await web.UnixSite(siblings, node.sibling_socket, backlog=BACKLOG).start()
-            stack.callback(os.unlink, node.sibling_socket)
+            stack.callback(node.sibling_socket.unlink, missing_ok=True)
             runners = [
                 await self._listen(node.public, self._sockets()[:-1], _tls(settings)),
                 await self._listen(node.admin, self._sockets()[-1:], None),

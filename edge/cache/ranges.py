@@ -21,9 +21,9 @@ class Part:
         """Bytes in it."""
         return self.last - self.first + 1
 
-    def content_range(self, total: int) -> str:
-        """The Content-Range field value for a body of `total` bytes."""
-        return f"bytes {self.first}-{self.last}/{total}"
+    def content_range(self, total: int | None) -> str:
+        """The Content-Range field value for a body of `total` bytes; None where that is unknown."""
+        return f"bytes {self.first}-{self.last}/{'*' if total is None else total}"
 
 
 class Unsatisfiable(Exception):  # noqa: N818 - a verdict on a request, not a fault

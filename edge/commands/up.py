@@ -41,7 +41,6 @@ DRAIN_S = 10
 STOP_MARGIN_S = 5
 SAMPLE_TRIES = 3
 SAMPLE_PAUSE_S = 5.0
-SAMPLE_NICENESS = 10
 # Written beside the storage's data, so that it goes when the data goes.
 SAMPLES_MARK = Path("seaweed/samples-published")
 VERSION_KEY = "catalog/version.json"
@@ -275,7 +274,6 @@ async def _publish_samples(plan: Plan, stack: Stack) -> None:
         env=_environment(stack) | {"SMARTEDU_STATE": str(plan.state)},
         cwd=Path.cwd(),
         log=plan.state / "log" / "samples.log",
-        nice=SAMPLE_NICENESS,
         whole_group=True,
     )
     click.echo("publishing the sample lessons in the background")

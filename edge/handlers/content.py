@@ -30,7 +30,7 @@ STALL_S: Final = 60.0
 SLICE_BYTES: Final = 256 * 1024
 """A body in memory is handed to the connection in slices of this size, each with its own deadline."""
 
-_EXPOSED = "Accept-Ranges, Age, Cache-Status, Content-Length, Content-Range, Date, ETag, Server-Timing"
+_EXPOSED = "Accept-Ranges, Age, Cache-Status, Content-Length, Content-Range, Date, ETag"
 _INTERNAL = frozenset(
     {"surrogate-key", "access-control-allow-origin", "access-control-expose-headers", "accept-ranges"}
 )
@@ -120,8 +120,7 @@ def _headers(reply: Reply, node: str) -> CIMultiDict[str]:
     if reply.status == 304:
         headers = CIMultiDict((name, value) for name, value in headers.items() if name in _IN_NOT_MODIFIED)
     elif reply.status == 206 and reply.part is not None:
-        total = "*" if reply.head.length is None else reply.head.length
-        headers["Content-Range"] = f"bytes {reply.part.first}-{reply.part.last}/{total}"
+        headers["Content-Range"] = reply.part.content_range(reply.head.length)
     headers["Age"] = str(reply.age_s)
     headers["Cache-Status"] = cache_status(node, reply.outcome)
     headers["Accept-Ranges"] = "bytes"

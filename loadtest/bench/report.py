@@ -80,14 +80,17 @@ def notes(results: Results, plan: Plan, circumstances: Circumstances) -> list[st
         f"method    {measured}; {where}; a ratio is the median of the rounds' ratios, its range in brackets",
         f"command   {circumstances.command}",
     ]
-    return lines + warnings(results, plan)
+    shared = circumstances.server_core == circumstances.load_core
+    return lines + warnings(results, plan, one_core=shared)
 
 
-def warnings(results: Results, plan: Plan) -> list[str]:
+def warnings(results: Results, plan: Plan, *, one_core: bool) -> list[str]:
     """What a reader must know before quoting a figure."""
-    lines = []
     if plan.rounds < ENOUGH_ROUNDS:
-        lines.append(f"warning   {plan.rounds} rounds are too few to quote: this only shows that the benchmark runs")
+        return [f"warning   {plan.rounds} rounds are too few to quote: this only shows that the benchmark runs"]
+    if one_core:
+        return ["warning   the load takes its time from the servers: only requests per CPU-second can be compared"]
+    lines = []
     edge, floor = (results.median(HITS[0].title, name, _busy) for name in (EDGE, FLOOR))
     if edge is not None and edge < BUSY:
         lines.append(

@@ -13,6 +13,7 @@ import aiohttp
 
 from tests.conftest import StartEdge
 from tests.support.broker import S3Address
+from tests.support.edges import smartedu
 from tests.support.objects import put
 from tests.support.processes import alive
 from tests.support.waiting import eventually
@@ -123,3 +124,29 @@ async def test_a_stopping_node_finishes_what_is_in_flight_and_exits_with_zero(
     await stopped
     assert received == large
     assert node.child.exit_code == 0
+
+
+async def test_a_second_node_on_the_same_data_directory_is_refused_and_disturbs_nothing(edge: StartEdge) -> None:
+    node = await edge(workers=2)
+    second = await asyncio.create_subprocess_exec(
+        smartedu(), "serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", f"--data-dir={node.data_dir}",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(20):
+        _, errors = await second.communicate()
+    assert second.returncode == 2
+    assert "is in use by a running node; allowed: one directory for each node" in errors.decode()
+    assert sorted(path.name for path in (node.data_dir / "run").glob("*.sock")) == ["worker-0.sock", "worker-1.sock"]
+    async with aiohttp.ClientSession() as session, session.get(f"{node.admin_url}/metrics") as response:
+        assert "smartedu_in_flight_requests" in await response.text()
+
+
+async def test_an_unknown_path_is_a_problem_document_and_counted_without_its_name(edge: StartEdge) -> None:
+    node = await edge()
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{node.url}/nothing/here") as response:
+            assert response.status == 404
+            assert response.content_type == "application/problem+json"
+        async with session.get(f"{node.admin_url}/metrics") as response:
+            text = await response.text()
+    assert 'smartedu_requests_total{method="GET",route="none",status="404"} 1.0' in text

@@ -44,7 +44,6 @@ MAX_REQUEST_BODY = 512 * 1024
 FLUSH_WITHIN_S = 5.0
 # A lesson's first viewer may come this soon after it was published; until then its id is unknown to the counters.
 CATALOG_PERIOD_S = 1.0
-SAMPLE_EVERY_S = 1.0
 # Longer than what the key's owner itself may wait for the storage, so that a slow one is not asked twice.
 SIBLING_DEADLINES = Deadlines(queue_s=2.0, connect_s=0.5, first_byte_s=20.0, idle_s=20.0)
 
@@ -71,6 +70,8 @@ async def node(settings: EdgeSettings, slot: int) -> AsyncIterator[WorkerNode]:
         catalog = _catalog(engine, stack) if settings.site else None
         counting = await _counting(settings, slot, catalog, clock, stack)
         in_flight = InFlight()
+        stack.callback(metrics.flush)
+        _own_task(_keep_metrics(counting, in_flight), "metrics", stack)
         siblings = web.Application()
         siblings[appkeys.ENGINE] = engine
         routes.add_siblings(siblings)
@@ -212,11 +213,14 @@ def _own_task(work: Coroutine[object, object, None], name: str, stack: AsyncExit
     stack.push_async_callback(end, [begin(work, name)])
 
 
-async def _sample(counting: Counting) -> None:
-    """Gauges of things that nobody tells us about when they change."""
+async def _keep_metrics(counting: Counting | None, in_flight: InFlight) -> None:
+    """Write what was counted, and the gauges of things that nobody tells us about when they change."""
     while True:
-        metrics.JOURNAL_PENDING.set(counting.flusher.state().pending_bytes)
-        await asyncio.sleep(SAMPLE_EVERY_S)
+        metrics.IN_FLIGHT.set(in_flight.count)
+        if counting is not None:
+            metrics.JOURNAL_PENDING.set(counting.flusher.state().pending_bytes)
+        metrics.flush()
+        await asyncio.sleep(metrics.FLUSH_EVERY_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,9 +279,7 @@ async def _counting(
     board = Board(open_client(url, repeats=1), [settings.province], wall=clock.wall)
     stack.push_async_callback(board.close)
     known = (lambda resource: not catalog.loaded or catalog.knows(resource)) if catalog is not None else None
-    counting = Counting(Intake(journal, known), board, flusher)
-    _own_task(_sample(counting), "metrics-sample", stack)
-    return counting
+    return Counting(Intake(journal, known), board, flusher)
 
 
 def _record(outcome: Outcome) -> None:
@@ -288,4 +290,4 @@ def _record(outcome: Outcome) -> None:
         if outcome.forward
         else "hit"
     )
-    metrics.OUTCOMES.labels("stale-" + name if outcome.stale else name, outcome.tier.value).inc()
+    metrics.OUTCOMES.inc("stale-" + name if outcome.stale else name, outcome.tier.value)

@@ -18,7 +18,7 @@ class InFlight:
     """Counts the requests of one worker and, once the drain has begun, tells clients to close."""
 
     def __init__(self) -> None:
-        self._count = 0
+        self.count = 0
         self._empty = asyncio.Event()
         self._empty.set()
         self.draining = False
@@ -32,14 +32,12 @@ class InFlight:
         return True
 
     def enter(self) -> None:
-        self._count += 1
+        self.count += 1
         self._empty.clear()
-        metrics.IN_FLIGHT.inc()
 
     def leave(self) -> None:
-        self._count -= 1
-        metrics.IN_FLIGHT.dec()
-        if self._count == 0:
+        self.count -= 1
+        if self.count == 0:
             self._empty.set()
 
     def middleware(self) -> Middleware:
@@ -58,7 +56,7 @@ class InFlight:
                 status = "500"
                 raise
             finally:
-                metrics.REQUESTS.labels(_route(request), _method(request), status).inc()
+                metrics.REQUESTS.inc(_route(request), _method(request), status)
                 self.leave()
             return response
 

@@ -65,7 +65,7 @@ async def get_content(request: web.Request) -> web.StreamResponse:
         await reply.close()
     if request.method != "HEAD":
         sent = reply.length if reply.length is not None else response.body_length
-        metrics.BODY_BYTES.labels(reply.outcome.tier.value).inc(sent)
+        metrics.BODY_BYTES.inc(reply.outcome.tier.value, by=sent)
     return response
 
 

@@ -91,9 +91,9 @@ def _unpromised(error: JournalError) -> web.Response:
 
 def _count(receipt: Receipt) -> None:
     if receipt.accepted:
-        metrics.EVENTS.labels("accepted").inc(receipt.accepted)
+        metrics.EVENTS.inc("accepted", by=receipt.accepted)
     for reason, number in Counter(reason for _, reason in receipt.rejected).items():
-        metrics.EVENTS.labels(reason.name.lower()).inc(number)
+        metrics.EVENTS.inc(reason.name.lower(), by=number)
 
 
 def _refused(status: int, detail: str, headers: dict[str, str] | None = None) -> web.Response:

@@ -6,6 +6,8 @@ STATE ?= .smartedu
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 NPM := cd edge/site && PATH="$(CURDIR)/$(BIN):$$PATH" npm
 WORKERS ?= 2
+# The edge that `make load` talks to.
+HOST ?= http://127.0.0.1:8080
 # More flags for `smartedu up`, e.g. make up UP="--listen 127.0.0.1:8000"
 UP ?=
 
@@ -33,7 +35,7 @@ bench: $(VENV)/.dev ## Measure, as ratios in one run
 	@$(BIN)/python -m loadtest.bench
 
 load: $(VENV)/.dev ## Players against a running `make up`, for one minute
-	@$(BIN)/locust -f loadtest/locustfile.py --headless --users 20 --spawn-rate 2 --run-time 60s --host http://127.0.0.1:8080
+	@$(BIN)/locust -f loadtest/locustfile.py --headless --users 20 --spawn-rate 2 --run-time 60s --host $(HOST)
 
 lock: $(VENV)/.dev ## Pin the newest allowed versions of everything, with hashes and without index addresses
 	@$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-annotate --no-header --extra local pyproject.toml -o requirements.lock

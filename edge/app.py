@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import botocore.session
 from aiohttp import web
 
 from config.settings import EdgeSettings
@@ -24,15 +23,17 @@ from edge.cache.siblings import Siblings
 from edge.catalog_view import CatalogView
 from edge.clock import SystemClock
 from edge.counters.board import Board
-from edge.counters.flush import Flusher, writer_name
+from edge.counters.flush import Flusher
 from edge.counters.intake import Intake
 from edge.counters.journal import Journal, JournalError
+from edge.counters.label import Home
 from edge.counters.leftover import Leftovers
 from edge.counters.sink import Sink, open_client
 from edge.handlers import health
 from edge.inflight import InFlight
 from edge.problems import as_problems
 from edge.tasks import begin, end
+from origin.credentials import CredentialSource
 from origin.http import Deadlines, HttpReader
 from origin.s3 import AccessKey, S3Reader
 
@@ -77,7 +78,7 @@ async def node(settings: EdgeSettings, slot: int) -> AsyncIterator[WorkerNode]:
         routes.add_siblings(siblings)
         yield WorkerNode(
             _public(settings, engine, catalog, counting, in_flight),
-            _admin(settings, _checks(settings, engine, shared, counting, in_flight)),
+            _admin(settings, in_flight, _checks(settings, engine, shared, counting, in_flight)),
             siblings,
             run_dir / f"worker-{slot}.sock",
             in_flight,
@@ -105,8 +106,9 @@ def _public(
     return application
 
 
-def _admin(settings: EdgeSettings, checks: health.Checks) -> web.Application:
+def _admin(settings: EdgeSettings, in_flight: InFlight, checks: health.Checks) -> web.Application:
     application = web.Application(middlewares=[as_problems], client_max_size=MAX_REQUEST_BODY)
+    application.on_response_prepare.append(in_flight.on_prepare)
     application[appkeys.NODE] = settings.node
     application[health.CHECKS] = checks
     application[health.CONFIG] = settings.public_view()
@@ -166,7 +168,7 @@ async def _engine(
         bucket=settings.origin.name,
         prefix=settings.origin.prefix,
         region=settings.s3_region,
-        credentials=_credentials(),
+        credentials=await _credentials(stack),
     )
     stack.push_async_callback(reader.close)
     siblings = Siblings(
@@ -189,17 +191,12 @@ async def _engine(
     return engine
 
 
-def _credentials() -> Callable[[], AccessKey | None]:
-    """The usual AWS ways of finding credentials; looked for once, since files and metadata services block."""
-    found = botocore.session.Session().get_credentials()
-    if found is None:
-        return lambda: None
-
-    def current() -> AccessKey:
-        frozen = found.get_frozen_credentials()
-        return AccessKey(frozen.access_key or "", frozen.secret_key or "", frozen.token)
-
-    return current
+async def _credentials(stack: AsyncExitStack) -> Callable[[], AccessKey | None]:
+    """The usual AWS ways of finding credentials, asked off the loop: files, processes and metadata services block."""
+    source = CredentialSource()
+    _own_task(source.keep_fresh(), "credentials", stack)
+    await source.first_answer()
+    return source.current
 
 
 def _catalog(engine: Engine, stack: AsyncExitStack) -> CatalogView:
@@ -252,6 +249,7 @@ async def _counting(
     try:
         journal = await Journal.open(
             journals / str(slot),
+            Home(settings.province, f"{settings.node}/{slot}"),
             wall=clock.wall,
             monotonic=clock.monotonic,
             max_bytes=settings.journal_size // settings.workers,
@@ -263,14 +261,14 @@ async def _counting(
     stack.push_async_callback(journal.close)
     sink = Sink(open_client(url), settings.province)
     stack.push_async_callback(sink.close)
-    flusher = Flusher(journal, sink, writer_name(settings.node, slot, journal), monotonic=clock.monotonic)
+    flusher = Flusher(journal, sink, monotonic=clock.monotonic)
     flusher.start()
     stack.push_async_callback(flusher.drain, FLUSH_WITHIN_S)
     leftovers = Leftovers(
         journals,
         settings.data_dir / "slots",
         sink,
-        settings.node,
+        slot,
         wall=clock.wall,
         monotonic=clock.monotonic,
     )

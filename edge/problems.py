@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 import orjson
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler
 
 CONTENT_TYPE = "application/problem+json"
@@ -46,9 +46,21 @@ def problem(
     return response
 
 
+async def expect(request: web.Request) -> web.StreamResponse | None:
+    """A route's answer to an Expect field: 100-continue is met, anything else is 417 (RFC 9110, 10.1.1)."""
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        return problem(417, "Expect may only be 100-continue")
+    if request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # no part of the response itself has been sent yet
+    return None
+
+
 @web.middleware
 async def as_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """A middleware: what the router refuses (no such path, wrong method) becomes a problem document, too."""
+    if request.version.major != 1:
+        return problem(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
     try:
         return await handler(request)
     except web.HTTPMethodNotAllowed as error:

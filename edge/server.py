@@ -30,6 +30,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.workers.base import Worker
 
 from config.settings import Address, ConfigurationError, EdgeSettings
+from edge.slots import Slot
 
 if TYPE_CHECKING:
     from edge.inflight import InFlight
@@ -277,38 +278,3 @@ async def _drain(in_flight: InFlight, runners: list[web.AppRunner], drain_s: flo
         log.warning("drained for %g s, requests still in flight are cut", drain_s)
     for runner in runners:
         await runner.cleanup()
-
-
-class Slot:
-    """A numbered place of a worker on its node, held through a lock on a file."""
-
-    def __init__(self, number: int, descriptor: int) -> None:
-        self.number = number
-        self._descriptor = descriptor
-
-    @classmethod
-    def claim(cls, directory: Path) -> Slot:
-        """The lowest slot that no living worker holds."""
-        number = 0
-        while True:
-            slot = cls.try_claim(directory, number)
-            if slot is not None:
-                return slot
-            number += 1
-
-    @classmethod
-    def try_claim(cls, directory: Path, number: int) -> Slot | None:
-        """Slot `number`, or None while another process holds it."""
-        descriptor = os.open(directory / f"{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        return cls(number, descriptor)
-
-    def __enter__(self) -> Slot:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        os.close(self._descriptor)

@@ -106,21 +106,9 @@ def encode_arguments(source: Source, settings: EncodeSettings) -> list[str]:
     if planned.has_audio:
         arguments += ["-map", "[sound]", "-c:a", "aac", "-b:a", f"{AUDIO_KBPS}k"]
         arguments += ["-t", f"{planned.duration_s:.3f}", *_clean(), "audio.mp4"]
-    arguments += ["-map", "[poster]", "-frames:v", "1", "-q:v", "4", "-c:v", "mjpeg", "-f", "image2", "-update", "1"]
-    arguments += [
-        "poster.jpg",
-        "-map",
-        "[thumbs]",
-        "-fps_mode",
-        "passthrough",
-        "-q:v",
-        "2",
-        "-c:v",
-        "mjpeg",
-        "-f",
-        "image2",
-        "thumb%05d.jpg",
-    ]
+    jpeg = ["-c:v", "mjpeg", "-f", "image2"]
+    arguments += ["-map", "[poster]", "-frames:v", "1", "-q:v", "4", *jpeg, "-update", "1", "poster.jpg"]
+    arguments += ["-map", "[thumbs]", "-fps_mode", "passthrough", "-q:v", "2", *jpeg, "thumb%05d.jpg"]
     return arguments
 
 
@@ -177,34 +165,14 @@ def _sound(source: Source, duration_s: float) -> str:
 def _video_output(rendition: Rendition, settings: EncodeSettings, duration_s: float) -> list[str]:
     # One thread per encoder: with a capped rate x264's bytes depend on how its threads happen to run, and a second run
     # must find again what the first one sent. Renditions run side by side, so two cores are as busy either way.
-    codec = [
-        "-c:v",
-        "libx264",
-        "-threads:v",
-        "1",
-        "-preset",
-        settings.preset,
-        "-profile:v",
-        profile_for(rendition),
-        "-crf",
-        str(CRF),
-    ]
+    codec = ["-c:v", "libx264", "-threads:v", "1", "-preset", settings.preset]
+    look = ["-profile:v", profile_for(rendition), "-crf", str(CRF)]
     rate = ["-maxrate", f"{rendition.kbps}k", "-bufsize", f"{round(rendition.kbps * BUFFER_S)}k"]
     # Key frames only where segments begin: a group of pictures as long as a segment, no cut at scene changes.
     keys = ["-force_key_frames", f"expr:gte(t,n_forced*{settings.segment_s:g})", "-sc_threshold", "0", "-g", "9999"]
     length = ["-t", f"{duration_s:.3f}"]
-    return [
-        "-map",
-        f"[{rendition.name}]",
-        *codec,
-        *rate,
-        *keys,
-        "-flags",
-        "+cgop",
-        *length,
-        *_clean(),
-        f"{rendition.name}.mp4",
-    ]
+    head = ["-map", f"[{rendition.name}]"]
+    return [*head, *codec, *look, *rate, *keys, *length, *_clean(), f"{rendition.name}.mp4"]
 
 
 def _clean() -> list[str]:

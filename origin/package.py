@@ -5,7 +5,8 @@ The package is laid out in its directory as it will lie in the bucket, so every 
     master.m3u8  manifest.mpd  poster.jpg            short-lived, replaced when the lesson changes ("pointers")
     <revision>/<rendition>/init.mp4, 00001.m4s, ..., playlist.m3u8
     <revision>/audio/...
-    <revision>/master-<rendition>.m3u8  poster.jpg  thumbnails/...
+    <revision>/master.m3u8  manifest.mpd  poster.jpg     the same for readers who want this revision and no other
+    <revision>/master-<rendition>.m3u8  thumbnails/...
     <revision>/package.json             uploaded after all the others: its presence says that they are there
 
 Each step leaves its directory by an atomic rename when it is done, so a run that was killed goes on where it stopped.
@@ -32,10 +33,12 @@ from origin.process import ProcessError, run
 from origin.progress import Reporter
 
 # Raise it when the same video and settings must give new bytes: a changed ladder, filter or layout.
-FORMAT = 1
+FORMAT = 2
 PACKAGER_SILENCE_S = 600.0
 REVISION_DIGITS = 16
-POINTERS = ("master.m3u8", "manifest.mpd", "poster.jpg")
+MASTER = "master.m3u8"
+DASH = "manifest.mpd"
+POINTERS = (MASTER, DASH, "poster.jpg")
 MANIFEST = "package.json"
 
 CONTENT_TYPES = {
@@ -178,7 +181,7 @@ def packager_arguments(encoded: Encoded, revision: str, settings: EncodeSettings
         group = "hls_group_id=audio,hls_name=audio"
         streams.append(f"{_stream(inputs, revision, 'audio', 'audio')},{group}")
     length = ["--segment_duration", f"{settings.segment_s:g}", "--hls_playlist_type", "VOD"]
-    manifests = ["--hls_master_playlist_output", "master.m3u8", "--mpd_output", "manifest.mpd"]
+    manifests = ["--hls_master_playlist_output", MASTER, "--mpd_output", DASH]
     # Same input, same bytes: no clock in the headers, and streams taken in order, not as threads happen to end.
     repeatable = ["--use_fake_clock_for_muxer", "--single_threaded"]
     return [*streams, *length, *manifests, *repeatable, "--generate_static_live_mpd", "--quiet"]
@@ -191,13 +194,20 @@ def _stream(inputs: Path, revision: str, name: str, kind: str) -> str:
 
 
 def _finish_playlists(encoded: Encoded, revision: str, directory: Path) -> None:
-    """The master as players like it best, and one master per rendition for those that can't choose."""
-    path = directory / "master.m3u8"
+    """The master as players like it best; master and manifest once more inside the revision; one master per rendition.
+
+    Those per rendition are for players that can't choose.
+    """
+    path = directory / MASTER
     master = hls.parse_master(path.read_text())
     path.write_text(master.render())
+    inside = master.relative_to(f"{revision}/")
+    (directory / revision / MASTER).write_text(inside.render())
+    manifest = (directory / DASH).read_text()
+    # Only the templates' attributes name files, and all of them lie below the revision.
+    (directory / revision / DASH).write_text(manifest.replace(f'"{revision}/', '"'))
     for rendition in encoded.renditions:
-        single = master.only(f"{revision}/{rendition.name}/").relative_to(f"{revision}/")
-        (directory / revision / f"master-{rendition.name}.m3u8").write_text(single.render())
+        (directory / revision / f"master-{rendition.name}.m3u8").write_text(inside.only(f"{rendition.name}/").render())
 
 
 def _pictures(encoded: Encoded, inputs: Path, directory: Path, revision: str) -> None:
@@ -212,7 +222,7 @@ def _pictures(encoded: Encoded, inputs: Path, directory: Path, revision: str) ->
 
 def _describe(encoded: Encoded, revision: str, settings: EncodeSettings, directory: Path) -> Package:
     files = tuple(stored_file(directory, path) for path in _below(directory / revision))
-    variants = hls.parse_master((directory / "master.m3u8").read_text()).variants
+    variants = hls.parse_master((directory / MASTER).read_text()).variants
     by_folder = {variant.uri.split("/")[-2]: variant for variant in variants}
     renditions = tuple(
         PackagedRendition(

@@ -7,6 +7,7 @@ Non-goals: asyncio. Publishing is a command of its own, never on an event loop.
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import IO
 
 LAST_WORDS = 40
@@ -65,7 +67,7 @@ def run(
         text=True,
         errors="replace",
         cwd=cwd,
-        preexec_fn=_die_with_parent if _LIBC is not None else None,  # noqa: PLW1509  (prctl only, no locks)
+        preexec_fn=partial(_die_with, os.getpid()) if _LIBC is not None else None,  # noqa: PLW1509  (no locks)
     )
     words: deque[str] = deque(maxlen=LAST_WORDS)
     try:
@@ -144,6 +146,9 @@ def _end(child: subprocess.Popen[str]) -> None:
             stream.close()
 
 
-def _die_with_parent() -> None:
+def _die_with(parent: int) -> None:
+    """Between fork and exec: this child ends when `parent` does, at once if that was before the kernel was told."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)

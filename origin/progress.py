@@ -24,16 +24,6 @@ class Reporter(Protocol):
         """So much of the current stage is done, in the unit of its total."""
 
 
-class SilentReporter:
-    """Says nothing."""
-
-    def stage(self, title: str, total: float) -> None:
-        pass
-
-    def reach(self, amount: float) -> None:
-        pass
-
-
 class LineReporter:
     """One line when a stage begins and one at each tenth of it, but not within `interval_s` of the last."""
 

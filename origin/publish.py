@@ -4,8 +4,13 @@ The order is the promise that no reader sees a lesson whose bytes are not there:
 
 1. everything immutable: segments, media playlists, thumbnails, documents, captions;
 2. `package.json`, which says that all of the video's objects are there;
-3. the short-lived master.m3u8, manifest.mpd and poster.jpg, which name the revision;
-4. the catalog: lesson document and shards, last of all `version.json`.
+3. of a lesson that is new, the short-lived master.m3u8, manifest.mpd and poster.jpg, which name the revision;
+4. the catalog: lesson document and shards, last of all `version.json`;
+5. of a lesson that was there, the short-lived names, which go on leading to the revision before until then.
+
+The lesson document names immutable objects only. So whoever starts at `version.json` sees one lesson, the old or the
+new, never the picture of one under the length and captions of the other, wherever this was interrupted; and the
+short-lived names (`origin.pointers`) are put right by the next run.
 
 Killed anywhere and run again, it finds what is there (in the work directory, and in storage by size and checksum) and
 does the rest. A revision that is complete in storage is not even encoded again.
@@ -27,8 +32,9 @@ from origin.encode import EncodeSettings, check_settings
 from origin.errors import PublishError
 from origin.lesson import Lesson
 from origin.package import (
+    DASH,
     MANIFEST,
-    POINTERS,
+    MASTER,
     REVISION_DIGITS,
     Package,
     Packager,
@@ -36,6 +42,7 @@ from origin.package import (
     media_revision,
     package_from_json,
 )
+from origin.pointers import Pointers
 from origin.progress import Reporter
 from origin.schema import (
     CaptionRef,
@@ -46,7 +53,7 @@ from origin.schema import (
     RenditionRef,
     iso_duration,
 )
-from origin.store import IMMUTABLE, PLAYLIST, POSTER, Store, Stored, Upload, same_bytes, upload_of
+from origin.store import IMMUTABLE, Store, Stored, Upload, same_bytes, upload_of
 from origin.terms import Label
 from origin.workplace import workplace
 
@@ -79,6 +86,7 @@ class Publisher:
     def __init__(self, store: Store, catalog: Catalog, binaries: Binaries, reporter: Reporter, work_root: Path) -> None:
         self._store = store
         self._catalog = catalog
+        self._pointers = Pointers(store, catalog)
         self._packager = Packager(binaries, reporter)
         self._reporter = reporter
         self._work_root = work_root
@@ -105,8 +113,9 @@ class Publisher:
             counted.reused += len(package.files)
         self._put_missing([one.upload for one in beside], counted)
         document = lesson_document(lesson, package, [one.ref for one in beside])
-        self._put_missing(self._pointers(lesson, package), counted)
+        counted.uploaded += self._pointers.begin(lesson.id, package)
         version, changed = self._list(document)
+        counted.uploaded += self._pointers.follow(lesson.id)
         return Outcome(lesson.id, document.revision, version, changed, counted.uploaded, counted.reused)
 
     def _complete(self, id_: str, revision: str) -> Package | None:
@@ -142,20 +151,6 @@ class Publisher:
         manifest = f"{package.revision}/{MANIFEST}"
         data = (directory / manifest).read_bytes()
         self._put([upload_of(f"{root}/{manifest}", data, content_type_of(MANIFEST), IMMUTABLE, (lesson.id,))], counted)
-
-    def _pointers(self, lesson: Lesson, package: Package) -> list[Upload]:
-        root = f"media/{lesson.id}"
-        texts = {name: text.encode() for name, text in package.pointers.items()}
-        poster = self._store.read(f"{root}/{package.revision}/poster.jpg")
-        if poster is None:
-            raise PublishError(f"storage lost {root}/{package.revision}/poster.jpg")
-        texts["poster.jpg"] = poster[0]
-        rules = {"poster.jpg": POSTER}
-        tags = (lesson.id,)
-        return [
-            upload_of(f"{root}/{name}", texts[name], content_type_of(name), rules.get(name, PLAYLIST), tags)
-            for name in POINTERS
-        ]
 
     def _put_missing(self, uploads: Iterable[Upload], counted: _Count) -> None:
         missing = []
@@ -198,8 +193,7 @@ class _Count:
 def lesson_document(lesson: Lesson, package: Package, beside: Iterable[DocumentRef | CaptionRef]) -> LessonDocument:
     """What the catalog says of a lesson, but for the version that says it."""
     refs = list(beside)
-    root = f"/media/{lesson.id}"
-    folder = f"{root}/{package.revision}"
+    folder = f"/media/{lesson.id}/{package.revision}"
     documents = tuple(ref for ref in refs if isinstance(ref, DocumentRef))
     subtitles = tuple(ref for ref in refs if isinstance(ref, CaptionRef))
     manifest = package.to_json()
@@ -221,8 +215,8 @@ def lesson_document(lesson: Lesson, package: Package, beside: Iterable[DocumentR
         description=lesson.description,
         school=lesson.school,
         teacher=lesson.teacher,
-        master=f"{root}/master.m3u8",
-        manifest=f"{root}/manifest.mpd",
+        master=f"{folder}/{MASTER}",
+        manifest=f"{folder}/{DASH}",
         thumbnails=f"{folder}/thumbnails/thumbnails.vtt",
         captions=subtitles,
         documents=documents,

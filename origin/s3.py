@@ -1,8 +1,9 @@
 """Objects of one S3 bucket, streamed on the event loop: aiohttp carries the bytes, botocore only signs.
 
-boto3 would need a thread for every read under way. What the cache sees are an origin's plain HTTP fields: S3's own
-`x-amz-*` fields are dropped, but two that `smartedu publish` wrote are translated into their standard names:
-`x-amz-meta-sha256` (hex) into `Repr-Digest` (RFC 9530), `x-amz-meta-surrogate-key` into `Surrogate-Key`.
+boto3 would need a thread for every read under way. What the cache sees are the plain HTTP fields of a representation,
+by a list of those that pass: every store has its own names for what concerns nobody else. Two that `smartedu publish`
+wrote are translated into their standard names: `x-amz-meta-sha256` (hex) into `Repr-Digest` (RFC 9530),
+`x-amz-meta-surrogate-key` into `Surrogate-Key`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,24 @@ from yarl import URL
 from origin.http import Deadlines, HttpClient, encoded_path
 from origin.reader import Chunks, Headers, OriginError, OriginFailure, ReadRequest, ReadResponse
 
-_DROPPED = frozenset({"server", "vary", "accept-ranges"})  # the store's own words: the edge says its own
+# What describes the object and its bytes (RFC 9110, 8 and 14.4; RFC 9111, 5). Not Vary, Accept-Ranges or Server: those
+# are the store's own words about itself, and the edge says its own.
+_PASSED = frozenset(
+    {
+        "age",
+        "cache-control",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "content-length",
+        "content-range",
+        "content-type",
+        "date",
+        "etag",
+        "expires",
+        "last-modified",
+    }
+)
 _ANSWERS = frozenset({200, 206, 304, 404, 412, 416})
 _ERROR_LIMIT = 16 * 1024  # bytes of an error document that are looked at
 _ERROR_CODE = re.compile(rb"<Code>([A-Za-z0-9]{1,64})</Code>")
@@ -105,7 +123,7 @@ def plain_fields(headers: Headers) -> Headers:
                 plain.append(("repr-digest", digest))
         elif name == "x-amz-meta-surrogate-key":
             plain.append(("surrogate-key", value))
-        elif not name.startswith(("x-amz-", "x-seaweedfs-")) and name not in _DROPPED:
+        elif name in _PASSED:
             plain.append((name, value))
     return tuple(plain)
 

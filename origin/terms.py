@@ -33,7 +33,7 @@ def _terms(text: str) -> dict[str, Term]:
 
 
 SECTIONS = _terms("""
-special 专题教育 Special education
+special 专题教育 Special topics
 curriculum 课程教学 Curriculum
 after-school 课后服务 After school
 teacher-training 教师研修 Teacher training

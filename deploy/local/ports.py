@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -11,6 +12,7 @@ from pathlib import Path
 from deploy.local.keyring import write_private
 
 LOOPBACK = "127.0.0.1"
+FIRST_PORT = 10_000
 LAST_PORT = 65535
 # SeaweedFS's maintenance worker finds its admin server's gRPC port by adding this to the HTTP port.
 GRPC_OFFSET = 10_000
@@ -35,31 +37,36 @@ def why_taken(host: str, port: int) -> str | None:
     return None
 
 
-def free_port() -> int:
-    """A loopback port that was free a moment ago and that the kernel gives to nobody else for about a minute.
+def free_port(within: range | None = None) -> int:
+    """A free loopback port below those that the kernel gives to outgoing connections.
 
-    A port merely closed again may be handed out as the local port of any outgoing connection before the server that
-    we start listens on it; with tests in several processes this does happen. So a connection is made to it and closed
-    from the listening side first: the pair stays in TIME_WAIT, which keeps the port out of the kernel's choice, while
-    a server with SO_REUSEADDR (all that we start) may listen on it.
+    A port of the kernel's range may become the local end of anybody's connection between now and the moment when the
+    server listens on it, or while that server restarts; with tests in several processes this does happen.
     """
-    with socket.create_server((LOOPBACK, 0)) as server:
-        port: int = server.getsockname()[1]
-        with socket.create_connection((LOOPBACK, port)) as client:
-            accepted, _ = server.accept()
-            accepted.close()
-            client.recv(1)
-    return port
+    candidates = within or range(FIRST_PORT, _first_ephemeral_port())
+    for _ in range(100):
+        port = random.choice(candidates)  # noqa: S311  spread, not a secret
+        if is_free(LOOPBACK, port):
+            return port
+    raise OSError(f"no free port found from {candidates.start} to {candidates.stop - 1}")
 
 
 def free_pair() -> int:
     """A free port whose partner, GRPC_OFFSET above it, is free as well."""
+    lower = range(FIRST_PORT, _first_ephemeral_port() - GRPC_OFFSET)
     for _ in range(100):
-        upper = free_port()
-        lower = upper - GRPC_OFFSET
-        if lower >= 1024 and is_free(LOOPBACK, lower):
-            return lower
+        port = free_port(lower)
+        if is_free(LOOPBACK, port + GRPC_OFFSET):
+            return port
     raise OSError("no pair of free ports found")
+
+
+def _first_ephemeral_port() -> int:
+    try:
+        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError):
+        first = 32768
+    return max(first, FIRST_PORT + 2 * GRPC_OFFSET)
 
 
 def remembered(file: Path, names: Iterable[str], pairs: Iterable[str] = ()) -> dict[str, int]:

@@ -81,12 +81,14 @@ def _show(document: dict[str, Any]) -> None:
     from rich.table import Table
 
     rows = document.get("resources") if isinstance(document.get("resources"), list) else document.get("top")
-    table = Table(caption=f"complete through {document['complete_through'] or 'no time yet'}", caption_justify="left")
+    table = Table()
     if rows is None:
         _summary(table, document)
     else:
         _listing(table, rows)
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print(f"complete through {document['complete_through'] or 'no time yet'}", highlight=False)
 
 
 def _summary(table: Table, document: dict[str, Any]) -> None:

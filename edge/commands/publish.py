@@ -84,6 +84,8 @@ def _pairs(_: click.Context, option: click.Parameter, values: tuple[str, ...]) -
 @click.option("--ffmpeg", metavar="PATH", help="Use this ffmpeg and the ffprobe beside it, not the shipped ones.")
 @click.option("--work-dir", type=click.Path(path_type=Path), help="Unfinished work.  [default: STATE/work]")
 @click.option("--samples", is_flag=True, help="Make and publish the six sample lessons that are missing.")
+@click.option("--sample-chapter-s", type=float, hidden=True, help="Seconds per slide: tests have no two minutes.")
+@click.option("--sample-count", type=int, hidden=True, help="Publish at most so many.")
 @storage_options
 def publish(
     paths: tuple[Path, ...],
@@ -95,6 +97,8 @@ def publish(
     ffmpeg: str | None,
     work_dir: Path | None,
     samples: bool,
+    sample_chapter_s: float | None,
+    sample_count: int | None,
     origin: str | None,
     bucket: str | None,
     s3_endpoint: str | None,
@@ -109,7 +113,7 @@ def publish(
         location = location_of(origin, bucket, s3_endpoint)
         job = Job(location, work_dir or state_directory() / "work", ffmpeg, segment_seconds, preset)
         if samples:
-            _publish_samples(job, reporter)
+            _publish_samples(job, reporter, sample_chapter_s, sample_count)
         else:
             _publish_paths(job, paths, _wish(id_, texts, documents, captions), reporter)
 
@@ -148,11 +152,12 @@ def _publish_paths(job: Job, paths: tuple[Path, ...], wish: Wish, reporter: Repo
         )
 
 
-def _publish_samples(job: Job, reporter: Reporter) -> None:
-    from origin.samples import publish_samples
+def _publish_samples(job: Job, reporter: Reporter, chapter_s: float | None, count: int | None) -> None:
+    from origin.samples import CHAPTER_S, publish_samples
     from origin.store import Store
 
-    for line in publish_samples(Store(job.location), job.work, reporter, ffmpeg=job.ffmpeg):
+    store, length_s = Store(job.location), chapter_s or CHAPTER_S
+    for line in publish_samples(store, job.work, reporter, ffmpeg=job.ffmpeg, only=count, chapter_s=length_s):
         click.echo(line)
 
 

@@ -87,6 +87,7 @@ class Plan:
     workers: int | None
     redis_server: bool
     samples: bool
+    sample_flags: tuple[str, ...]
 
     @property
     def portal(self) -> str:
@@ -117,12 +118,21 @@ class Plan:
 @click.option("--workers", type=click.IntRange(1, 1024), help="Worker processes of the edge; default: one per core.")
 @click.option("--redis-server", is_flag=True, help="Run redis-server from PATH instead of the Valkey that is shipped.")
 @click.option("--samples/--no-samples", default=True, help="Publish the sample lessons if there are none.")
-def up(state: Path, listen: Address, admin: Address, workers: int | None, redis_server: bool, samples: bool) -> None:
+@click.option("--sample-flag", "sample_flags", multiple=True, hidden=True, help="For `smartedu publish --samples`.")
+def up(
+    state: Path,
+    listen: Address,
+    admin: Address,
+    workers: int | None,
+    redis_server: bool,
+    samples: bool,
+    sample_flags: tuple[str, ...],
+) -> None:
     """Run the whole chain on this machine: storage, Redis, edge, sample lessons."""
     from deploy.local.child import StartError
     from deploy.local.stack import OccupiedError
 
-    plan = Plan(state.absolute(), listen, admin, workers, redis_server, samples)
+    plan = Plan(state.absolute(), listen, admin, workers, redis_server, samples, sample_flags)
     try:
         asyncio.run(_run(plan))
     except (OccupiedError, StartError) as error:
@@ -270,7 +280,7 @@ async def _publish_samples(plan: Plan, stack: Stack) -> None:
         return
     program = Program(
         name="samples",
-        argv=(_smartedu(), "publish", "--samples"),
+        argv=(_smartedu(), "publish", "--samples", *plan.sample_flags),
         env=_environment(stack) | {"SMARTEDU_STATE": str(plan.state)},
         cwd=Path.cwd(),
         log=plan.state / "log" / "samples.log",

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from typing import Final, NamedTuple
 from edge.counters.journal import Journal, JournalError, View
 from edge.counters.record import RecordError, accepted_ms, decode, event_count
 from edge.counters.sink import Applied, Sink, SinkError
-from edge.counters.tally import DEDUP_BUCKET_MS, Batch, Counts, Tally
+from edge.counters.tally import DEDUP_BUCKET_MS, SEALED, Batch, Counts, Tally
 from edge.tasks import begin, end
 
 _log = logging.getLogger(__name__)
@@ -65,11 +66,6 @@ class FlushState:
     proving: bool
 
 
-def writer_name(node: str, slot: int, journal: Journal) -> str:
-    """The writer that a journal is: `node/slot/journal identity`."""
-    return f"{node}/{slot}/{journal.identity}"
-
-
 def gather(view: View, position: int, max_events: int) -> _Range:
     """Add up the journal from `position`: at most about `max_events` events, accepted within one 5-minute bucket.
 
@@ -101,7 +97,6 @@ class Flusher:
         self,
         journal: Journal,
         sink: Sink,
-        writer: str,
         *,
         monotonic: Callable[[], float],
         interval_s: float = 0.2,
@@ -114,7 +109,9 @@ class Flusher:
         """interval_s: how often what has been accepted is sent. heartbeat_s: how often an idle writer says so.
         retention_s: how long records stay in the journal after Redis has them on disk, for a fail-over to a replica
         that lags; 24 times as long where Redis can't prove that it has."""
-        self._journal, self._sink, self._writer = journal, sink, writer
+        self._journal, self._sink = journal, sink
+        self._writer, self._place = journal.label.identity, journal.label.home.place
+        self._mover = SEALED if journal.sealed else secrets.token_hex(4)
         self._monotonic = monotonic
         self._interval_s, self._heartbeat_s = interval_s, heartbeat_s
         self._max_events, self._max_backoff_s = max_events, max_backoff_s
@@ -225,6 +222,8 @@ class Flusher:
             await self._locate()
         while self._cursor < self._journal.end:
             await self._send_next()
+        if self._journal.sealed and self._stored is not None and self._stored > self._journal.end:
+            return True  # a shorter copy of a journal in use elsewhere: that one signs off, with all that it has
         return await self._send(self._nothing(), closing=True)
 
     async def _step(self) -> bool:
@@ -277,6 +276,8 @@ class Flusher:
             found.counts.watched_ms,
             found.counts.audiences,
             closing,
+            self._place,
+            self._mover,
         )
         applied = await self._sink.apply(batch)
         self._connected, self._last_error = True, ""
@@ -308,17 +309,32 @@ class Flusher:
 
     def _relocate(self, applied: Applied) -> None:
         """The province's watermark is elsewhere: a batch whose answer was lost had been applied after all, or Redis
-        has forgotten its last seconds."""
+        has forgotten its last seconds, or somebody else moved it."""
         found, stored = applied.watermark, self._stored or 0
-        if found > self._journal.end:
-            _log.error("%s: counted up to %d, beyond the journal's end", self._writer, found)
-        elif found < stored:
-            _log.warning("%s: Redis has gone back from %d to %d, sending again", self._writer, stored, found)
-            self._replayed += self._cursor - found
-            self._durable = min(self._durable, found)
         self._stored = found
+        if self._is_foreign(applied):
+            # What is here from the cursor on nobody but this process knows: it is still to be counted.
+            _log.error(
+                "%s: counted up to %d by another process: is a copy of this data directory in use under the same node "
+                "name (--node)? Counts can become wrong: give one of them another name",
+                *(self._writer, found),
+            )
+            return
+        if found < stored:
+            _log.warning("%s: Redis has gone back from %d to %d, sending again", self._writer, stored, found)
+            self._replayed += max(0, self._cursor - found)
+            self._durable = min(self._durable, found)
         if found <= self._journal.end:
             self._cursor = found
+        elif self._journal.sealed:
+            self._cursor = self._journal.end
+
+    def _is_foreign(self, applied: Applied) -> bool:
+        """Whether the watermark speaks of bytes that this journal does not have: moved by neither this process, nor its
+        predecessor (whose last call may come late), nor one that delivers a copy that does not grow."""
+        if self._journal.sealed or applied.mover in (self._mover, SEALED):
+            return False
+        return applied.watermark > self._journal.recovered_end
 
     def _fail(self, error: Exception) -> None:
         if self._connected or not self._last_error:

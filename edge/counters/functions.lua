@@ -1,7 +1,7 @@
 -- Counting, on the side of the province's Redis. Installed by edge/counters/sink.py, which puts a digest of this file
 -- into the functions' names, so that two versions of the edge can work side by side on one Redis.
 --
--- Theory of operation. A writer is one journal: an append-only file whose positions only grow. The province keeps, for
+-- Theory of operation. A writer is one journal, named by its identity: an append-only file whose positions only grow. The province keeps, for
 -- each writer, the watermark: the position up to which its journal has been counted. A batch is a range [expect, to) of
 -- the journal, added up. It is applied only when the watermark stands at `expect`, and moves it to `to`; otherwise
 -- nothing happens and the caller learns where the watermark stands. A repeat after a lost answer therefore finds the
@@ -12,8 +12,9 @@
 -- second only writes, and uses commands that can't fail on keys that only this library writes.
 --
 -- Keys, all in the hash slot of {province}:
---   {44}:watermarks           hash   writer -> journal position
+--   {44}:watermarks           hash   writer -> journal position, and who moved it there: `8192 1f3a…`
 --   {44}:complete             zset   open writer -> time (ms) before which all it accepted is applied
+--   {44}:places               hash   writer -> node and slot that it last wrote for
 --   {44}:closed               string the latest such time among writers that closed
 --   {44}:seen                 zset   numbers of the 5-minute buckets below
 --   {44}:seen:<bucket>        set    digests of the ids accepted in that span
@@ -180,10 +181,11 @@ local function plan_counts(plan, prefix, bucket, cells, id_blob, watched_text, a
     return #ids - #fresh
 end
 
--- The writer takes part in the province's completeness from its first call until it closes. A new journal in the same
--- place (same node and slot) stands for the one before it, whose disk must have been lost or wiped.
+-- The writer takes part in the province's completeness from its first call until it closes. One never seen before, in
+-- the place (node and slot) of another, stands for that one, whose disk must have been lost or wiped. Only then: two
+-- nodes that wrongly have one name would otherwise take each other's part for ever.
 local function plan_completeness(plan, prefix, writer, place, complete_ms, closing)
-    local key = prefix .. ':complete'
+    local key, places = prefix .. ':complete', prefix .. ':places'
     if closing then
         plan[#plan + 1] = {'ZREM', key, writer}
         local stored = redis.call('GET', prefix .. ':closed')
@@ -193,9 +195,14 @@ local function plan_completeness(plan, prefix, writer, place, complete_ms, closi
         return
     end
     plan[#plan + 1] = {'ZADD', key, integer(complete_ms), writer}
-    if not redis.call('ZSCORE', key, writer) then
+    local known = redis.call('HGET', places, writer)
+    if known == place or place == '' then
+        return
+    end
+    plan[#plan + 1] = {'HSET', places, writer, place}
+    if not known then
         for _, other in ipairs(redis.call('ZRANGE', key, 0, -1)) do
-            if other ~= writer and string.sub(other, 1, #place) == place then
+            if other ~= writer and redis.call('HGET', places, other) == place then
                 plan[#plan + 1] = {'ZREM', key, other}
             end
         end
@@ -218,27 +225,30 @@ local function forget_ids(prefix)
 end
 
 -- keys: {province}:watermarks
--- args: prefix, writer, place, expect, to, complete_ms, closing (0|1), bucket, cells, ids, watched, audience heads, viewers
+-- args: prefix, writer, place, mover, expect, to, complete_ms, closing (0|1), bucket, cells, ids, watched,
+--       audience heads, viewers
 -- returns: 1 and the new watermark, or 0 and the watermark found; then the number of duplicates left out
 local function apply(keys, args)
-    local prefix, writer, place, expect, to = args[1], args[2], args[3], args[4], args[5]
+    local prefix, writer, place, mover, expect, to = args[1], args[2], args[3], args[4], args[5], args[6]
     local stored = redis.call('HGET', keys[1], writer) or '0'
-    if stored ~= expect then
+    local position = string.match(stored, '^%d+')
+    if position ~= expect then
         return {0, stored, 0}
     end
     local plan, duplicates = {}, 0
-    if #args[10] > 0 then
-        duplicates = plan_counts(plan, prefix, tonumber(args[8]), args[9], args[10], args[11], args[12], args[13])
+    if #args[11] > 0 then
+        duplicates = plan_counts(plan, prefix, tonumber(args[9]), args[10], args[11], args[12], args[13], args[14])
     end
-    plan_completeness(plan, prefix, writer, place, tonumber(args[6]), args[7] == '1')
-    if to ~= stored then
-        plan[#plan + 1] = {'HSET', keys[1], writer, to}
+    plan_completeness(plan, prefix, writer, place, tonumber(args[7]), args[8] == '1')
+    local moved = to .. ' ' .. mover
+    if to ~= position then
+        plan[#plan + 1] = {'HSET', keys[1], writer, moved}
     end
     for _, call in ipairs(plan) do
         redis.call(unpack(call))
     end
     forget_ids(prefix)
-    return {1, to, duplicates}
+    return {1, moved, duplicates}
 end
 
 -- A write, so that WAITAOF on the same connection waits for everything applied so far; returns the writer's watermark.

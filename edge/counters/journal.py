@@ -19,8 +19,8 @@ Only one process may have a journal open: the caller holds the slot's lock.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
-import secrets
 import struct
 import zlib
 from bisect import bisect_right
@@ -33,13 +33,15 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
+from edge.counters.label import FILE, Home, Label, fsync_directory, make_directory, make_label, read_label, set_aside
 from edge.counters.record import RecordError, accepted_ms
+
+_log = logging.getLogger(__name__)
 
 MAX_PAYLOAD_BYTES: Final = 0xFFFF
 DEFAULT_SEGMENT_BYTES: Final = 8 * 1024 * 1024
 _WINDOW_BYTES: Final = 256 * 1024  # one read; at least twice the longest frame
 _FOLLOW_CLOCK_BACK_MS: Final = 600_000
-_ID_FILE: Final = "journal-id"
 
 T = TypeVar("T")
 
@@ -215,9 +217,10 @@ class Journal:
     def __init__(
         self,
         directory: Path,
-        identity: str,
+        label: Label,
         segments: list[Segment],
         *,
+        sealed: bool,
         wall: Callable[[], float],
         monotonic: Callable[[], float],
         max_bytes: int,
@@ -226,7 +229,8 @@ class Journal:
         last_stamp_ms: int,
         executor: ThreadPoolExecutor,
     ) -> None:
-        self.identity = identity
+        self.label = label
+        self.sealed = sealed
         self._directory = directory
         self._wall, self._monotonic = wall, monotonic
         self._max_bytes = max_bytes
@@ -252,6 +256,7 @@ class Journal:
     async def open(
         cls,
         directory: Path,
+        home: Home | None,
         *,
         wall: Callable[[], float],
         monotonic: Callable[[], float],
@@ -261,12 +266,14 @@ class Journal:
     ) -> Journal:
         """Open or begin the journal in `directory`, cutting a torn tail. Raises JournalError(FAULT).
 
+        home: what it is for; a journal found there that is not at home (see `edge.counters.label`) is set aside. None
+        opens the one that is there, whatever it was begun for, to be delivered and not to be appended to.
         max_bytes: bound on all its segments together; beyond it, `append` refuses.
         """
         executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="journal")
         loop = asyncio.get_running_loop()
         try:
-            identity, segments, stamp = await loop.run_in_executor(executor, _recover, directory)
+            label, segments, stamp = await loop.run_in_executor(executor, _recover, directory, home)
         except (OSError, RecordError, ValueError) as error:
             executor.shutdown(wait=False)
             raise JournalError(Refusal.FAULT, str(error)) from error
@@ -275,8 +282,9 @@ class Journal:
             raise
         return cls(
             directory,
-            identity,
+            label,
             segments,
+            sealed=home is None,
             wall=wall,
             monotonic=monotonic,
             max_bytes=max_bytes,
@@ -377,7 +385,7 @@ class Journal:
 
     async def age_s(self) -> float:
         """Seconds since anything was last written."""
-        path = self._segments[-1].path if self._segments else self._directory / _ID_FILE
+        path = self._segments[-1].path if self._segments else self._directory / FILE
         modified = (await self._in_thread(path.stat)).st_mtime
         return self._wall() - modified
 
@@ -457,7 +465,7 @@ class Journal:
         # A file of that name can only be one in which nothing was confirmed: hence O_TRUNC.
         self._active = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
         self._active_start = self._end
-        _fsync_directory(self._directory)
+        fsync_directory(self._directory)
         return Segment(path, self._end, self._end)
 
     def _abandon(self) -> None:
@@ -482,11 +490,10 @@ def _settle(group: list[_Waiter], outcome: JournalError | None) -> None:
             waiter.future.set_exception(outcome)
 
 
-def _recover(directory: Path) -> tuple[str, list[Segment], int]:
-    """Identity, segments with a torn tail cut, and the stamp of the last record."""
-    directory.mkdir(parents=True, exist_ok=True)
+def _recover(directory: Path, home: Home | None) -> tuple[Label, list[Segment], int]:
+    """Label, segments with a torn tail cut, and the stamp of the last record."""
+    label = _labelled(directory, home)
     paths = sorted(directory.glob("*.log"))
-    identity = _identity(directory, bool(paths))
     starts = [int(path.stem) for path in paths]
     segments: list[Segment] = []
     for index, (path, start) in enumerate(zip(paths, starts, strict=True)):
@@ -497,7 +504,7 @@ def _recover(directory: Path) -> tuple[str, list[Segment], int]:
     stamp = 0
     if segments:
         segments[-1], stamp = _cut_torn_tail(segments[-1])
-    return identity, segments, stamp
+    return label, segments, stamp
 
 
 def _cut_torn_tail(segment: Segment) -> tuple[Segment, int]:
@@ -509,35 +516,24 @@ def _cut_torn_tail(segment: Segment) -> tuple[Segment, int]:
     return replace(segment, limit=limit), accepted_ms(frames[-1].payload) if frames else 0
 
 
-def _identity(directory: Path, has_segments: bool) -> str:
-    """The journal's name for itself, made once: a directory that was wiped is another journal."""
-    path = directory / _ID_FILE
-    try:
-        identity = path.read_text("ascii").strip()
-    except FileNotFoundError:
-        identity = ""
-    if identity:
-        return identity
-    if has_segments:
-        # Under a new identity everything in here would be counted again.
-        raise JournalError(Refusal.FAULT, f"{path} is missing or empty, beside segments that it belongs to")
-    identity = secrets.token_hex(8)
-    fresh = path.with_suffix(".new")
-    with fresh.open("w", encoding="ascii") as file:
-        file.write(identity + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(path)
-    _fsync_directory(directory)
-    return identity
-
-
-def _fsync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _labelled(directory: Path, home: Home | None) -> Label:
+    """The label of the journal to open, made where there is none: a directory that was wiped is another journal."""
+    label = read_label(directory)
+    if home is None:
+        if label is None:
+            raise JournalError(Refusal.FAULT, f"{directory / FILE} is missing or empty")
+        return label
+    if label is not None and (label.copied or label.home != home):
+        aside = set_aside(directory)
+        _log.warning("%s: begun for %s%s, now %s", aside, label.home, " and copied" if label.copied else "", home)
+        label = None
+    if label is None:
+        make_directory(directory)
+        if any(directory.glob("*.log")):
+            # Under a new identity everything in here would be counted again.
+            raise JournalError(Refusal.FAULT, f"{directory / FILE} is missing or empty, beside segments it belongs to")
+        label = make_label(directory, home)
+    return label
 
 
 def _unlink_if(path: Path, older_than_s: float, now: float) -> bool:
@@ -552,6 +548,6 @@ def _remove(directory: Path) -> None:
     """Segments before the identity: interrupted anywhere, what is left is still a journal or an empty directory."""
     for path in sorted(directory.glob("*.log")):
         path.unlink(missing_ok=True)
-    (directory / _ID_FILE).unlink(missing_ok=True)
+    (directory / FILE).unlink(missing_ok=True)
     with suppress(OSError):
         directory.rmdir()

@@ -39,11 +39,13 @@ class Applied:
     """The answer to one batch. moved: it was applied now; watermark: where the writer's journal is counted up to.
 
     duplicates: ids of the batch that had been accepted within 10 minutes elsewhere, or before, and were left out.
+    mover: who moved the watermark last, in that batch's own words.
     """
 
     moved: bool
     watermark: int
     duplicates: int
+    mover: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +90,24 @@ class Sink:
         self._prefix = province_prefix(province)
         self._watermarks = self._prefix + ":watermarks"
 
+    def beside(self, province: str) -> Sink:
+        """The same of another province on the same Redis."""
+        return Sink(self._client, province)
+
     async def watermark(self, writer: str) -> int:
         """The journal position up to which the writer's events are counted; 0 for one never seen. Raises SinkError."""
         try:
             found = await cast("Awaitable[bytes | None]", self._client.hget(self._watermarks, writer))
         except (RedisError, OSError) as error:
             raise SinkError(_describe(error)) from error
-        return int(found or 0)
+        return _position(found or b"0")
 
     async def apply(self, batch: Batch) -> Applied:
         """Add the batch up on the other side, if the watermark stands where the batch begins. Raises SinkError."""
         answer = await self._call(_APPLY, *_arguments(self._prefix, batch))
         moved, watermark, duplicates = cast("tuple[int, bytes, int]", answer)
-        return Applied(bool(moved), int(watermark), int(duplicates))
+        _, _, mover = watermark.partition(b" ")
+        return Applied(bool(moved), _position(watermark), int(duplicates), mover.decode())
 
     async def prove(self, writer: str) -> Proof:
         """Ask whether everything applied so far is on Redis's disk. May take some seconds. Raises SinkError."""
@@ -115,10 +122,10 @@ class Sink:
         if isinstance(watermark, Exception):
             raise SinkError(_describe(watermark)) from watermark
         if isinstance(synced, ResponseError):  # append-only file off, or a command this server does not know
-            return Proof(int(watermark), None)
+            return Proof(_position(watermark), None)
         if isinstance(synced, Exception):
             raise SinkError(_describe(synced)) from synced
-        return Proof(int(watermark), synced[0] >= 1)
+        return Proof(_position(watermark), synced[0] >= 1)
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -139,6 +146,10 @@ class Sink:
         return await cast("Awaitable[object]", self._client.fcall(function, 1, self._watermarks, *arguments))
 
 
+def _position(watermark: bytes) -> int:
+    return int(watermark.partition(b" ")[0])
+
+
 def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
@@ -150,7 +161,8 @@ def _arguments(prefix: str, batch: Batch) -> list[bytes | str | int]:
     return [
         prefix,
         batch.writer,
-        batch.writer.rpartition("/")[0] + "/",
+        batch.place,
+        batch.mover,
         batch.expect,
         batch.to,
         batch.complete_ms,

@@ -15,6 +15,7 @@ from edge.counters.event import Kind
 from edge.counters.record import NO_VIEWER, CountedEvent
 
 DEDUP_BUCKET_MS: Final = 300_000
+SEALED: Final = "sealed"  # the mover of a journal to which nothing is added
 _DAY_MINUTES: Final = 1440
 _UTC8_MINUTES: Final = 480
 _NO_RESOURCE: Final = b"*"  # not a legal resource id, so it can't be mistaken for one
@@ -52,6 +53,8 @@ class Batch:
     ids: concatenated 12-byte digests, cell after cell, each id once.
     watched_ms: one number for each id of the watch cells, in turn.
     closing: the writer has nothing left and stops; it no longer holds the province's completeness back.
+    place: node and slot of the writer, for a successor whose predecessor's disk was lost; empty when that is unknown.
+    mover: names the process that sends, so that another one with the same writer is noticed; or SEALED.
     """
 
     writer: str
@@ -64,6 +67,8 @@ class Batch:
     watched_ms: tuple[int, ...] = ()
     audiences: tuple[Audience, ...] = ()
     closing: bool = False
+    place: str = ""
+    mover: str = ""
 
 
 @dataclass(frozen=True, slots=True)

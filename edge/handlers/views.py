@@ -42,6 +42,8 @@ async def post_views(request: web.Request) -> web.Response:
         return _refused(503, "this node takes no view events: it was started without a Redis for counters")
     if request.content_type not in CONTENT_TYPES:
         return _refused(415, "send application/json (or text/plain that is JSON)")
+    if "Content-Encoding" in request.headers:
+        return _refused(415, "send the events without a Content-Encoding")
     try:
         body = await _read(request)
     except TimeoutError:

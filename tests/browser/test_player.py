@@ -11,7 +11,7 @@ from playwright.async_api import Page, Route
 
 from tests.browser.conftest import NewVisitor, until
 from tests.support.edges import Edge
-from tests.support.lessons import Published
+from tests.support.lessons import RENDITIONS, Published
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
@@ -116,17 +116,27 @@ async def test_quality_and_speed_are_chosen_without_losing_the_place(
 ) -> None:
     someone = await visitor()
     page = await someone.open(f"{site.url}/lesson/{lesson.id}?engine={engine}")
+    choices = page.locator(".menu-quality [role=menuitemradio]")
+
+    async def choose(rendition: str) -> None:
+        await page.click(".menu-quality > button")
+        await choices.filter(has_text=rendition).click()
+        await page.wait_for_selector(f".menu-quality > button:has-text('{rendition}')")
+
+    async def shown(height: int, after_s: float, speed: float) -> None:
+        holds = f"v.videoHeight === {height} && v.currentTime > {after_s} && v.playbackRate === {speed} && !v.paused"
+        await until(page, f"((v) => {holds})(document.querySelector('video'))")
+
     await play(page)
-    await played_past(page, 1)
+    await choose("1080p")
+    # The player's own choice comes first, then the largest.
+    assert (await choices.all_text_contents())[1:] == list(reversed(RENDITIONS))
+    await page.keyboard.press("5")
+    await shown(1080, 7, 1)
     await page.keyboard.press("4")
     await page.keyboard.press(">")
-    await page.click(".menu-quality > button")
-    await page.locator(".menu-quality [role=menuitemradio]").last.click()
-    await until(
-        page,
-        "(([v]) => v.currentTime > 5.8 && v.playbackRate === 1.25 && !v.paused)(document.querySelectorAll('video'))",
-    )
-    await page.wait_for_selector(".menu-quality > button:has-text('360p')")
+    await choose("360p")
+    await shown(360, 5.6, 1.25)
     assert someone.complaints == []
 
 

@@ -13,7 +13,7 @@ import aiohttp
 
 from deploy.local.valkey import Valkey
 from tests.conftest import StartEdge
-from tests.support.counting import event
+from tests.support.counting import board, event
 from tests.support.edges import Edge
 from tests.support.waiting import eventually
 
@@ -121,3 +121,34 @@ async def test_every_acknowledged_event_is_counted_once_whatever_is_killed(
     await node.start()
     assert await counted(node.url) == (ledger.views, ledger.watched_s), "a restart changes nothing"
     await node.stop()  # before its Redis is
+
+
+async def test_a_killed_node_that_starts_under_another_name_and_province_counts_all_where_it_belongs(
+    edge: StartEdge, own_counters: Valkey
+) -> None:
+    node = await edge(node="old-name", province="44", counters_redis=own_counters.url)
+    ledger = Ledger()
+    chance = random.Random(7)
+    async with aiohttp.ClientSession() as session, board(own_counters.url, "44") as old:
+        await send(session, node.url, some_events(chance), ledger)
+
+        async def old_has_all() -> bool:
+            return (await old.summary()).views == ledger.views.total()
+
+        await eventually(old_has_all)
+        await own_counters.kill()
+        await send(session, node.url, some_events(chance), ledger)
+        await node.kill()
+        await own_counters.start()
+        renamed = await edge(node="new-name", province="43", counters_redis=own_counters.url, data_dir=node.data_dir)
+        await eventually(old_has_all)
+        assert (await counted(renamed.url)) == (Counter(), Counter())
+        fresh = Ledger()
+        await send(session, renamed.url, some_events(chance), fresh)
+
+        async def new_has_all() -> bool:
+            return await counted(renamed.url) == (fresh.views, fresh.watched_s)
+
+        await eventually(new_has_all)
+        assert await old_has_all()
+    await renamed.stop()  # before its Redis is

@@ -162,7 +162,9 @@ async def test_a_damaged_value_is_a_miss_and_is_dropped(redis_url: str, damage: 
         tier.put(KEY, entry(clock, bytes(300_000)))
         await tier.settled()
         (name,) = [name async for name in client.scan_iter()]
-        value = bytearray(await client.get(name) or b"")
+        stored = await client.get(name)
+        assert isinstance(stored, bytes)
+        value = bytearray(stored)
         value[len(value) // 2] ^= 1
         damaged = {"flip": bytes(value), "cut": bytes(value[:-1]), "empty": b"", "other format": b"hello" * 9}[damage]
         await client.set(name, damaged)
@@ -193,6 +195,7 @@ async def test_redis_that_hangs_costs_a_few_deadlines_and_then_nothing(own_redis
         tier.put(KEY, entry(clock))
         await tier.settled()
         pid = own_redis.pid
+        assert pid is not None
         os.kill(pid, signal.SIGSTOP)
         try:
             found = await asyncio.gather(*(tier.get(KEY) for _ in range(3)))
@@ -204,6 +207,7 @@ async def test_redis_that_hangs_costs_a_few_deadlines_and_then_nothing(own_redis
             os.kill(pid, signal.SIGCONT)
         await eventually(lambda: tier.healthy)
         found_again = await eventually(lambda: tier.get(KEY))
+        assert found_again is not None
         assert found_again.body == b"body"
 
 

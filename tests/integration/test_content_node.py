@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from functools import partial
 
 import aiohttp
 import pytest
@@ -48,7 +49,7 @@ async def test_two_hundred_cold_requests_make_one_storage_request_for_each_objec
             hold = asyncio.Event()
             path = put(storage, f"/media/lesson/{number}.m4s", hold)
             asking = [asyncio.create_task(fetch(path)) for _ in range(200)]
-            await eventually(lambda path=path: storage.count(f"/bucket{path}") >= 1)
+            await eventually(partial(storage.count, f"/bucket{path}"))
             hold.set()
             assert all(body == SEGMENT for body in await asyncio.gather(*asking))
             assert storage.count(f"/bucket{path}") == 1

@@ -26,6 +26,26 @@ SEGMENT = hashlib.shake_256(b"s3").digest(1_500_000)
 IMMUTABLE = "public, max-age=31536000, immutable"
 NAMES = ["plain.m4s", "a b+c&d=e.pdf", "课程 教学/三年级.pdf", "100%.txt", "(x)!~*'-_.mp4", "ü@:;,$.json", "q?h#.vtt"]
 
+OF_THE_OBJECT = {
+    "cache-control",
+    "content-length",
+    "content-type",
+    "date",
+    "etag",
+    "last-modified",
+    "repr-digest",
+    "surrogate-key",
+}
+OF_THE_EDGE = {
+    "accept-ranges",
+    "access-control-allow-origin",
+    "access-control-expose-headers",
+    "age",
+    "cache-status",
+    "server",
+}
+TO_A_CLIENT = (OF_THE_OBJECT - {"surrogate-key"}) | OF_THE_EDGE
+
 
 def reader_of(s3: S3Address, prefix: str, key: AccessKey | None = None, bucket: str | None = None) -> S3Reader:
     access = key or AccessKey(s3.access_key, s3.secret_key)
@@ -135,14 +155,16 @@ async def test_storage_shows_up_as_an_ordinary_origin(
     publish(s3_client, s3, s3_prefix, "/media/a", SEGMENT)
     async with reader.open(ReadRequest("/media/a")) as response:
         fields = dict(response.headers)
-        assert not [name for name in fields if name.startswith("x-")]
+        assert set(fields) == OF_THE_OBJECT
         assert fields["surrogate-key"] == "lesson-1 section-special"
         assert fields["repr-digest"].startswith("sha-256=:")
         assert fields["content-length"] == str(len(SEGMENT))
         etag = fields["etag"]
     async with reader.open(ReadRequest("/media/a", if_none_match=etag)) as response:
         assert response.status == 304
+        assert {name for name, _ in response.headers} <= OF_THE_OBJECT
     async with reader.open(ReadRequest("/media/a", if_match=etag, byte_range=(5, 9))) as response:
+        assert {name for name, _ in response.headers} == OF_THE_OBJECT | {"content-range"}
         assert (response.status, response.field("content-range")) == (206, f"bytes 5-9/{len(SEGMENT)}")
         assert b"".join([chunk async for chunk in response.chunks]) == SEGMENT[5:10]
     async with reader.open(ReadRequest("/media/a", if_match='"other"', byte_range=(5, 9))) as response:
@@ -150,6 +172,24 @@ async def test_storage_shows_up_as_an_ordinary_origin(
     async with reader.open(ReadRequest("/media/none")) as response:
         assert response.status == 404
         assert [chunk async for chunk in response.chunks] == []
+
+
+async def test_a_client_gets_fields_of_the_object_and_of_the_edge_and_none_of_the_storage(
+    edge: Worker, s3_client: S3Client, s3: S3Address, s3_prefix: str
+) -> None:
+    publish(s3_client, s3, s3_prefix, "/media/a", SEGMENT)
+    for attempt in ("miss", "hit"):
+        async with edge.get("/media/a") as response:
+            assert response.status == 200, attempt
+            assert {name.lower() for name in response.headers} == TO_A_CLIENT
+            etag = response.headers["ETag"]
+            await response.read()
+    async with edge.get("/media/a", range="bytes=5-9") as response:
+        assert response.status == 206
+        assert {name.lower() for name in response.headers} == TO_A_CLIENT | {"content-range"}
+    async with edge.get("/media/a", if_none_match=etag) as response:
+        assert response.status == 304
+        assert {name.lower() for name in response.headers} < TO_A_CLIENT
 
 
 async def test_wrong_credentials_and_a_missing_bucket_are_errors_of_ours_and_no_404(

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import orjson
 import pytest
 
 from deploy.local.valkey import Valkey
@@ -17,7 +21,9 @@ from edge.counters.flush import Flusher, gather
 from edge.counters.leftover import Leftovers
 from edge.counters.sink import Sink, open_client
 from edge.counters.tally import Batch
+from edge.slots import Slot
 from tests.support.counting import PROVINCE, Wall, Writer, board, event, totals, writer
+from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
 from tests.support.waiting import eventually
 
 
@@ -34,6 +40,55 @@ async def views_of(reader: Board, resource: str = "lesson-1") -> int:
 async def settled(one: Writer) -> None:
     """Everything the writer has accepted is applied."""
     await eventually(lambda: one.flusher.state().connected and one.flusher.state().pending_bytes == 0)
+
+
+async def forget_ids(url: str) -> None:
+    """Take away what would hide a second counting, as ten minutes do."""
+    client = open_client(url)
+    for key in await client.keys("*:seen*"):
+        await client.delete(key)
+    await client.aclose()
+
+
+async def open_writers(url: str, province: str = PROVINCE) -> set[str]:
+    """The writers on which the province's completeness depends."""
+    client = open_client(url)
+    found: Any = await client.zrange("{" + province + "}:complete", 0, -1)
+    await client.aclose()
+    return {name.decode() for name in found}
+
+
+async def copy(source: Path, target: Path) -> None:
+    await asyncio.to_thread(shutil.copytree, source, target)
+
+
+@asynccontextmanager
+async def leftovers(
+    directory: Path, url: str, *, province: str = PROVINCE, own_slot: int = 0, **settings: float
+) -> AsyncIterator[Leftovers]:
+    """What the worker in `own_slot` does about journals that nobody adds to."""
+    (directory / "slots").mkdir(exist_ok=True)
+    sink = Sink(open_client(url), province)
+    clocks = {"wall": Wall(), "monotonic": asyncio.get_running_loop().time}
+    one = Leftovers(directory / "journal", directory / "slots", sink, own_slot, **clocks, **settings)  # type: ignore[arg-type]
+    try:
+        yield one
+    finally:
+        await one.stop()
+        await sink.close()
+
+
+async def look_after(directory: Path, url: str, **settings: Any) -> int:
+    async with leftovers(directory, url, **settings) as one:
+        return await one.look_after()
+
+
+@asynccontextmanager
+async def following(directory: Path, url: str) -> AsyncIterator[None]:
+    """With the task that a worker has for it."""
+    async with leftovers(directory, url) as one:
+        one.start()
+        yield
 
 
 async def test_what_was_accepted_is_readable_within_a_second(tmp_path: Path, counters_url: str, counts: Board) -> None:
@@ -288,42 +343,172 @@ async def test_a_leftover_journal_is_replayed_by_another_worker_and_removed_when
 ) -> None:
     async with writer(tmp_path, "redis://127.0.0.1:1", slot=3) as gone:
         await gone.accept(event(), event())
-    sink = Sink(open_client(counters_url), PROVINCE)
-    loop = asyncio.get_running_loop()
-
-    def leftovers(retention_s: float) -> Leftovers:
-        return Leftovers(
-            tmp_path / "journal",
-            tmp_path / "slots",
-            sink,
-            "edge-1",
-            wall=Wall(),
-            monotonic=loop.time,
-            retention_s=retention_s,
-        )
-
-    assert await leftovers(600).look_after() == 1
+    assert await look_after(tmp_path, counters_url) == 1
     assert await views_of(counts) == 2
     assert (tmp_path / "journal/3").exists(), "a Redis that goes back must be told again"
-    assert await leftovers(0).look_after() == 1
+    assert await look_after(tmp_path, counters_url, retention_s=0.0) == 1
     assert await views_of(counts) == 2
     assert not (tmp_path / "journal/3").exists()
-    await sink.close()
 
 
 async def test_a_journal_in_use_is_left_alone(tmp_path: Path, counters_url: str) -> None:
-    import fcntl
-
     async with writer(tmp_path, counters_url, slot=0):
         (tmp_path / "slots").mkdir()
-        with (tmp_path / "slots/0.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            sink = Sink(open_client(counters_url), PROVINCE)
-            leftovers = Leftovers(
-                tmp_path / "journal", tmp_path / "slots", sink, "edge-1", wall=Wall(), monotonic=lambda: 0.0
-            )
-            assert await leftovers.look_after() == 0
-            await sink.close()
+        with Slot.claim(tmp_path / "slots"):
+            assert await look_after(tmp_path, counters_url, own_slot=1) == 0
+        assert await look_after(tmp_path, counters_url, own_slot=0) == 0
+
+
+async def test_a_renamed_node_counts_nothing_again_and_holds_nothing_back(
+    tmp_path: Path, counters_url: str, counts: Board
+) -> None:
+    async with writer(tmp_path, counters_url, node="a") as one:
+        await one.accept(event(), event())
+        await settled(one)
+    async with writer(tmp_path, "redis://127.0.0.1:1", node="a") as cut_off:
+        await cut_off.accept(event())
+    await forget_ids(counters_url)
+    async with writer(tmp_path, counters_url, node="b") as renamed:
+        await renamed.accept(event())
+        await settled(renamed)
+        assert await views_of(counts) == 3, "what the old name left is not counted under the new one"
+        assert await look_after(tmp_path, counters_url) == 1
+        assert await views_of(counts) == 4
+        before = (await counts.summary()).moment.complete_through or ""
+
+        async def goes_on() -> bool:
+            return ((await counts.summary()).moment.complete_through or "") > before
+
+        await eventually(goes_on)
+        assert await open_writers(counters_url) == {renamed.name}
+        await forget_ids(counters_url)
+        assert await look_after(tmp_path, counters_url, retention_s=0.0) == 1
+        assert [path.name for path in (tmp_path / "journal").iterdir()] == ["0"]
+    assert await views_of(counts) == 4
+
+
+async def test_a_node_killed_under_one_name_goes_on_under_another(
+    tmp_path: Path, counters_url: str, counts: Board
+) -> None:
+    async with writer(tmp_path, counters_url, node="a", interval_s=3600) as killed:
+        await eventually(lambda: killed.flusher.state().connected)
+        await killed.accept(event())
+    async with writer(tmp_path, counters_url, node="b") as renamed, following(tmp_path, counters_url):
+        await eventually(lambda: renamed.flusher.state().connected)
+
+        async def healed() -> bool:
+            return await views_of(counts) == 1 and await open_writers(counters_url) == {renamed.name}
+
+        await eventually(healed)
+
+
+async def test_a_changed_province_gets_new_events_only_and_the_old_one_what_it_is_owed(
+    tmp_path: Path, counters_url: str, counts: Board
+) -> None:
+    async with writer(tmp_path, counters_url) as one:
+        await one.accept(event(), event())
+        await settled(one)
+    async with writer(tmp_path, "redis://127.0.0.1:1") as cut_off:
+        await cut_off.accept(event())
+    await forget_ids(counters_url)
+    async with board(counters_url, "43") as hunan:
+        async with writer(tmp_path, counters_url, province="43") as moved:
+            await moved.accept(event())
+            await settled(moved)
+            assert await look_after(tmp_path, counters_url, province="43") == 1
+        assert (await views_of(counts), await views_of(hunan)) == (3, 1)
+        assert await open_writers(counters_url) == set()
+        async with writer(tmp_path, counters_url) as back:
+            await back.accept(event())
+            await settled(back)
+            await forget_ids(counters_url)
+            assert await look_after(tmp_path, counters_url) == 2
+        assert (await views_of(counts), await views_of(hunan)) == (4, 1)
+
+
+async def test_a_copy_of_a_data_directory_and_its_original_each_count_their_own(
+    tmp_path: Path, counters_url: str, counts: Board
+) -> None:
+    async with writer(tmp_path / "a", counters_url, node="a", interval_s=3600) as original:
+        await eventually(lambda: original.flusher.state().connected)
+        await original.accept(event(), event())
+        await copy(tmp_path / "a", tmp_path / "b")
+        await original.accept(event())
+        async with writer(tmp_path / "b", counters_url, node="b") as clone:
+            await clone.accept(event())
+            await settled(clone)
+            assert await look_after(tmp_path / "b", counters_url) == 1
+            assert await views_of(counts) == 3
+            await forget_ids(counters_url)
+            assert await original.flusher.drain(5.0)
+            assert await views_of(counts) == 4
+            await forget_ids(counters_url)
+            assert await look_after(tmp_path / "b", counters_url) == 1
+    assert await views_of(counts) == 4
+
+
+async def test_a_copied_directory_is_noticed_even_under_the_same_name(
+    tmp_path: Path, counters_url: str, counts: Board
+) -> None:
+    async with writer(tmp_path / "a", counters_url) as original:
+        await original.accept(event())
+        await settled(original)
+        await copy(tmp_path / "a", tmp_path / "b")
+        async with writer(tmp_path / "b", counters_url) as restored:
+            assert restored.name != original.name
+            await asyncio.gather(original.accept(event()), restored.accept(event()))
+            await settled(original)
+            await settled(restored)
+    assert await views_of(counts) == 3
+
+
+async def test_twins_from_one_image_count_right_while_ids_are_known_and_say_what_is_wrong(
+    tmp_path: Path, counters_url: str, counts: Board, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with writer(tmp_path / "a", counters_url) as original:
+        await original.accept(event())
+        await settled(original)
+        await copy(tmp_path / "a", tmp_path / "b")
+        label = tmp_path / "b/journal/0/journal-id"
+        said = orjson.loads(label.read_bytes())
+        label.write_bytes(orjson.dumps({**said, "inode": label.stat().st_ino}))  # as in the image of a whole disk
+        async with writer(tmp_path / "b", counters_url) as twin:
+            assert twin.name == original.name
+            await asyncio.gather(settled(original), settled(twin))
+            for _ in range(6):
+                await asyncio.gather(original.accept(event(), event()), twin.accept(event()))
+            await asyncio.gather(settled(original), settled(twin))
+            assert await views_of(counts) == 19
+    assert "is a copy of this data directory in use" in caplog.text
+
+
+async def test_two_nodes_that_wrongly_have_one_name_both_hold_completeness_back(
+    tmp_path: Path, counters_url: str
+) -> None:
+    async with (
+        writer(tmp_path / "a", counters_url, node="same") as first,
+        writer(tmp_path / "b", counters_url, node="same") as second,
+    ):
+
+        async def both() -> bool:
+            return await open_writers(counters_url) == {first.name, second.name}
+
+        await eventually(both)
+        batches = first.flusher.state().batches + second.flusher.state().batches
+        await eventually(lambda: first.flusher.state().batches + second.flusher.state().batches > batches + 5)
+        assert await both()
+
+
+async def test_a_damaged_leftover_does_not_keep_others_from_being_counted(
+    tmp_path: Path, counters_url: str, counts: Board
+) -> None:
+    for slot in (2, 3):
+        async with writer(tmp_path, "redis://127.0.0.1:1", slot=slot) as gone:
+            await gone.accept(event())
+    (tmp_path / "journal/2/journal-id").write_text("{")
+    assert await look_after(tmp_path, counters_url) == 1
+    assert await views_of(counts) == 1
+    assert (tmp_path / "slots/3.lock").stat().st_mode & 0o777 == 0o600
 
 
 APPENDER = """
@@ -371,7 +556,7 @@ async def test_provinces_on_one_redis_are_added_up(tmp_path: Path, counters_url:
         await one.accept(event(viewer="same"), event("lesson-2", viewer="other"))
         await settled(one)
         sink = Sink(open_client(counters_url), "43")
-        hunan = Flusher(one.journal, sink, "b/0/x", monotonic=asyncio.get_running_loop().time)
+        hunan = Flusher(one.journal, sink, monotonic=asyncio.get_running_loop().time)
         assert await hunan.drain(5.0)
         await sink.close()
     async with board(counters_url, "43", "44", "11") as reader:

@@ -17,8 +17,8 @@ from origin.encode import EncodeSettings
 from origin.errors import PublishError
 from origin.package import Package, Packager, package_from_json
 from origin.probe import probe
-from origin.progress import SilentReporter
 from tests.support import videos
+from tests.support.silence import SilentReporter
 
 REVISION = "0123456789abcdef"
 SETTINGS = EncodeSettings(segment_s=2, preset="ultrafast")
@@ -76,6 +76,7 @@ def test_an_odd_video_plays_from_its_first_to_its_last_second(
     assert package.has_audio is sound
     assert package.duration_s == pytest.approx(seconds, abs=0.1)
     assert complaints(directory / "master.m3u8") == ""
+    assert complaints(directory / REVISION / "master.m3u8") == ""
     for name in [*names, *(["audio"] if sound else [])]:
         assert decoded_end(directory, name) == pytest.approx(seconds, abs=0.15)
     instants = {name: starts(directory / REVISION / name / "playlist.m3u8") for name in names}
@@ -130,10 +131,11 @@ def test_the_master_of_one_rendition_plays_that_one_with_sound(hd: tuple[Package
 
 def test_the_dash_manifest_names_the_very_segments_of_the_playlists(hd: tuple[Package, Path]) -> None:
     package, directory = hd
-    tree = ET.parse(directory / "manifest.mpd").getroot()
-    named = {path for template in tree.iter(f"{DASH}SegmentTemplate") for path in segments_of(template)}
-    listed = {file.path for file in package.files if file.path.endswith((".m4s", ".mp4"))}
-    assert named == listed
+    listed = {directory / file.path for file in package.files if file.path.endswith((".m4s", ".mp4"))}
+    for manifest in (directory / "manifest.mpd", directory / REVISION / "manifest.mpd"):
+        tree = ET.parse(manifest).getroot()
+        named = {path for template in tree.iter(f"{DASH}SegmentTemplate") for path in segments_of(template)}
+        assert {manifest.parent / path for path in named} == listed
 
 
 def segments_of(template: ET.Element) -> list[str]:
@@ -152,7 +154,8 @@ def test_a_dash_player_reads_the_manifest(hd: tuple[Package, Path]) -> None:
     )
     if not re.search(r"^ D[E ]? +dash ", formats.stdout, re.MULTILINE):
         pytest.skip("no ffprobe on PATH that reads DASH (the shipped one does not); Debian's ffmpeg package has one")
-    assert complaints(hd[1] / "manifest.mpd", shutil.which("ffmpeg")) == ""
+    for folder in (hd[1], hd[1] / REVISION):
+        assert complaints(folder / "manifest.mpd", shutil.which("ffmpeg")) == ""
 
 
 def test_the_package_lists_every_file_with_its_checksum(hd: tuple[Package, Path]) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +20,12 @@ from origin.check import Checker
 from origin.encode import EncodeSettings
 from origin.errors import PublishError
 from origin.lesson import Lesson, Wish, describe
-from origin.progress import SilentReporter
+from origin.package import POINTERS
 from origin.publish import Outcome, Publisher
 from origin.store import Location, Store, upload_of
 from tests.support import videos
 from tests.support.broker import S3Address
+from tests.support.silence import SilentReporter
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -51,6 +52,36 @@ class DyingClient:
         return self._client.put_object(**arguments)
 
 
+class MeddledClient:
+    """A real S3 client with something that happens once, just before the first put of a certain key."""
+
+    def __init__(self, client: S3Client, key: str, meddle: Callable[[], object]) -> None:
+        self._client = client
+        self._key = key
+        self._meddle: Callable[[], object] | None = meddle
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def put_object(self, **arguments: Any) -> Any:
+        if arguments["Key"] == self._key and self._meddle is not None:
+            meddle, self._meddle = self._meddle, None
+            meddle()
+        return self._client.put_object(**arguments)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A lesson as a reader who starts at version.json meets it. folders: where its playlists' and pictures' names lead;
+    played_s: what each of its playlists lasts, in whole seconds."""
+
+    duration: str
+    media_revision: str
+    captions: tuple[str, ...]
+    folders: frozenset[str]
+    played_s: frozenset[int]
+
+
 class Place:
     """One published root with a publisher; `puts` bounds the next publisher's life."""
 
@@ -62,9 +93,12 @@ class Place:
         self.catalog = Catalog(self.store)
 
     def publish(self, lesson: Lesson, *, puts: int = 10**9, settings: EncodeSettings = SETTINGS) -> Outcome:
-        client: Any = DyingClient(self.client, puts)
+        return self.publish_through(DyingClient(self.client, puts), self.work, lesson, settings)
+
+    def publish_through(self, client: Any, work: Path, lesson: Lesson, settings: EncodeSettings = SETTINGS) -> Outcome:
+        """Publishes with a client and a work directory of one's own, as from another machine."""
         store = Store(self.location, client)
-        publisher = Publisher(store, Catalog(store), find_binaries(), SilentReporter(), self.work)
+        publisher = Publisher(store, Catalog(store), find_binaries(), SilentReporter(), work)
         return publisher.publish(lesson, settings)
 
     def check(self) -> list[str]:
@@ -92,9 +126,37 @@ class Place:
             document = self.catalog.lesson(entry)
             named |= {entry.lesson, entry.poster, document.master, document.manifest, document.thumbnails}
             named |= {ref.url for ref in document.documents} | {ref.url for ref in document.captions}
-            for master in [document.master, *(one.master for one in document.renditions)]:
+            well_known = [f"/media/{entry.id}/{name}" for name in POINTERS]
+            named |= set(well_known)
+            for master in [document.master, well_known[0], *(one.master for one in document.renditions)]:
                 named |= self._reachable(master)
         return sorted(named - there)
+
+    def seen(self, id_: str) -> Seen:
+        """The lesson by names found in the catalog alone."""
+        entry = self.catalog.find(id_)
+        assert entry is not None
+        document = self.catalog.lesson(entry)
+        masters = [document.master, *(one.master for one in document.renditions)]
+        reached = {path for master in masters for path in self._reachable(master)}
+        named = {document.poster, document.thumbnails, document.manifest, document.package.path, entry.poster, *reached}
+        return Seen(
+            duration=entry.duration,
+            media_revision=document.media_revision,
+            captions=tuple(one.url for one in document.captions),
+            folders=frozenset("/".join(path.split("/")[:4]) for path in named),
+            played_s=frozenset(self._lasting(path) for path in reached if path.endswith("/playlist.m3u8")),
+        )
+
+    def pointers(self, id_: str) -> dict[str, bytes | None]:
+        """What the short-lived names of a lesson give."""
+        found = {name: self.store.read(f"/media/{id_}/{name}") for name in POINTERS}
+        return {name: answer[0] if answer else None for name, answer in found.items()}
+
+    def _lasting(self, playlist: str) -> int:
+        found = self.store.read(playlist)
+        assert found is not None
+        return round(sum(float(one) for one in re.findall(r"#EXTINF:([0-9.]+)", found[0].decode())))
 
     def _reachable(self, playlist: str) -> set[str]:
         """A playlist and everything it leads to."""
@@ -157,8 +219,11 @@ def test_objects_carry_type_lifetime_tags_and_checksum(place: Place, lesson_a: L
         f"{folder}/360p/playlist.m3u8": ("application/vnd.apple.mpegurl", immutable, "lesson-a"),
         document.documents[0].url: ("application/pdf", immutable, "lesson-a"),
         document.captions[0].url: ("text/vtt; charset=utf-8", immutable, "lesson-a"),
-        document.manifest: ("application/dash+xml", None, "lesson-a"),
-        document.master: ("application/vnd.apple.mpegurl", None, "lesson-a"),
+        document.manifest: ("application/dash+xml", immutable, "lesson-a"),
+        document.master: ("application/vnd.apple.mpegurl", immutable, "lesson-a"),
+        "/media/lesson-a/manifest.mpd": ("application/dash+xml", None, "lesson-a"),
+        "/media/lesson-a/master.m3u8": ("application/vnd.apple.mpegurl", None, "lesson-a"),
+        "/media/lesson-a/poster.jpg": ("image/jpeg", None, "lesson-a"),
         document.lesson: ("application/json", immutable, "catalog section-curriculum lesson-a"),
         "/catalog/version.json": ("application/json", None, "catalog catalog-version"),
     }
@@ -255,24 +320,72 @@ def test_storage_lost_at_any_put_shows_no_reader_half_a_lesson_and_the_next_run_
     assert len(sent) > 15
     outcome = place.publish(lesson_a)
     assert outcome.uploaded == 0  # all of the lesson's own objects were there: only the catalog was missing
+    assert None not in place.pointers("lesson-a").values()
     assert {path: place.etags()[path] for path in sent} == sent
     assert place.check() == []
 
 
-def test_storage_lost_while_a_lesson_is_replaced_leaves_a_playable_lesson(
-    place: Place, lesson_a: Lesson, tmp_path: Path
+def test_storage_lost_while_a_lesson_is_replaced_shows_the_old_lesson_or_the_new_and_never_a_mixture(
+    place: Place, lesson_a: Lesson, changed: Lesson
 ) -> None:
     place.publish(lesson_a)
-    changed = replace(lesson_a, video=videos.silent(tmp_path / "new.mkv"))
-    lose_storage_at_each_put(place, changed)
-    place.publish(changed)
+    old, old_pointers = place.seen("lesson-a"), place.pointers("lesson-a")
+    assert (old.duration, list(old.played_s), len(old.folders)) == ("PT2S", [2], 1)
+
+    def still_the_old() -> None:
+        assert place.seen("lesson-a") == old
+        assert place.pointers("lesson-a") == old_pointers
+
+    lose_storage_at_each_put(place, changed, still_the_old)
+    with pytest.raises(PublishError, match="can't be used"):
+        place.publish(changed, puts=3)  # the catalog's three documents, and then nothing more
+    new = place.seen("lesson-a")
+    assert (new.duration, list(new.played_s), len(new.folders)) == ("PT7S", [7], 1)
+    assert new.captions == ()
+    assert place.pointers("lesson-a") == old_pointers
+    assert place.dangling() == []
+    for _ in POINTERS[1:]:
+        with pytest.raises(PublishError, match="can't be used"):
+            place.publish(changed, puts=1)
+        assert place.seen("lesson-a") == new
+        assert place.dangling() == []
+    outcome = place.publish(changed, puts=1)
+    assert (outcome.changed, outcome.uploaded) == (False, 1)  # the last of the short-lived names
+    assert place.seen("lesson-a") == new
+    assert all(place.pointers("lesson-a")[name] != old_pointers[name] for name in POINTERS)
     assert place.check() == []
 
 
-def lose_storage_at_each_put(place: Place, lesson: Lesson) -> dict[str, str]:
+@pytest.mark.parametrize("key", ["media/lesson-a/master.m3u8", "catalog/version.json"])
+@pytest.mark.parametrize("known", [True, False], ids=["replaced", "new"])
+def test_two_who_publish_the_same_lesson_end_with_names_that_agree_with_the_catalog(
+    place: Place, lesson_a: Lesson, changed: Lesson, tmp_path: Path, key: str, known: bool
+) -> None:
+    if known:
+        place.publish(replace(lesson_a, video=videos.plain(tmp_path / "first.mp4", seconds=1)))
+    faster: list[Outcome] = []
+
+    def meddle() -> None:
+        faster.append(place.publish_through(place.client, tmp_path / "elsewhere", changed))
+
+    client = MeddledClient(place.client, f"{place.location.prefix}/{key}", meddle)
+    slower = place.publish_through(client, tmp_path / "here", lesson_a)
+    assert faster[0].changed
+    assert slower.changed
+    assert len(place.seen("lesson-a").folders) == 1
+    assert place.check() == []  # compares the short-lived names with the revision that the catalog has
+
+
+@pytest.fixture
+def changed(lesson_a: Lesson, tmp_path: Path) -> Lesson:
+    """The lesson with another video, longer and silent, and without captions."""
+    return replace(lesson_a, video=videos.silent(tmp_path / "new.mkv"), captions={})
+
+
+def lose_storage_at_each_put(place: Place, lesson: Lesson, holds: Callable[[], None] = lambda: None) -> dict[str, str]:
     """Runs that may put one object more each time, until the catalog is next; then runs that end between its documents.
 
-    Gives the lesson's objects that are there, and when they were written.
+    holds: asserted after each. Gives the lesson's objects that are there, and when they were written.
     """
     sent: dict[str, str] = {}
     for puts in [1] * 100:
@@ -281,6 +394,7 @@ def lose_storage_at_each_put(place: Place, lesson: Lesson) -> dict[str, str]:
             place.publish(lesson, puts=puts)
         there = {path: etag for path, etag in place.etags().items() if path.startswith("/media/")}
         assert place.dangling() == []
+        holds()
         if there == sent:
             break
         assert len(there) <= before + 1 or not before
@@ -288,6 +402,7 @@ def lose_storage_at_each_put(place: Place, lesson: Lesson) -> dict[str, str]:
     with pytest.raises(PublishError, match="can't be used"):
         place.publish(lesson, puts=2)
     assert place.dangling() == []
+    holds()
     return sent
 
 

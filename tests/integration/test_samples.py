@@ -12,12 +12,12 @@ from origin.check import Checker
 from origin.fonts import Typeface, find_typeface
 from origin.lesson import Wish, describe
 from origin.probe import probe
-from origin.progress import SilentReporter
 from origin.sample_texts import SAMPLES
 from origin.samples import make_sample, order, publish_samples
 from origin.store import Location, Store
 from origin.terms import SECTIONS
 from tests.support.broker import S3Address
+from tests.support.silence import SilentReporter
 
 
 def test_there_is_one_sample_per_section_and_the_liveliest_comes_first() -> None:

@@ -10,9 +10,12 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
+import aiohttp
 import pytest
 import redis.asyncio
 
@@ -168,6 +171,65 @@ async def test_kill_9_leaves_no_orphan_and_the_next_up_finds_everything_again(ru
     await eventually(lambda: "sample lessons are there from an earlier run" in second.said())
     assert "samples" not in json.loads((second.state / "stack.json").read_text())["pids"]
     assert await second.end(signal.SIGTERM) == 0
+
+
+async def test_samples_are_published_once_whatever_happens_to_the_first_try(run_up: Callable[..., Up]) -> None:
+    killed = run_up()
+    await killed.ready()
+
+    def encoders() -> list[int]:
+        return [pid for pid in descendants(killed.process.pid) if "ffmpeg" in ran(pid)]
+
+    found = await eventually(encoders, READY_S)
+    family = descendants(killed.process.pid)
+    assert set(found) <= set(family)
+    assert await killed.end(signal.SIGKILL) == -signal.SIGKILL
+    await eventually(lambda: not [pid for pid in family if alive(pid)])
+
+    flags = ("--sample-flag=--sample-chapter-s=0.5", "--sample-flag=--sample-count=1")
+    first = run_up(*flags)
+    told = await first.ready()
+    await eventually(lambda: "all sample lessons are published" in first.said(), READY_S)
+    async with aiohttp.ClientSession(told["edge"]) as session:
+        assert await playable(session, "/media/lesson-000002/master.m3u8") == 4
+        # That there was none is remembered for a moment.
+        version = await eventually(partial(body, session, "/catalog/version.json"))
+        assert b'"resources":1' in version
+    assert await first.end(signal.SIGTERM) == 0
+
+    second = run_up(*flags)
+    told = await second.ready()
+    await eventually(lambda: "sample lessons are there from an earlier run" in second.said())
+    async with aiohttp.ClientSession(told["edge"]) as session:
+        assert await body(session, "/catalog/version.json") == version
+    assert "publishing" not in second.said()
+    assert await second.end(signal.SIGTERM) == 0
+
+
+def ran(pid: int) -> str:
+    """The name of the program of a process, '' when it is gone."""
+    with contextlib.suppress(OSError):
+        return Path(command_line(pid).partition(" ")[0]).name
+    return ""
+
+
+async def body(session: aiohttp.ClientSession, path: str) -> bytes:
+    async with session.get(path) as response:
+        assert response.status == 200, path
+        return await response.read()
+
+
+async def playable(session: aiohttp.ClientSession, master: str) -> int:
+    """How many renditions a master playlist names; the first segment of each is there."""
+
+    async def named(playlist: str) -> list[str]:
+        lines = (await body(session, playlist)).decode().splitlines()
+        return [urljoin(playlist, line) for line in lines if line and not line.startswith("#")]
+
+    playlists = await named(master)
+    for playlist in playlists:
+        assert await body(session, (await named(playlist))[0])
+    return len(playlists)
 
 
 async def test_an_edge_that_dies_is_started_again_visibly(run_up: Callable[..., Up]) -> None:

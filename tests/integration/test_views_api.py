@@ -18,6 +18,7 @@ from edge.counters.event import MAX_BODY_BYTES
 from edge.counters.sink import open_client
 from edge.handlers import counts, views
 from tests.support.counting import PROVINCE, Wall, Writer, event, writer
+from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
 from tests.support.waiting import eventually
 
 Client = TestClient[Request, Application]

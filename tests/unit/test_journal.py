@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 
 from edge.counters.journal import Journal, JournalError, Refusal, frame
+from edge.counters.label import Home
 from edge.counters.record import encode
 
+HOME = Home("44", "edge-1/0")
 PAYLOAD = encode(1_764_000_000_000, []) + bytes(100)
 
 
 async def opened(directory: Path, **settings: object) -> Journal:
     values = {"wall": time.time, "monotonic": time.monotonic, "max_bytes": 1 << 20, **settings}
-    return await Journal.open(directory, **values)  # type: ignore[arg-type]
+    return await Journal.open(directory, HOME, **values)  # type: ignore[arg-type]
 
 
 def payloads(journal: Journal) -> list[bytes]:
@@ -43,7 +45,7 @@ async def test_positions_go_on_where_the_predecessor_stopped(tmp_path: Path) -> 
     await first.append(PAYLOAD, 0)
     await first.close()
     second = await opened(tmp_path)
-    assert (second.end, second.identity) == (first.end, first.identity)
+    assert (second.end, second.label) == (first.end, first.label)
     await second.append(PAYLOAD, 0)
     assert payloads(second) == [PAYLOAD, PAYLOAD]
     await second.close()
@@ -100,6 +102,15 @@ async def test_segments_without_their_identity_are_not_counted_under_a_new_one(t
     os.truncate(tmp_path / "journal-id", 0)
     with pytest.raises(JournalError, match="journal-id is missing or empty"):
         await opened(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["0123456789abcdef", "1234567890123456", "{}", "[]"])
+async def test_a_label_that_cannot_be_read_is_not_replaced(tmp_path: Path, text: str) -> None:
+    await (await opened(tmp_path)).close()
+    (tmp_path / "journal-id").write_text(text)
+    with pytest.raises(JournalError, match="journal-id can't be read"):
+        await opened(tmp_path)
+    assert (tmp_path / "journal-id").read_text() == text
 
 
 async def test_a_clock_set_back_a_little_does_not_take_stamps_back(tmp_path: Path) -> None:

@@ -54,6 +54,8 @@ def test_storage_internals_become_standard_fields_or_go() -> None:
         ("etag", '"e"'),
         ("x-amz-request-id", "1"),
         ("server", "storage"),
+        ("seaweed-x-amz-owner", "someone"),
+        ("any-store-of-tomorrow", "1"),
         ("x-amz-meta-sha256", digest),
         ("x-amz-meta-surrogate-key", "a b"),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from edge.server import Slot
+from edge.slots import Slot
 
 
 def test_each_claim_gets_the_lowest_free_slot(tmp_path: Path) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sysconfig
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
+
+from edge.counters.event import Reason
 
 CASES = Path(__file__).with_name("site_modules.test.mjs")
 WITHIN_S = 60
@@ -28,3 +31,8 @@ async def test_the_modules_keep_their_promises() -> None:
             process.kill()
             await process.wait()
     assert process.returncode == 0, output.decode()
+
+
+def test_the_page_knows_the_nodes_words_for_an_unknown_resource() -> None:
+    script = files("edge.site").joinpath("static/js/views.js").read_text("utf-8")
+    assert f"const UNKNOWN = '{Reason.RESOURCE_UNKNOWN.value}';" in script

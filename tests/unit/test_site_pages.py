@@ -18,6 +18,7 @@ from edge.appkeys import ASSETS, CATALOG_VIEW
 from edge.assets import Assets, Page, load_assets
 from edge.catalog_view import CatalogView
 from edge.handlers import site
+from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
 
 Client = TestClient[web.Request, web.Application]
 
@@ -186,7 +187,7 @@ async def test_a_file_asked_for_under_another_release_is_given_but_not_for_long(
             assert response.headers["Cache-Control"] == "public, max-age=0, must-revalidate"
 
 
-async def test_the_table_does_not_follow_the_disk(tmp_path: Path) -> None:
+def test_the_table_does_not_follow_the_disk(tmp_path: Path) -> None:
     (tmp_path / "static/js").mkdir(parents=True)
     (tmp_path / "pages").mkdir()
     script = tmp_path / "static/js/one.js"
@@ -199,7 +200,7 @@ async def test_the_table_does_not_follow_the_disk(tmp_path: Path) -> None:
     assert load_assets(tmp_path).release != loaded.release
 
 
-async def test_a_missing_player_library_is_named_and_answered_with_404(tmp_path: Path) -> None:
+def test_a_missing_player_library_is_named_and_answered_with_404(tmp_path: Path) -> None:
     (tmp_path / "static").mkdir()
     (tmp_path / "pages").mkdir()
     loaded = load_assets(tmp_path)

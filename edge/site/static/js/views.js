@@ -3,8 +3,8 @@
 // Theory of operation. Every event is written to localStorage under its own key before it is sent, and removed when the node has
 // answered for it. What was not answered is sent again with the same id, by this page or a later one. The node recognises an id for ten
 // minutes, so an event whose first attempt may have arrived (a connection that broke, a beacon, which has no answer) is repeated for nine
-// minutes and then given up: rather one lost than one counted twice. An event that surely did not arrive (never tried, or refused with
-// 429 or 503) stays good for as long as the node accepts its time. To keep most events of an outage in that second, safe kind, nothing is
+// minutes and then given up: rather one lost than one counted twice. An event that surely did not arrive (never tried, or refused for
+// now with 408, 425, 429 or 503) stays good for as long as the node accepts its time. To keep most events of an outage in that second, safe kind, nothing is
 // tried after a broken attempt until the node's health answer is back.
 import { local, session } from './storage.js';
 
@@ -20,7 +20,10 @@ const RETRY_MS = [3_000, 6_000, 15_000, 30_000, 60_000];
 const SKEW_MS = 30_000;
 const MOST_SECONDS = 120;
 // Refused for now, and surely not counted.
-const NOT_NOW = new Set([429, 503]);
+const NOT_NOW = new Set([408, 425, 429, 503]);
+// The node's words for a resource it does not know (edge/counters/event.py): one published a moment ago may not have reached it.
+const UNKNOWN = 'the catalog holds no such resource';
+const UNKNOWN_RETRY_MS = [2_000, 5_000, 15_000, 60_000, 120_000];
 
 const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 
@@ -72,7 +75,7 @@ class Outbox {
     clearTimeout(this.#timer);
     this.#handed.clear();
     const batch = this.#due();
-    if (batch.length === 0 || navigator.onLine === false) return;
+    if (batch.length === 0 || navigator.onLine === false) return this.#wakeForHeld();
     if (this.#broken && !(await this.#healthy())) return this.#later();
     await this.#send(batch);
   }
@@ -92,6 +95,7 @@ class Outbox {
 
   async #send(batch) {
     const ids = batch.map((kept) => kept.event.id);
+    const risked = new Set(batch.filter((kept) => kept.tried)); // by an attempt before this one
     ids.forEach((id) => this.#inFlight.add(id));
     this.#mark(batch);
     try {
@@ -102,27 +106,30 @@ class Outbox {
         keepalive: true,
         signal: AbortSignal.timeout(TIMEOUT_MS),
       });
-      await this.#answered(batch, response);
+      await this.#answered(batch, response, (kept) => (risked.has(kept) ? kept.tried : 0));
     } catch {
       this.#broken = true;
       this.#later();
     } finally {
       ids.forEach((id) => this.#inFlight.delete(id));
     }
-    if (!this.#broken && this.#due().length > 0 && this.#failures === 0) this.#timer = setTimeout(() => this.flush(), 100);
+    if (this.#broken || this.#failures > 0) return;
+    if (this.#due().length > 0) this.#timer = setTimeout(() => this.flush(), 100);
+    else this.#wakeForHeld();
   }
 
-  async #answered(batch, response) {
+  /** `risk(kept)`: when this event was first tried with an unknown outcome; 0 when this answer settles that it has not been counted. */
+  async #answered(batch, response, risk) {
     this.#broken = false;
     if (response.status === 202) {
       const { rejected = [] } = await response.json();
       this.#failures = 0;
       this.#learnTime(response);
       batch.forEach((kept) => this.#forget(kept));
-      this.#correct(rejected.map(({ index }) => batch[index]).filter(Boolean));
+      for (const { index, reason } of rejected) if (batch[index]) this.#refused(batch[index], reason, risk(batch[index]));
       this.#settled();
     } else if (NOT_NOW.has(response.status)) {
-      batch.forEach((kept) => this.#keep({ ...kept, tried: 0 }));
+      batch.forEach((kept) => this.#keep({ ...kept, tried: risk(kept) }));
       this.#later(1000 * Number(response.headers.get('Retry-After')) || 0);
     } else if (response.status >= 500) {
       this.#later();
@@ -131,12 +138,16 @@ class Outbox {
     }
   }
 
-  /** A device whose clock is wrong has its events refused for their time: stamped by the node's clock they are good, once. */
-  #correct(refused) {
-    if (Math.abs(this.#skew) < SKEW_MS) return;
-    for (const kept of refused) {
-      if (kept.corrected) continue;
-      this.#keep({ event: { ...kept.event, at: kept.event.at + this.#skew }, tried: 0, corrected: true });
+  /**
+   * Two refusals are worth another attempt. A resource the node does not know may only be too new: asked again some minutes long. A device
+   * whose clock is wrong has its events refused for their time: stamped by the node's clock they are good, once.
+   */
+  #refused(kept, reason, tried) {
+    const { unknown = 0, corrected = false } = kept;
+    if (reason === UNKNOWN) {
+      if (unknown < UNKNOWN_RETRY_MS.length) this.#keep({ ...kept, tried, unknown: unknown + 1, notBefore: Date.now() + UNKNOWN_RETRY_MS[unknown] });
+    } else if (!corrected && Math.abs(this.#skew) >= SKEW_MS) {
+      this.#keep({ ...kept, event: { ...kept.event, at: kept.event.at + this.#skew }, tried, corrected: true });
     }
   }
 
@@ -163,6 +174,15 @@ class Outbox {
     this.#timer = setTimeout(() => this.flush(), Math.max(wait * (0.75 + Math.random() / 2), Math.min(atLeast, 300_000)));
   }
 
+  /** Come back for the events that are held back, when the first of them may be tried again. */
+  #wakeForHeld() {
+    const now = Date.now();
+    const waits = local.keys(PREFIX).map((key) => (this.#read(key)?.notBefore ?? 0) - now).filter((wait) => wait > 0);
+    if (waits.length === 0) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.flush(), Math.min(...waits));
+  }
+
   #body(batch) {
     return JSON.stringify({ events: batch.map((kept) => kept.event) });
   }
@@ -187,6 +207,7 @@ class Outbox {
       const kept = this.#read(key);
       const age = now - (kept?.event.at ?? 0) + this.#skew;
       if (!kept || age > LIFE_MS || (kept.tried && now - kept.tried > REPEAT_MS)) local.remove(key);
+      else if (kept.notBefore > now) continue;
       else if (!this.#inFlight.has(kept.event.id) && due.length < EVENTS_PER_REQUEST) due.push(kept);
     }
     return due;

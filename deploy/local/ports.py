@@ -16,6 +16,8 @@ FIRST_PORT = 10_000
 LAST_PORT = 65535
 # SeaweedFS's maintenance worker finds its admin server's gRPC port by adding this to the HTTP port.
 GRPC_OFFSET = 10_000
+# Not the shared generator: one that was seeded alike in two processes would give both the same port.
+_RANDOM = random.SystemRandom()
 
 
 def is_free(host: str, port: int) -> bool:
@@ -45,7 +47,7 @@ def free_port(within: range | None = None) -> int:
     """
     candidates = within or range(FIRST_PORT, _first_ephemeral_port())
     for _ in range(100):
-        port = random.choice(candidates)  # noqa: S311  spread, not a secret
+        port = _RANDOM.choice(candidates)
         if is_free(LOOPBACK, port):
             return port
     raise OSError(f"no free port found from {candidates.start} to {candidates.stop - 1}")

@@ -77,8 +77,7 @@ def flush() -> None:
 
 
 def exposition() -> bytes:
-    """All workers' metrics in the Prometheus text format; other workers' are at most FLUSH_EVERY_S old."""
-    flush()
+    """All workers' metrics in the Prometheus text format, as far as they are flushed. Reads files: for a thread."""
     registry = CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -53,8 +54,10 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 async def prometheus(_request: web.Request) -> web.Response:
-    """All workers' metrics, whichever worker is asked."""
-    return web.Response(body=metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+    """All workers' metrics, whichever worker is asked; the others' are at most half a second old."""
+    metrics.flush()
+    body = await asyncio.to_thread(metrics.exposition)
+    return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
 
 async def config(request: web.Request) -> web.Response:

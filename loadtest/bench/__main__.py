@@ -30,7 +30,8 @@ QUICK = rounds.Plan(rounds=2, seconds=0.1, connections=8, scale=0.05)
 @click.option("--quick", is_flag=True, help="Only show that it works: 2 very short rounds.")
 def bench(count: int, seconds: float, connections: int, quick: bool) -> None:
     """Measure the edge beside aiohttp's web.Application, a bare uvloop protocol and nginx (when installed)."""
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell starts background jobs with SIGINT ignored
+        signal.signal(number, _terminated)
     plan = QUICK if quick else rounds.Plan(count, seconds, connections)
     progress = Console(stderr=True)
     try:

@@ -102,7 +102,7 @@ async def test_up_serves_tells_where_and_ctrl_c_stops_everything(run_up: Callabl
     up = run_up("--no-samples")
     told = await up.ready()
     assert await http_status(f"{told['edge']}/healthz") == 200
-    assert await http_status(f"{told['admin']}/readyz") == 200
+    assert await eventually(lambda: http_status(f"{told['admin']}/readyz")) == 200
     assert told["edge"] == f"http://{up.listen}"
     assert told["s3_endpoint"] in up.said()
     assert (up.state / "stack.json").stat().st_mode & 0o777 == 0o600

@@ -41,7 +41,7 @@ def clips(seed: int) -> tuple[str, ...]:
     sources = (
         "landscape",
         f"gradients=s={SMALL}:{rate}:n=5:type=spiral:speed=0.02:seed={seed + 1}",
-        f"mandelbrot=s={SMALL}:{rate}:maxiter=256:end_scale=0.02:end_pts={FPS * 20}:inner=convergence",
+        f"gradients=s={SMALL}:{rate}:n=7:type=linear:speed=0.04:seed={seed + 5}",
         f"life=s=40x22:{rate}:mold=30:ratio=0.4:life_color=#40e0a0:death_color=#803060:random_seed={seed + 7}",
         f"gradients=s={SMALL}:{rate}:n=6:type=radial:speed=0.03:seed={seed + 2}",
         f"zoneplate=s={SMALL}:{rate}:kx2={60 + 12 * seed}:ky2={60 - 6 * seed}:kt={2 + seed}",

@@ -140,6 +140,17 @@ async def test_quality_and_speed_are_chosen_without_losing_the_place(
     assert someone.complaints == []
 
 
+async def test_a_menu_stays_open_while_its_choices_are_brought_up_to_date(
+    site: Edge, lesson: Published, visitor: NewVisitor
+) -> None:
+    someone = await visitor()
+    page = await someone.open(f"{site.url}/lesson/{lesson.id}")
+    await page.click(".menu-speed > button")
+    await page.wait_for_selector(".menu-speed [role=menuitemradio]:focus")
+    await page.evaluate("document.querySelector('video').playbackRate = 1.5")
+    await page.wait_for_selector(".menu-speed [role=menuitemradio][aria-checked=true]:has-text('1.5')")
+
+
 async def test_a_broken_network_shows_a_message_and_retrying_plays_on(
     site: Edge, lesson: Published, visitor: NewVisitor
 ) -> None:

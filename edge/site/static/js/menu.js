@@ -7,6 +7,7 @@ export class Menu {
   #choices = [];
   #chosen;
   #choose;
+  #filling = false;
 
   /** `choose(value)` is called when somebody chooses. */
   constructor(className, choose) {
@@ -15,7 +16,8 @@ export class Menu {
     this.#popup = el('div', { class: 'menu', role: 'menu', hidden: true, onkeydown: (event) => this.#key(event) });
     this.element = el('div', { class: `menu-holder ${className}` }, this.#button, this.#popup);
     this.element.addEventListener('focusout', (event) => {
-      if (!this.element.contains(event.relatedTarget)) this.close(false);
+      // Putting new choices in takes the focus from the old ones; that is nobody leaving.
+      if (!this.#filling && !this.element.contains(event.relatedTarget)) this.close(false);
     });
     document.addEventListener('pointerdown', (event) => {
       if (!this.element.contains(event.target)) this.close(false);
@@ -62,6 +64,7 @@ export class Menu {
 
   #fill() {
     const at = this.#items().indexOf(document.activeElement);
+    this.#filling = true;
     replace(
       this.#popup,
       this.#choices.map(({ value, text, note }) =>
@@ -84,6 +87,7 @@ export class Menu {
       ),
     );
     if (at >= 0) this.#items()[at]?.focus();
+    this.#filling = false;
   }
 
   #key(event) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import socket
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,8 @@ LAST_PORT = 65535
 GRPC_OFFSET = 10_000
 # Not the shared generator: one that was seeded alike in two processes would give both the same port.
 _RANDOM = random.SystemRandom()
+# Given out by this process already; the servers that asked for them may not listen yet.
+_given: deque[int] = deque(maxlen=1000)
 
 
 def is_free(host: str, port: int) -> bool:
@@ -48,7 +51,8 @@ def free_port(within: range | None = None) -> int:
     candidates = within or range(FIRST_PORT, _first_ephemeral_port())
     for _ in range(100):
         port = _RANDOM.choice(candidates)
-        if is_free(LOOPBACK, port):
+        if port not in _given and is_free(LOOPBACK, port):
+            _given.append(port)
             return port
     raise OSError(f"no free port found from {candidates.start} to {candidates.stop - 1}")
 

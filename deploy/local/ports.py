@@ -13,10 +13,11 @@ from pathlib import Path
 from deploy.local.keyring import write_private
 
 LOOPBACK = "127.0.0.1"
-FIRST_PORT = 10_000
 LAST_PORT = 65535
 # SeaweedFS's maintenance worker finds its admin server's gRPC port by adding this to the HTTP port.
 GRPC_OFFSET = 10_000
+# No wider than the offset: SeaweedFS refuses a port that is another's plus the offset.
+PORTS = range(10_000, 10_000 + GRPC_OFFSET)
 # Not the shared generator: one that was seeded alike in two processes would give both the same port.
 _RANDOM = random.SystemRandom()
 # Given out by this process already; the servers that asked for them may not listen yet.
@@ -42,37 +43,27 @@ def why_taken(host: str, port: int) -> str | None:
     return None
 
 
-def free_port(within: range | None = None) -> int:
-    """A free loopback port below those that the kernel gives to outgoing connections.
+def free_port() -> int:
+    """A free loopback port below those that the kernel usually gives to outgoing connections.
 
     A port of the kernel's range may become the local end of anybody's connection between now and the moment when the
     server listens on it, or while that server restarts; with tests in several processes this does happen.
     """
-    candidates = within or range(FIRST_PORT, _first_ephemeral_port())
     for _ in range(100):
-        port = _RANDOM.choice(candidates)
+        port = _RANDOM.choice(PORTS)
         if port not in _given and is_free(LOOPBACK, port):
             _given.append(port)
             return port
-    raise OSError(f"no free port found from {candidates.start} to {candidates.stop - 1}")
+    raise OSError(f"no free port found from {PORTS.start} to {PORTS.stop - 1}")
 
 
 def free_pair() -> int:
     """A free port whose partner, GRPC_OFFSET above it, is free as well."""
-    lower = range(FIRST_PORT, _first_ephemeral_port() - GRPC_OFFSET)
     for _ in range(100):
-        port = free_port(lower)
+        port = free_port()
         if is_free(LOOPBACK, port + GRPC_OFFSET):
             return port
     raise OSError("no pair of free ports found")
-
-
-def _first_ephemeral_port() -> int:
-    try:
-        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    except (OSError, ValueError):
-        first = 32768
-    return max(first, FIRST_PORT + 2 * GRPC_OFFSET)
 
 
 def remembered(file: Path, names: Iterable[str], pairs: Iterable[str] = ()) -> dict[str, int]:

@@ -50,7 +50,7 @@ help: ## Show this
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "smartedu-edge needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@echo "making $(VENV) with $$($(PYTHON) --version)"
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python cannot make a virtual environment (Debian: apt install python3-venv)" >&2; exit 1; }
 
 $(VENV)/.installed: requirements.lock pyproject.toml edge/site/package-lock.json | $(BIN)/python
 	@echo "installing pinned packages"

@@ -40,7 +40,7 @@ REQUESTS = Batched(
 OUTCOMES = Batched(
     Counter(
         "smartedu_cache_outcomes_total",
-        "How the cache came by each answer: hit, stale, fill, revalidate, pass or error, and the tier it came from.",
+        "Answers by how they came about (hit, uri-miss, stale, bypass, error; `stale-` first: too old) and by tier.",
         ["outcome", "tier"],
     )
 )

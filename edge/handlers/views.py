@@ -39,7 +39,9 @@ async def post_views(request: web.Request) -> web.Response:
     """202 once every accepted event is on disk; what is refused is listed with the reason."""
     intake = request.app.get(INTAKE)
     if intake is None:
-        return _refused(503, "this node takes no view events: it was started without a Redis for counters")
+        return _refused(
+            503, "this node takes no view events: it has no Redis for counters, or its journal cannot be opened"
+        )
     if request.content_type not in CONTENT_TYPES:
         return _refused(415, "send application/json (or text/plain that is JSON)")
     if "Content-Encoding" in request.headers:

@@ -6,7 +6,7 @@ storage) and `origin.http` (another edge process, later any HTTP origin).
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from enum import Enum
@@ -51,25 +51,37 @@ class OriginError(Exception):
         self.detail = detail
 
 
+Interim = Callable[[int, Headers], None]
+"""Told about each interim response (1xx): its status and end-to-end fields."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReadRequest:
-    """One read of one object.
+    """One exchange with the origin, in nearly all cases the read of one object.
 
-    path: absolute and normalised, percent-decoded, e.g. `/media/lesson-000001/master.m3u8`.
+    target: canonical and percent-encoded, path and perhaps query, e.g. `/media/lesson-000001/master.m3u8`.
     if_none_match: entity tag of a stored response to revalidate, quotes included.
     if_modified_since: its Last-Modified, for an origin that gives no entity tag.
     if_match: strong entity tag that a range must still belong to (412 otherwise).
     byte_range: (first, last) offsets, both inclusive; None reads the whole object.
+    headers: the client's end-to-end fields to pass on, names in lower case; the members above win over them.
+    body: the client's request body as it arrives, with body_length where that is known; None for none.
+    on_interim: None ignores interim responses.
     """
 
-    path: str
+    target: str
     if_none_match: str | None = None
     if_modified_since: str | None = None
     if_match: str | None = None
     byte_range: tuple[int, int] | None = None
+    method: str = "GET"
+    headers: Headers = ()
+    body: AsyncIterable[bytes] | None = None
+    body_length: int | None = None
+    on_interim: Interim | None = None
 
     def fields(self) -> dict[str, str]:
-        """The HTTP request fields that say the same."""
+        """The HTTP request fields that the members other than `headers` mean."""
         fields: dict[str, str] = {}
         if self.if_none_match is not None:
             fields["If-None-Match"] = self.if_none_match

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeAlias
 
 from origin.reader import Headers, OriginError
 
@@ -13,23 +14,33 @@ _LINE_OVERHEAD = 160  # bytes: one stored field line beyond its characters (a tu
 
 @dataclass(frozen=True, slots=True)
 class CacheKey:
-    """What one stored response is stored under. path: normalised and percent-decoded."""
+    """What one value is stored under.
 
-    path: str
+    uri: the canonical request target, percent-encoded: path, and query where that counts. part: '' for the value under
+    the URI itself; `v:…` for a variant under Vary; `b:…` for a block of a large object. A purge of the URI takes all.
+    """
+
+    uri: str
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
     """What a response's head says about keeping it. Seconds count from the instant its age was zero.
 
-    storable: a shared cache may store it at all. lifetime_s: fresh until then. stale_while_revalidate_s and
-    stale_if_error_s: how long after that it may still be served in these two cases; zero when forbidden.
+    storable: a shared cache may store it at all; reason: why not, in a few words. lifetime_s: fresh until then.
+    stale_while_revalidate_s and stale_if_error_s: how long after that it may still be served in these two cases; zero
+    when forbidden. must_revalidate: never served stale, not even to a request that would take it (max-stale).
+    validate_always: every use is validated first, however young it is (no-cache).
     """
 
     storable: bool
     lifetime_s: float
     stale_while_revalidate_s: float = 0.0
     stale_if_error_s: float = 0.0
+    must_revalidate: bool = False
+    validate_always: bool = False
+    reason: str = ""
 
     @property
     def useful_s(self) -> float:
@@ -43,6 +54,8 @@ class Head:
 
     headers: the origin's end-to-end fields, never changed but by a 304; length: bytes of the body, None when unknown.
     born: the monotonic instant (s) at which the response's age was zero: age = now - born.
+    vary: names of the request fields that select this response, in lower case and order, ('*',) when nothing but the
+    origin can tell. tags: what a purge by tag knows it under (Surrogate-Key, Cache-Groups).
     """
 
     status: int
@@ -52,6 +65,8 @@ class Head:
     freshness: Freshness
     etag: str | None
     last_modified: str | None
+    vary: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
 
     def age_s(self, now: float) -> float:
         """Seconds since its age was zero; never negative."""
@@ -69,15 +84,56 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A complete stored response."""
+    """A complete stored response, or one block of a large one (status 206).
+
+    mark: the node's purge position before the origin was asked for it; a later purge that names it wins over it.
+    """
 
     head: Head
     body: bytes
+    mark: int = 0
 
     @property
     def size(self) -> int:
         """Bytes of memory it takes, its own overhead included."""
         return len(self.body) + _ENTRY_OVERHEAD + head_size(self.head.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Varying:
+    """Stands under a URI whose responses vary: where the variants are.
+
+    specs: the sets of field names that selected responses so far, newest first, each sorted; () for "does not vary".
+    """
+
+    specs: tuple[tuple[str, ...], ...]
+    mark: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory it takes."""
+        return _ENTRY_OVERHEAD + sum(_LINE_OVERHEAD + len(name) for spec in self.specs for name in spec)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Stands for a large object that is kept in blocks, each an entry of its own under the same strong validator.
+
+    head: of the whole (status 200, its length and strong entity tag); block_bytes: of every block but the last.
+    """
+
+    head: Head
+    block_bytes: int
+    mark: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory it takes, without the blocks."""
+        return _ENTRY_OVERHEAD + head_size(self.head.headers)
+
+
+Stored: TypeAlias = Entry | Varying | Layout
+"""What a tier keeps under a key."""
 
 
 def head_size(headers: Headers) -> int:
@@ -101,6 +157,7 @@ class Tier(Enum):
     """Where the answer came from. The values appear as `detail` in Cache-Status and as metric labels."""
 
     MEMORY = "memory"
+    DISK = "disk"
     REDIS = "redis"
     SIBLING = "sibling"
     ORIGIN = "origin"
@@ -109,9 +166,13 @@ class Tier(Enum):
 class Forward(Enum):
     """Why a request went forward. The values are RFC 9211's `fwd` parameter."""
 
-    MISS = "uri-miss"
-    STALE = "stale"
-    BYPASS = "bypass"
+    MISS = "uri-miss"  # nothing is stored under the URI
+    VARY = "vary-miss"  # something is, but not for these request fields
+    PARTIAL = "partial"  # some blocks of it are
+    STALE = "stale"  # it is too old, or was purged softly
+    REQUEST = "request"  # the client's own Cache-Control demands it
+    METHOD = "method"  # the method is not served from a cache
+    BYPASS = "bypass"  # the response is not to be shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +180,8 @@ class Outcome:
     """What became of one request.
 
     forward None is a hit. stale: served beyond its lifetime (while revalidating, or because the origin failed).
-    ttl_s: remaining lifetime, negative when stale; None when nothing is stored.
+    ttl_s: remaining lifetime, negative when stale; None when nothing is stored. timings: (what, seconds) of the waits
+    on the way, for Server-Timing.
     """
 
     tier: Tier
@@ -130,6 +192,7 @@ class Outcome:
     stale: bool = False
     ttl_s: int | None = None
     error: OriginError | None = None
+    timings: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from email.utils import formatdate
-from urllib.parse import quote
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -14,8 +13,6 @@ from edge.cache.directives import parse
 from edge.cache.freshness import Verdict, assess, decide, freshened, head_of, initial_age, usable_on_error
 from edge.cache.model import Conditions, Entry
 from edge.cache.ranges import Part, Unsatisfiable, parse_content_range, select
-from edge.cache.target import BadTarget
-from edge.cache.target import parse as parse_target
 
 SECONDS = st.integers(0, 10**9)
 OFFSETS = st.integers(0, 10**6)
@@ -111,30 +108,6 @@ def test_freshening_keeps_every_field_once_from_its_newest_source(
         assert [value for known, value in merged if known == name] == [
             value for known, value in source if known == name
         ]
-
-
-@given(st.binary(max_size=60))
-def test_no_target_ever_leaves_the_published_prefixes(tail: bytes) -> None:
-    try:
-        path = parse_target("/media/" + tail.decode("utf-8", "surrogateescape")).path
-    except BadTarget:
-        return
-    assert path.startswith("/media/")
-    assert not {"", ".", ".."} & set(path.split("/")[1:])
-    assert len(path.encode()) <= 1024
-
-
-@given(st.text(max_size=30))
-def test_a_name_survives_the_way_to_the_key(name: str) -> None:
-    try:
-        quoted = quote(name, safe="")
-    except UnicodeEncodeError:
-        return
-    try:
-        assert parse_target(f"/media/x{quoted}").path == f"/media/x{name}"
-    except BadTarget:
-        # Whatever is refused holds something that a path on its way might be misread for.
-        assert any(ord(char) < 32 or 127 <= ord(char) < 160 or char in "/\\%" for char in name)
 
 
 @given(st.text(max_size=30), st.text(max_size=30), st.text(max_size=30))

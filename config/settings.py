@@ -11,7 +11,7 @@ import re
 import socket
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, ByteSize, Field, PlainSerializer, SecretStr, ValidationError, model_validator
@@ -26,6 +26,11 @@ from pydantic_settings import (
 from config.provinces import PROVINCES
 
 NODE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
+REDIS_SCHEMES = ("redis", "rediss", "redis+cluster")
+DEFAULT_PORTS = {"http": 80, "https": 443}
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")  # a field name (RFC 9110, 5.6.2)
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9a-f:.]{2,45}(?:%[A-Za-z0-9._-]+)?")
+_QUERY_KEY = re.compile(r"[^\x00-\x20\x7f&=#,+*]{1,64}")
 BUCKET_URL = re.compile(r"s3://([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:/[A-Za-z0-9._-]+)*)/?")
 
 
@@ -63,9 +68,40 @@ def _address(value: object) -> object:
     return Address(host, int(port))
 
 
+def _listed(value: object) -> object:
+    """A list whose texts may hold several entries each, separated by commas."""
+    if isinstance(value, str):
+        return _entries(value)
+    if isinstance(value, list | tuple):
+        return tuple(entry for one in value for entry in (_entries(one) if isinstance(one, str) else (one,)))
+    return value
+
+
+def _entries(text: str) -> tuple[str, ...]:
+    return tuple(entry.strip() for entry in text.split(",") if entry.strip())
+
+
 def _addresses(value: object) -> object:
-    entries = value.split(",") if isinstance(value, str) else value
-    return tuple(_address(entry) for entry in entries) if isinstance(entries, list | tuple) else entries
+    entries = _listed(value)
+    return tuple(_address(entry) for entry in entries) if isinstance(entries, tuple) else entries
+
+
+def _origins(value: object) -> object:
+    """One bucket, or one or more HTTP origins, each once."""
+    entries = _listed(value)
+    if not isinstance(entries, tuple):
+        return entries
+    origins = tuple(_origin(entry) for entry in entries)
+    buckets = sum(isinstance(origin, Bucket) for origin in origins)
+    if buckets and len(origins) > 1:
+        raise ValueError("a bucket beside something else")
+    if len(set(origins)) < len(origins):
+        raise ValueError("an origin twice")
+    return origins
+
+
+def _origin(value: object) -> object:
+    return _bucket(value) if isinstance(value, str) and value.startswith("s3:") else _web_url(value)
 
 
 def _bucket(value: object) -> object:
@@ -82,15 +118,36 @@ def _web_url(value: object) -> object:
         return value
     parts = urlsplit(value)
     extra = parts.username or parts.password or parts.path not in ("", "/") or parts.query or parts.fragment
-    if parts.scheme not in ("http", "https") or not parts.hostname or extra:
+    if parts.scheme not in DEFAULT_PORTS or not _HOST.fullmatch(parts.hostname or "") or extra:
         raise ValueError("not a URL")
-    return f"{parts.scheme}://{parts.netloc}"
+    host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
+    port = parts.port  # raises ValueError beyond 65535
+    return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, DEFAULT_PORTS[parts.scheme]) else "")
+
+
+def _field_names(value: object) -> object:
+    """Field names as they are compared: in lower case."""
+    entries = _listed(value)
+    if not isinstance(entries, tuple):
+        return entries
+    if not all(isinstance(name, str) and _TOKEN.fullmatch(name) for name in entries):
+        raise ValueError("not field names")
+    return tuple(name.lower() for name in entries)
+
+
+def _query_keys(value: object) -> object:
+    entries = _listed(value)
+    if not isinstance(entries, tuple) or entries == ("*",):
+        return entries
+    if not all(isinstance(name, str) and _QUERY_KEY.fullmatch(name) for name in entries):
+        raise ValueError("not parameter names")
+    return entries
 
 
 def _redis_url(value: object) -> object:
     if isinstance(value, str):
         parts = urlsplit(value)
-        if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+        if parts.scheme not in REDIS_SCHEMES or not parts.hostname:
             raise ValueError("not a Redis URL")
     return value
 
@@ -129,14 +186,21 @@ def default_node_name() -> str:
 _As_text = PlainSerializer(str, return_type=str)
 AddressSetting = Annotated[Address, NoDecode, BeforeValidator(_address), _As_text]
 AddressesSetting = Annotated[tuple[Address, ...], NoDecode, BeforeValidator(_addresses)]
-BucketSetting = Annotated[Bucket, NoDecode, BeforeValidator(_bucket), _As_text]
+OriginsSetting = Annotated[tuple[Bucket | str, ...], NoDecode, BeforeValidator(_origins)]
+FieldNamesSetting = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_field_names)]
+QueryKeysSetting = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_query_keys)]
 SizeSetting = Annotated[ByteSize, BeforeValidator(_size)]
 RedisUrl = Annotated[SecretStr, BeforeValidator(_redis_url)]
 FileSetting = Annotated[Path, BeforeValidator(_readable_file)]
 
 
-def _allowed(text: str) -> dict[str, Any]:
-    return {"allowed": text}
+_REDIS_ALLOWED = "redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss://… or redis+cluster://…"
+_SIZE_UNITS = "a number with B, KiB, MiB, GiB or TiB"
+
+
+def _allowed(text: str, *, repeatable: bool = False) -> dict[str, Any]:
+    """What a setting may be, for people; repeatable: its flag may be given several times."""
+    return {"allowed": text, "repeatable": repeatable}
 
 
 class EdgeSettings(BaseSettings):
@@ -149,7 +213,7 @@ class EdgeSettings(BaseSettings):
         (Address("127.0.0.1", 8080),),
         min_length=1,
         description="Public listener (repeatable).",
-        json_schema_extra=_allowed("HOST:PORT, an IPv6 host in brackets, several separated by commas"),
+        json_schema_extra=_allowed("HOST:PORT, an IPv6 host in brackets, several separated by commas", repeatable=True),
     )
     tls_cert: FileSetting | None = Field(
         None,
@@ -163,13 +227,84 @@ class EdgeSettings(BaseSettings):
     )
     admin: AddressSetting = Field(
         Address("127.0.0.1", 9090),
-        description="Admin listener: /metrics, /healthz, /readyz, /config.",
+        description="Admin listener: /metrics, /healthz, /readyz, /config, /purge.",
         json_schema_extra=_allowed("HOST:PORT"),
     )
-    origin: BucketSetting = Field(
-        Bucket("smartedu", ""),
-        description="Where misses go: s3://bucket[/prefix].",
-        json_schema_extra=_allowed("s3://bucket or s3://bucket/prefix"),
+    admin_token_file: FileSetting | None = Field(
+        None,
+        description="File with the bearer token that the admin listener wants for what changes state.",
+        json_schema_extra=_allowed("a readable file"),
+    )
+    max_connections: int = Field(
+        20_000,
+        ge=1,
+        le=1_000_000,
+        description="Client connections one worker holds at once; more wait in the kernel.",
+        json_schema_extra=_allowed("a whole number from 1 to 1000000"),
+    )
+    max_in_flight: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Requests one worker answers at once; beyond it new ones get 503 with Retry-After.",
+        json_schema_extra=_allowed("a whole number from 1 to 1000000"),
+    )
+    header_timeout_s: float = Field(
+        10.0,
+        ge=0.1,
+        le=3600,
+        description="Time for a request's header section to arrive, seconds.",
+        json_schema_extra=_allowed("a number from 0.1 to 3600"),
+    )
+    origin: OriginsSetting = Field(
+        (Bucket("smartedu", ""),),
+        min_length=1,
+        max_length=64,
+        description="Where misses go: a bucket, or HTTP origins or parent edges (repeatable: hashed by key, failover).",
+        json_schema_extra=_allowed(
+            "one s3://bucket[/prefix], or one or more http(s)://HOST[:PORT], each once, separated by commas",
+            repeatable=True,
+        ),
+    )
+    origin_ca: FileSetting | None = Field(
+        None,
+        description="Certificate authorities (PEM) that https origins are verified against; default the system's.",
+        json_schema_extra=_allowed("a readable file"),
+    )
+    origin_concurrency: int = Field(
+        64,
+        ge=1,
+        le=100_000,
+        description="Requests one worker has under way at one origin; more wait a moment, then get 503.",
+        json_schema_extra=_allowed("a whole number from 1 to 100000"),
+    )
+    origin_connect_s: float = Field(
+        2.0,
+        ge=0.01,
+        le=600,
+        description="Time to connect to an origin, seconds.",
+        json_schema_extra=_allowed("a number from 0.01 to 600"),
+    )
+    origin_first_byte_s: float = Field(
+        10.0,
+        ge=0.01,
+        le=3600,
+        description="Time from a sent request to the response's head, seconds.",
+        json_schema_extra=_allowed("a number from 0.01 to 3600"),
+    )
+    origin_idle_s: float = Field(
+        15.0,
+        ge=0.01,
+        le=3600,
+        description="Time between two pieces of a body, seconds.",
+        json_schema_extra=_allowed("a number from 0.01 to 3600"),
+    )
+    origin_total_s: float = Field(
+        3600.0,
+        ge=0.1,
+        le=604_800,
+        description="Time for a whole exchange with an origin, body included, seconds.",
+        json_schema_extra=_allowed("a number from 0.1 to 604800"),
     )
     s3_endpoint: Annotated[str, BeforeValidator(_web_url)] | None = Field(
         None,
@@ -184,13 +319,13 @@ class EdgeSettings(BaseSettings):
     )
     redis: RedisUrl | None = Field(
         None,
-        description="Shared cache tier. Without it the node works alone.",
-        json_schema_extra=_allowed("redis://[[USER]:PASSWORD@]HOST[:PORT][/DB] or rediss://…"),
+        description="Shared cache tier and purge bus. Without it the node works alone.",
+        json_schema_extra=_allowed(_REDIS_ALLOWED),
     )
     counters_redis: RedisUrl | None = Field(
         None,
         description="Where view counts are applied; defaults to --redis.",
-        json_schema_extra=_allowed("redis://[[USER]:PASSWORD@]HOST[:PORT][/DB] or rediss://…"),
+        json_schema_extra=_allowed(_REDIS_ALLOWED),
     )
     province: Annotated[str, BeforeValidator(_province)] = Field(
         "00",
@@ -213,7 +348,78 @@ class EdgeSettings(BaseSettings):
         ByteSize(512 * 1024**2),
         ge=8 * 1024**2,
         description="Memory budget of the cache, whole node.",
-        json_schema_extra=_allowed("at least 8MiB: a number with B, KiB, MiB, GiB or TiB, e.g. 512MiB"),
+        json_schema_extra=_allowed(f"at least 8MiB: {_SIZE_UNITS}, e.g. 512MiB"),
+    )
+    max_object: SizeSetting | None = Field(
+        None,
+        ge=64 * 1024,
+        description="Largest object kept whole; default: an eighth of a worker's memory, 32MiB at most.",
+        json_schema_extra=_allowed(f"at least 64KiB: {_SIZE_UNITS}, e.g. 8MiB"),
+    )
+    block_size: SizeSetting = Field(
+        ByteSize(1024**2),
+        ge=64 * 1024,
+        le=16 * 1024**2,
+        description="Larger objects are kept in blocks of this size.",
+        json_schema_extra=_allowed(f"from 64KiB to 16MiB: {_SIZE_UNITS}, e.g. 1MiB"),
+    )
+    disk: Path | None = Field(
+        None,
+        description="Directory of the local disk tier, shared by the node's workers; without it there is none.",
+        json_schema_extra=_allowed("a directory that can be made and written"),
+    )
+    disk_size: SizeSetting = Field(
+        ByteSize(10 * 1024**3),
+        ge=16 * 1024**2,
+        description="Bound of the disk tier, whole node.",
+        json_schema_extra=_allowed(f"at least 16MiB: {_SIZE_UNITS}, e.g. 10GiB"),
+    )
+    query_keys: QueryKeysSetting = Field(
+        ("*",),
+        max_length=200,
+        description="Query parameters that name an object, `*` for all; others are dropped before it is looked up.",
+        json_schema_extra=_allowed("* or parameter names, separated by commas"),
+    )
+    negative_ttl_s: float = Field(
+        2.0,
+        ge=0,
+        le=86_400,
+        description="How long a 404 or 410 without a lifetime of its own is kept, seconds.",
+        json_schema_extra=_allowed("a number from 0 to 86400"),
+    )
+    targeted_fields: FieldNamesSetting = Field(
+        ("cdn-cache-control",),
+        max_length=16,
+        description="Response fields that win over Cache-Control (RFC 9213), the first one present first.",
+        json_schema_extra=_allowed("field names, separated by commas"),
+    )
+    request_directives: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Whether a client's own Cache-Control is obeyed; auto: for HTTP origins.",
+        json_schema_extra=_allowed("auto, on or off"),
+    )
+    cache_status_key: bool = Field(
+        False,
+        description="Name the cache key in Cache-Status.",
+        json_schema_extra=_allowed("true or false"),
+    )
+    server_timing: bool = Field(
+        False,
+        description="Say in Server-Timing how long each tier took.",
+        json_schema_extra=_allowed("true or false"),
+    )
+    access_log: str = Field(
+        "off",
+        min_length=1,
+        description="Access log in JSON lines: a file, `-` for standard output.",
+        json_schema_extra=_allowed("off, - or a file that can be written"),
+    )
+    access_log_sample: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Share of the requests that are logged.",
+        json_schema_extra=_allowed("a number from 0 to 1"),
     )
     data_dir: Path = Field(
         Path(".smartedu/edge"),
@@ -224,7 +430,7 @@ class EdgeSettings(BaseSettings):
         ByteSize(2 * 1024**3),
         ge=1024**2,
         description="Bound of the view event journal, whole node; beyond it new events are refused with 503.",
-        json_schema_extra=_allowed("at least 1MiB: a number with B, KiB, MiB, GiB or TiB, e.g. 2GiB"),
+        json_schema_extra=_allowed(f"at least 1MiB: {_SIZE_UNITS}, e.g. 2GiB"),
     )
     drain_s: float = Field(
         30.0,
@@ -260,6 +466,32 @@ class EdgeSettings(BaseSettings):
             sources += (TomlConfigSettingsSource(settings_cls, toml_file=cls.toml_file),)
         return sources
 
+    @property
+    def bucket(self) -> Bucket | None:
+        """The bucket that misses go to; None when they go to HTTP origins."""
+        first = self.origin[0]
+        return first if isinstance(first, Bucket) else None
+
+    @property
+    def http_origins(self) -> tuple[str, ...]:
+        """The HTTP origins that misses go to, as `http(s)://host[:port]`; none when they go to a bucket."""
+        return tuple(origin for origin in self.origin if isinstance(origin, str))
+
+    @property
+    def origin_name(self) -> str:
+        """All origins as one text, the same in whatever order they were given."""
+        return ",".join(sorted(map(str, self.origin)))
+
+    @property
+    def obeys_request_directives(self) -> bool:
+        """Whether a client's Cache-Control counts."""
+        return self.request_directives == "on" or (self.request_directives == "auto" and bool(self.http_origins))
+
+    @property
+    def known_query_keys(self) -> frozenset[str] | None:
+        """The query parameters that count; None for all."""
+        return None if self.query_keys == ("*",) else frozenset(self.query_keys)
+
     def counters_url(self) -> str | None:
         """The Redis URL that counts go to, secrets included; None where the node has no Redis at all."""
         secret = self.counters_redis or self.redis
@@ -267,7 +499,8 @@ class EdgeSettings(BaseSettings):
 
     def public_view(self) -> dict[str, Any]:
         """The settings in force, secrets masked, as JSON values."""
-        return self.model_dump(mode="json") | {"listen": [str(address) for address in self.listen]}
+        lists = {"listen": [str(address) for address in self.listen], "origin": [str(origin) for origin in self.origin]}
+        return self.model_dump(mode="json") | lists
 
 
 def load(flags: Mapping[str, object], file: Path | None = None) -> EdgeSettings:
@@ -302,6 +535,6 @@ def _shown(key: str, value: object) -> str:
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
     text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    if key in ("redis", "counters_redis", "s3_endpoint"):
+    if key in ("redis", "counters_redis", "s3_endpoint", "origin"):
         text = re.sub(r"//.*@", "//…@", text)
     return repr(text)

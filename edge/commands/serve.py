@@ -9,10 +9,11 @@ import click
 from pydantic import ByteSize
 from pydantic.fields import FieldInfo
 
-from config.settings import ConfigurationError, EdgeSettings, load
+from config.settings import Address, ConfigurationError, EdgeSettings, load
 
 EXAMPLE = """\b
-Example:
+Examples:
+  smartedu serve --listen 0.0.0.0:8080 --origin http://backend:8000
   smartedu serve --listen 0.0.0.0:8080 --origin s3://smartedu \\
       --s3-endpoint http://storage:8333 --redis redis://cache:6379 --province 44 --site
 
@@ -32,27 +33,26 @@ class WrongConfiguration(click.ClickException):
 
 def _option(key: str, field: FieldInfo) -> click.Option:
     """The command line option of one setting. Values stay text: the settings class judges them, for every source."""
-    extra = field.json_schema_extra
-    allowed = extra["allowed"] if isinstance(extra, dict) else ""
+    extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     name = "--" + key.replace("_", "-")
     if field.annotation is bool:
         return click.Option([f"{name}/--no-{key}", key], default=None, help=field.description)
     return click.Option(
         [name, key],
-        multiple=key == "listen",
+        multiple=bool(extra["repeatable"]),
         metavar=key.upper(),
-        help=f"{field.description}  [{_default(key, field)}allowed: {allowed}]",
+        help=f"{field.description}  [{_default(field)}allowed: {extra['allowed']}]",
     )
 
 
-def _default(key: str, field: FieldInfo) -> str:
+def _default(field: FieldInfo) -> str:
     default = field.default
     if field.default_factory is not None or default is None:
         return ""
     if isinstance(default, ByteSize):
         return f"default: {default.human_readable().replace('.0', '')}; "
-    shown = ",".join(map(str, default)) if key == "listen" else str(default)
-    return f"default: {shown}; "
+    several = isinstance(default, tuple) and not isinstance(default, Address)
+    return f"default: {','.join(map(str, default)) if several else default}; "
 
 
 def _serve(config: Path | None, **flags: Any) -> None:

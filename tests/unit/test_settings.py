@@ -38,13 +38,32 @@ def test_several_listeners_come_from_one_environment_variable(monkeypatch: pytes
         ({"listen": ("nowhere",)}, "listen: "),
         ({"admin": "127.0.0.1:70000"}, "admin: '127.0.0.1:70000' is not allowed; allowed: HOST:PORT"),
         ({"province": "99"}, "province: '99' is not allowed; allowed: one of 00 11 12"),
-        ({"origin": "s3://a/../b"}, "origin: 's3://a/../b' is not allowed; allowed: s3://bucket or s3://bucket/prefix"),
+        (
+            {"origin": "s3://a/../b"},
+            "origin: 's3://a/../b' is not allowed; allowed: one s3://bucket[/prefix], or one or",
+        ),
         ({"origin": "s3://UPPER"}, "origin: "),
+        ({"origin": ("s3://abc", "http://a")}, "origin: 's3://abc,http://a' is not allowed; allowed: one s3://"),
+        ({"origin": ("s3://abc", "s3://abd")}, "origin: 's3://abc,s3://abd' is not allowed; allowed: one s3://"),
+        ({"origin": ("http://a", "http://A:80/")}, "origin: 'http://a,http://A:80/' is not allowed"),
+        ({"origin": "http://a/path"}, "origin: 'http://a/path' is not allowed"),
+        ({"origin": "http://a:99999"}, "origin: 'http://a:99999' is not allowed"),
+        ({"origin": "http://a b"}, "origin: 'http://a b' is not allowed"),
+        ({"origin": "http://user:secret@a"}, "origin: 'http://…@a' is not allowed"),
+        ({"origin": ","}, "origin: "),
+        ({"block_size": "1KiB"}, "block_size: '1KiB' is not allowed; allowed: from 64KiB to 16MiB"),
+        ({"disk_size": "1MiB"}, "disk_size: '1MiB' is not allowed; allowed: at least 16MiB"),
+        ({"query_keys": "a=b"}, "query_keys: 'a=b' is not allowed; allowed: * or parameter names"),
+        ({"query_keys": "a,*"}, "query_keys: 'a,*' is not allowed; allowed: * or parameter names"),
+        ({"targeted_fields": "a b"}, "targeted_fields: 'a b' is not allowed; allowed: field names"),
+        ({"request_directives": "maybe"}, "request_directives: 'maybe' is not allowed; allowed: auto, on or off"),
+        ({"access_log_sample": "2"}, "access_log_sample: '2' is not allowed; allowed: a number from 0 to 1"),
+        ({"redis": "redis+socket:///x"}, "redis: 'redis+socket:///x' is not allowed; allowed: redis://"),
         ({"workers": "0"}, "workers: '0' is not allowed; allowed: a whole number from 1 to 1024"),
         ({"node": "a b"}, "node: 'a b' is not allowed; allowed: a letter"),
         ({"s3_endpoint": "ftp://x"}, "s3_endpoint: 'ftp://x' is not allowed; allowed: http://HOST"),
         ({"tls_cert": "/nonexistent"}, "tls_cert: '/nonexistent' is not allowed; allowed: a readable file"),
-        ({"colour": "red"}, "colour: unknown key; allowed: admin, "),
+        ({"colour": "red"}, "colour: unknown key; allowed: access_log, "),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(flags: dict[str, object], message: str) -> None:
@@ -84,7 +103,60 @@ def test_a_bad_file_is_one_clear_line(tmp_path: Path, text: str) -> None:
 
 
 def test_a_bucket_may_have_a_prefix() -> None:
-    assert load({"origin": "s3://lessons/edge/a/"}).origin == Bucket("lessons", "edge/a")
+    settings = load({"origin": "s3://lessons/edge/a/"})
+    assert settings.bucket == Bucket("lessons", "edge/a")
+    assert settings.http_origins == ()
+    assert settings.origin_name == "s3://lessons/edge/a"
+
+
+def test_several_http_origins_come_from_flags_a_file_or_one_environment_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = ("http://a.example", "https://b.example:8443")
+    file = tmp_path / "edge.toml"
+    file.write_text('origin = ["http://A.example:80", "https://b.example:8443/"]')
+    assert load({"origin": ("http://a.example/", "https://b.example:8443")}).http_origins == expected
+    assert load({}, file).http_origins == expected
+    monkeypatch.setenv("SMARTEDU_ORIGIN", "http://a.example,https://b.example:8443")
+    settings = load({})
+    assert settings.http_origins == expected
+    assert settings.bucket is None
+    assert settings.public_view()["origin"] == list(expected)
+
+
+def test_an_ipv6_origin_keeps_its_brackets() -> None:
+    assert load({"origin": "http://[::1]:8000"}).http_origins == ("http://[::1]:8000",)
+
+
+@pytest.mark.parametrize(
+    ("origin", "told", "obeyed"),
+    [
+        ("http://a", "auto", True),
+        ("s3://abc", "auto", False),
+        ("http://a", "off", False),
+        ("s3://abc", "on", True),
+    ],
+)
+def test_request_directives_count_for_http_origins_unless_told_otherwise(origin: str, told: str, obeyed: bool) -> None:
+    assert load({"origin": origin, "request_directives": told}).obeys_request_directives is obeyed
+
+
+def test_all_query_parameters_count_unless_some_are_named() -> None:
+    assert load({}).known_query_keys is None
+    assert load({"query_keys": "page, size"}).known_query_keys == frozenset({"page", "size"})
+    assert load({"query_keys": ()}).known_query_keys == frozenset()
+
+
+def test_targeted_fields_are_compared_in_lower_case() -> None:
+    assert load({"targeted_fields": "Edge-Cache-Control,CDN-Cache-Control"}).targeted_fields == (
+        "edge-cache-control",
+        "cdn-cache-control",
+    )
+
+
+@pytest.mark.parametrize("url", ["redis://h", "rediss://h:1/2", "redis+cluster://:p@h:7000"])
+def test_a_redis_may_be_alone_encrypted_or_a_cluster(url: str) -> None:
+    assert load({"redis": url}).counters_url() == url
 
 
 @pytest.mark.parametrize("host", ["127-0-0-1", "a_b", "中文", ""])

@@ -1,102 +1,169 @@
-"""The memory tier of one worker: bounded by bytes, least recently used out first.
+"""The memory tier of one worker: a bound in bytes that always holds, a hit that costs a look-up and an increment.
 
-cachetools gives the mapping and the order. Entries leave it by four ways (eviction, overwriting, removal, clear), and
-whoever keeps something beside an entry (tags, the fast lane's table) must see all four: that is what watchers are for.
+Values leave it by four ways (eviction, overwriting, removal, clear), and whoever keeps something beside a value (tags,
+the fast lane's table) must see all four: that is what watchers are for. Which value is evicted is the policy's affair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from cachetools import LRUCache
+from edge.cache.eviction import Policy, Slot
+from edge.cache.model import CacheKey, Stored
+from edge.cache.tag_index import TagIndex
 
-from edge.cache.model import CacheKey, Entry
+_LARGEST = 8  # a value may take this part of the store, no more: one must not drive out everything else
 
 
 class Watcher(Protocol):
-    """Told about every entry that comes and goes, in order, each exactly once. Must not raise."""
+    """Told about every value that comes and goes, in order, each exactly once. Must not raise, nor call the store."""
 
-    def stored(self, key: CacheKey, entry: Entry) -> None: ...
+    def stored(self, key: CacheKey, value: Stored) -> None: ...
 
-    def dropped(self, key: CacheKey, entry: Entry) -> None: ...
+    def dropped(self, key: CacheKey, value: Stored) -> None: ...
 
 
 class MemoryStore:
-    """max_bytes: bodies and all that is kept with them; an entry that alone is larger is not stored."""
+    """max_bytes: bodies and all that is kept with them. largest_bytes: of one value; an eighth of that by default."""
 
-    def __init__(self, *, max_bytes: int, watchers: Sequence[Watcher] = ()) -> None:
-        self._entries = _Recency(max_bytes, self)
-        self._watchers = tuple(watchers)
+    def __init__(self, *, max_bytes: int, largest_bytes: int | None = None, watchers: Sequence[Watcher] = ()) -> None:
+        self.max_bytes = max_bytes
+        self.largest_bytes = max_bytes // _LARGEST if largest_bytes is None else min(largest_bytes, max_bytes)
+        self.used_bytes = 0
         self.evictions = 0
+        # Strings keep their hash, keys do not: two mappings by strings cost a fourth of one by keys, and are the index
+        # by URI besides.
+        self._primary: dict[str, Slot] = {}
+        self._parts: dict[str, dict[str, Slot]] = {}
+        self._count = 0
+        self._policy = Policy(max_bytes)
+        self._tags = TagIndex()
+        self._watchers: tuple[Watcher, ...] = (self._tags, *watchers)
 
-    def get(self, key: CacheKey) -> Entry | None:
-        """The entry, fresh or not, and mark it as used."""
-        try:
-            return self._entries[key]
-        except KeyError:
+    def get(self, key: CacheKey) -> Stored | None:
+        """The value, fresh or not, and count the use."""
+        slot = self._find(key) if key.part else self._primary.get(key.uri)
+        if slot is None:
             return None
+        slot.hits += 1
+        return slot.value
 
-    def put(self, key: CacheKey, entry: Entry) -> bool:
-        """Store it in place of what was there; False when it is too large (then nothing is there any more)."""
-        self.remove(key)
-        if entry.size > self._entries.maxsize:
+    def peek(self, key: CacheKey) -> Stored | None:
+        """The value, without counting a use."""
+        slot = self._find(key)
+        return None if slot is None else slot.value
+
+    def put(self, key: CacheKey, value: Stored) -> bool:
+        """Store it in place of what was there; when False, nothing is there any more.
+
+        What replaces a value inherits its standing: freshening or a soft purge makes nothing more or less likely to go.
+        """
+        size = value.size
+        slot = self._find(key)
+        if size > self.largest_bytes:
+            self.remove(key)
             return False
-        self._entries[key] = entry
-        for watcher in self._watchers:
-            watcher.stored(key, entry)
+        if slot is not None:
+            return self._replace(slot, value, size)
+        self._make_room(size)
+        slot = Slot(key, value, size)
+        if key.part:
+            self._parts.setdefault(key.uri, {})[key.part] = slot
+        else:
+            self._primary[key.uri] = slot
+        self._policy.add(slot)
+        self._count += 1
+        self.used_bytes += size
+        self._tell_stored(slot)
         return True
 
     def remove(self, key: CacheKey) -> bool:
-        """Forget one entry; whether there was one."""
-        if key not in self._entries:
+        """Forget one value; whether there was one."""
+        slot = self._find(key)
+        if slot is None:
             return False
-        entry = self._entries.pop(key)
-        self._tell_dropped(key, entry)
+        self._policy.leave(slot)
+        self._drop(slot)
         return True
+
+    def remove_uri(self, uri: str) -> int:
+        """Forget all that is kept under a URI, variants and blocks too; how many values that were."""
+        keys = self.keys_of(uri)
+        for key in keys:
+            self.remove(key)
+        return len(keys)
 
     def clear(self) -> None:
         """Forget everything."""
-        gone = list(self._entries.items())
-        self._entries.clear()
-        for key, entry in gone:
-            self._tell_dropped(key, entry)
+        gone = [*self._primary.values(), *(slot for parts in self._parts.values() for slot in parts.values())]
+        self._primary.clear()
+        self._parts.clear()
+        self._policy.clear()
+        self._count = self.used_bytes = 0
+        for slot in gone:
+            self._tell_dropped(slot)
 
-    def evicted(self, key: CacheKey, entry: Entry) -> None:
-        """Called by the mapping when it made room."""
-        self.evictions += 1
-        self._tell_dropped(key, entry)
+    def keys_of(self, uri: str) -> tuple[CacheKey, ...]:
+        """The keys of all values kept under a URI, the primary one first."""
+        primary = self._primary.get(uri)
+        parts = tuple(slot.key for slot in self._parts.get(uri, {}).values())
+        return parts if primary is None else (primary.key, *parts)
 
-    @property
-    def used_bytes(self) -> int:
-        """Bytes taken now."""
-        return int(self._entries.currsize)
+    def tagged(self, tag: str) -> tuple[CacheKey, ...]:
+        """The keys of all values that carry a tag."""
+        return self._tags.tagged(tag)
 
-    @property
-    def max_bytes(self) -> int:
-        """Bytes it may take."""
-        return int(self._entries.maxsize)
+    def uris_under(self, prefix: str) -> Iterator[str]:
+        """Every URI that begins with it and has a value, each once. It looks at all of them: for purges only."""
+        found = {uri for uri in self._primary if uri.startswith(prefix)}
+        found.update(uri for uri in self._parts if uri.startswith(prefix))
+        return iter(found)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return self._count
 
-    def _tell_dropped(self, key: CacheKey, entry: Entry) -> None:
+    def _find(self, key: CacheKey) -> Slot | None:
+        if not key.part:
+            return self._primary.get(key.uri)
+        parts = self._parts.get(key.uri)
+        return None if parts is None else parts.get(key.part)
+
+    def _replace(self, slot: Slot, value: Stored, size: int) -> bool:
+        self._tell_dropped(slot)
+        self.used_bytes += size - slot.size
+        self._policy.resize(slot, size)
+        slot.value = value
+        self._tell_stored(slot)
+        self._make_room(0)
+        return slot.queue is not None  # it may have been the one to go
+
+    def _make_room(self, size: int) -> None:
+        while self.used_bytes + size > self.max_bytes:
+            slot = self._policy.victim()
+            if slot is None:
+                return
+            self.evictions += 1
+            self._drop(slot)
+
+    def _drop(self, slot: Slot) -> None:
+        key = slot.key
+        if key.part:
+            parts = self._parts[key.uri]
+            del parts[key.part]
+            if not parts:
+                del self._parts[key.uri]
+        else:
+            del self._primary[key.uri]
+        self._count -= 1
+        self.used_bytes -= slot.size
+        self._tell_dropped(slot)
+        del slot.value  # the slot itself may stand in its queue for a while, marked as gone
+
+    def _tell_stored(self, slot: Slot) -> None:
         for watcher in self._watchers:
-            watcher.dropped(key, entry)
+            watcher.stored(slot.key, slot.value)
 
-
-class _Recency(LRUCache[CacheKey, Entry]):
-    """cachetools' LRU that says what it evicts: eviction is the one path on which it calls popitem itself."""
-
-    def __init__(self, max_bytes: int, store: MemoryStore) -> None:
-        super().__init__(max_bytes, getsizeof=_size)
-        self._store = store
-
-    def popitem(self) -> tuple[CacheKey, Entry]:
-        key, entry = super().popitem()
-        self._store.evicted(key, entry)
-        return key, entry
-
-
-def _size(entry: Entry) -> int:
-    return entry.size
+    def _tell_dropped(self, slot: Slot) -> None:
+        for watcher in self._watchers:
+            watcher.dropped(slot.key, slot.value)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-from edge.cache.freshness import http_date
+from edge.cache.dates import http_date
+from edge.cache.fields import OWS
 from edge.cache.model import Conditions, Head
 from edge.cache.ranges import Part, Unsatisfiable, select
-
-_ENTITY_TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\U0010ffff]*")')
+from edge.cache.validators import is_strong_date, matches, sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,61 +19,59 @@ class Shape:
     part: Part | None = None
 
 
-def shape(head: Head, conditions: Conditions) -> Shape:
+def shape(head: Head, conditions: Conditions, method: str = "GET") -> Shape:
     """The answer to a GET or HEAD with these conditions, in the order of 13.2.2.
 
-    Conditions apply to what would be a 200 otherwise (13.2.1); a body of unknown length is always sent whole.
+    Conditions apply to what would be a 2xx otherwise (13.2.1), a range to what would be a 200 to a GET (14.2); a body
+    of unknown length is always sent whole. If-Match and If-Unmodified-Since are the origin's to judge (RFC 9111,
+    4.3.2): whoever is no origin to its clients leaves them out of `conditions`.
     """
-    if head.status != 200:
+    if not 200 <= head.status < 300:
         return Shape(head.status)
-    if not _preconditions_hold(head, conditions):
+    wall = sent(head) or 0.0
+    if not _preconditions_hold(head, conditions, wall):
         return Shape(412)
-    if _not_modified(head, conditions):
+    if _not_modified(head, conditions, wall):
         return Shape(304)
-    if conditions.byte_range is None or head.length is None or not _range_applies(head, conditions):
-        return Shape(200)
+    if conditions.byte_range is None or method != "GET" or not _range_applies(head, conditions, wall):
+        return Shape(head.status)
+    return _cut(head, conditions.byte_range)
+
+
+def _cut(head: Head, byte_range: str) -> Shape:
+    if head.status != 200 or head.length is None:
+        return Shape(head.status)
     try:
-        part = select(conditions.byte_range, head.length)
+        part = select(byte_range, head.length)
     except Unsatisfiable:
         return Shape(416)
     return Shape(200) if part is None else Shape(206, part)
 
 
-def _preconditions_hold(head: Head, conditions: Conditions) -> bool:
+def _preconditions_hold(head: Head, conditions: Conditions, wall: float) -> bool:
     if conditions.if_match is not None:
-        return _any_match(conditions.if_match, head.etag, strong=True)
-    limit, modified = http_date(conditions.if_unmodified_since), http_date(head.last_modified)
+        return matches(conditions.if_match, head.etag, strong=True)
+    limit, modified = http_date(conditions.if_unmodified_since, wall=wall), http_date(head.last_modified, wall=wall)
     return limit is None or modified is None or modified <= limit
 
 
-def _not_modified(head: Head, conditions: Conditions) -> bool:
+def _not_modified(head: Head, conditions: Conditions, wall: float) -> bool:
+    """If-None-Match, else If-Modified-Since; a cache takes the Date of what has no Last-Modified (RFC 9111, 4.3.2)."""
     if conditions.if_none_match is not None:
-        return _any_match(conditions.if_none_match, head.etag, strong=False)
-    since, modified = http_date(conditions.if_modified_since), http_date(head.last_modified)
-    return since is not None and modified is not None and modified <= since
+        return matches(conditions.if_none_match, head.etag, strong=False)
+    since = http_date(conditions.if_modified_since, wall=wall)
+    if since is None:
+        return False
+    changed = sent(head) if head.last_modified is None else http_date(head.last_modified, wall=wall)
+    return changed is not None and changed <= since
 
 
-def _range_applies(head: Head, conditions: Conditions) -> bool:
-    """If-Range (13.1.5): the same bytes by strong comparison, or by the exact Last-Modified."""
+def _range_applies(head: Head, conditions: Conditions, wall: float) -> bool:
+    """If-Range (13.1.5): the same bytes by strong comparison, or by the exact Last-Modified where that is strong."""
     if conditions.if_range is None:
         return True
-    validator = conditions.if_range.strip()
+    validator = conditions.if_range.strip(OWS)
     if validator.startswith(('"', "W/")):
         return validator == head.strong_etag
-    date = http_date(validator)
-    return date is not None and date == http_date(head.last_modified) and _is_strong_date(head)
-
-
-def _is_strong_date(head: Head) -> bool:
-    """A Last-Modified identifies the bytes only when it is at least a second older than the response (8.8.2.2)."""
-    date, modified = http_date(head.field("date")), http_date(head.last_modified)
-    return date is not None and modified is not None and modified <= date - 1
-
-
-def _any_match(field: str, etag: str | None, *, strong: bool) -> bool:
-    if field.strip() == "*":
-        return True
-    if etag is None or (strong and etag.startswith("W/")):
-        return False
-    opaque = etag.removeprefix("W/")
-    return any(tag == opaque and not (strong and weak) for weak, tag in _ENTITY_TAG.findall(field))
+    date = http_date(validator, wall=wall)
+    return date is not None and date == http_date(head.last_modified, wall=wall) and is_strong_date(head)

@@ -1,25 +1,26 @@
 """Cache-Control field lines -> directives (RFC 9111, section 5.2), lenient where the RFC says so.
 
-Names are case-insensitive, arguments may be tokens or quoted strings, unknown directives are ignored, a repeated
-delta-seconds counts as the smallest, and an argument that is not a number makes the response stale (4.2.1).
+Names are case-insensitive, arguments may be tokens or quoted strings, unknown directives are ignored. Of a directive
+that is repeated the first counts (4.2.1 leaves the choice between that and "stale"). An argument that should be a
+number and is none counts as the most restrictive one: the response is stale (4.2.1), the request allows nothing.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+
+from edge.cache.fields import members, unquoted
 
 MAX_DELTA_S = 2**31
 """Any larger delta-seconds counts as this many (RFC 9111, 1.2.2)."""
 
-# One directive: a token, then perhaps `=` and a token or a quoted string. Whatever stands between is skipped.
-_DIRECTIVE = re.compile(
-    r"""([!#$%&'*+\-.^_`|~0-9A-Za-z]+)            # name
-        (?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^,;\s"]*)))?  # argument: quoted, or bare
-        [^,]*                                       # rubbish up to the next comma""",
-    re.VERBOSE,
-)
+Arguments = Mapping[str, str | None]
+"""Directives by lower-case name, with their arguments, unquoted; None where there is none."""
+
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _DIGITS = re.compile(r"[0-9]+")
 
 
@@ -27,8 +28,9 @@ _DIGITS = re.compile(r"[0-9]+")
 class Directives:
     """What a response's Cache-Control says; deltas in seconds, None when absent.
 
-    private, no_cache: present without field names. With field names they restrict only these fields; a shared cache may
-    treat that as the bare directive (5.2.2.4, 5.2.2.7), which is what is done here.
+    private, no_cache: with or without field names. With names they restrict only these fields; a cache may treat that
+    as the bare directive (5.2.2.4, 5.2.2.7), which is what is done here: whoever is first and whoever follows get the
+    same fields, from one stored response.
     """
 
     max_age_s: int | None = None
@@ -41,26 +43,57 @@ class Directives:
     public: bool = False
     must_revalidate: bool = False
     proxy_revalidate: bool = False
+    must_understand: bool = False
     immutable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RequestDirectives:
+    """What a request asks of caches (5.2.1); seconds, None when absent.
+
+    max_stale_s: infinite for `max-stale` alone. stale_if_error_s: RFC 5861, section 4, lets the client ask for it, too.
+    """
+
+    max_age_s: float | None = None
+    min_fresh_s: float | None = None
+    max_stale_s: float | None = None
+    stale_if_error_s: float | None = None
+    no_cache: bool = False
+    no_store: bool = False
+    only_if_cached: bool = False
+
+
+NO_DIRECTIVES = RequestDirectives()
+"""Of a request that asks for nothing; `parse_request` gives this very object, to be known by identity."""
+_VALIDATE = RequestDirectives(no_cache=True)
 
 
 def parse(lines: Iterable[str]) -> Directives:
     """All Cache-Control field lines of one response, in order, as one value."""
-    seen: dict[str, list[str]] = {}
-    for match in _DIRECTIVE.finditer(",".join(lines)):
-        seen.setdefault(match[1].lower(), []).append(match[2] or match[3] or "")
+    return _response(",".join(lines))
+
+
+def parse_request(lines: Iterable[str], pragma: Iterable[str] = ()) -> RequestDirectives:
+    """All Cache-Control field lines of one request; its Pragma lines count when there are none (5.4)."""
+    text = ",".join(lines)
+    return _request(text) if text else _request_of_old(",".join(pragma))
+
+
+def said_by(arguments: Arguments) -> Directives:
+    """What these directives say to a response, wherever they were written."""
     return Directives(
-        max_age_s=_delta(seen, "max-age"),
-        s_maxage_s=_delta(seen, "s-maxage"),
-        stale_while_revalidate_s=_delta(seen, "stale-while-revalidate"),
-        stale_if_error_s=_delta(seen, "stale-if-error"),
-        no_store="no-store" in seen,
-        no_cache="no-cache" in seen,
-        private="private" in seen,
-        public="public" in seen,
-        must_revalidate="must-revalidate" in seen,
-        proxy_revalidate="proxy-revalidate" in seen,
-        immutable="immutable" in seen,
+        max_age_s=_delta(arguments, "max-age"),
+        s_maxage_s=_delta(arguments, "s-maxage"),
+        stale_while_revalidate_s=_delta(arguments, "stale-while-revalidate"),
+        stale_if_error_s=_delta(arguments, "stale-if-error"),
+        no_store="no-store" in arguments,
+        no_cache="no-cache" in arguments,
+        private="private" in arguments,
+        public="public" in arguments,
+        must_revalidate="must-revalidate" in arguments,
+        proxy_revalidate="proxy-revalidate" in arguments,
+        must_understand="must-understand" in arguments,
+        immutable="immutable" in arguments,
     )
 
 
@@ -72,5 +105,55 @@ def delta_seconds(text: str) -> int | None:
     return min(int(text.lstrip("0")[:15] or "0"), MAX_DELTA_S)
 
 
-def _delta(seen: dict[str, list[str]], name: str) -> int | None:
-    return min((delta_seconds(argument) or 0 for argument in seen[name]), default=0) if name in seen else None
+@lru_cache(maxsize=512)
+def _response(text: str) -> Directives:
+    return said_by(arguments_in(text))
+
+
+@lru_cache(maxsize=512)
+def _request(text: str) -> RequestDirectives:
+    arguments = arguments_in(text)
+    asked = RequestDirectives(
+        max_age_s=_delta(arguments, "max-age"),
+        min_fresh_s=_delta(arguments, "min-fresh", otherwise=MAX_DELTA_S),
+        max_stale_s=_max_stale(arguments),
+        stale_if_error_s=_delta(arguments, "stale-if-error"),
+        no_cache="no-cache" in arguments,
+        no_store="no-store" in arguments,
+        only_if_cached="only-if-cached" in arguments,
+    )
+    return NO_DIRECTIVES if asked == NO_DIRECTIVES else asked
+
+
+def _request_of_old(pragma: str) -> RequestDirectives:
+    return _VALIDATE if pragma and "no-cache" in arguments_in(pragma) else NO_DIRECTIVES
+
+
+def arguments_in(text: str) -> dict[str, str | None]:
+    """The directives of a field value, the first of each name. What is no directive is left out."""
+    found: dict[str, str | None] = {}
+    for member in members(text):
+        match = _NAME.match(member)
+        if match is not None:
+            found.setdefault(match[0].lower(), _argument(member[match.end() :]))
+    return found
+
+
+def _argument(rest: str) -> str | None:
+    """What follows a directive's name: nothing, `=` and an argument, or rubbish, which is no legal argument either."""
+    if not rest:
+        return None
+    return unquoted(rest[1:]) if rest[0] == "=" else rest
+
+
+def _delta(arguments: Arguments, name: str, otherwise: int = 0) -> int | None:
+    """Seconds; `otherwise` when the argument is none or no number; None when the directive is absent."""
+    if name not in arguments:
+        return None
+    seconds = delta_seconds(arguments[name] or "")
+    return seconds if seconds is not None else otherwise
+
+
+def _max_stale(arguments: Arguments) -> float | None:
+    alone = "max-stale" in arguments and arguments["max-stale"] is None
+    return float("inf") if alone else _delta(arguments, "max-stale")

@@ -1,26 +1,56 @@
-"""How long a stored response may be used, and what to do with it now (RFC 9111, section 4.2; RFC 5861).
+"""How long a stored response may be used, and what to do with it now (RFC 9111, section 4; RFC 5861; RFC 9213).
 
 Pure functions. Two kinds of time come in as values: instants of the monotonic clock (`now`, `born`), which lifetimes
-are measured with, and the wall clock's seconds since the epoch, which only HTTP dates are compared with.
+are measured with, and the wall clock's seconds since the epoch (`wall`), which only HTTP dates are compared with.
+
+The way of a response: its head is judged once, when it arrives (`head_of`): which field rules it (`targeted`), whether
+it may be stored (`storing`), for how long it is fresh and what is allowed after that. What comes out, a `Freshness`, is
+all that `decide` looks at for each request, so that a hit compares two numbers.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from datetime import UTC, datetime
-from email.utils import formatdate
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
-from edge.cache import directives
-from edge.cache.model import Entry, Freshness, Head, Pass
+from edge.cache import storing, tags, targeted, vary
+from edge.cache.dates import http_date, written
+from edge.cache.directives import NO_DIRECTIVES, Directives, RequestDirectives, delta_seconds
+from edge.cache.fields import OWS, Lines, first, gathered
+from edge.cache.model import Freshness, Head
+from edge.cache.storing import Received, RequestFacts
+from edge.cache.validators import confirms, entity_tag, matches_head
 from origin.reader import Headers
 
-HEURISTIC_FRACTION = 0.1
-"""Share of the time since Last-Modified that a response without explicit lifetime counts as fresh (4.2.2)."""
-HEURISTIC_LIMIT_S = 3600.0
-_HEURISTIC_STATUSES = frozenset({200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501})  # RFC 9110, 15.1
-_STORABLE_STATUSES = frozenset({200, 203, 300, 301, 404, 405, 410, 414, 501, 302, 307, 308})
+__all__ = [
+    "RequestFacts",
+    "Rules",
+    "Verdict",
+    "decide",
+    "described",
+    "freshened",
+    "head_of",
+    "initial_age",
+    "made_stale",
+    "remaining_s",
+    "updated_by_head",
+    "usable_on_error",
+    "validated",
+]
+
+_GONE = frozenset({404, 410})
+# Never in a stored head: what belongs to one hop's proxy (3.1), what the reply says anew, what is kept as a member.
+_NOT_KEPT = frozenset(
+    {"age", "content-length", "proxy-authenticate", "proxy-authentication-info", "proxy-authorization"}
+)
+# A 304 or HEAD does not replace what describes the stored bytes: Content-Length by 3.2, the others for their integrity
+# (some servers send those of the empty 304). Age and Date are those of the newer response, whether it has them or not.
+_OF_THE_BYTES = frozenset(
+    {"content-length", "content-encoding", "content-range", "content-digest", "content-md5", "repr-digest"}
+)
+_OF_THE_MESSAGE = frozenset({"age", "date"})
 
 
 class Verdict(Enum):
@@ -33,64 +63,86 @@ class Verdict(Enum):
     PASS = "fetch for this request alone"  # noqa: S105 - no password
 
 
-def assess(status: int, headers: Headers, *, wall: float, negative_ttl_s: float = 0.0) -> Freshness:
-    """Freshness of a response received at `wall`.
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a site adds to what its responses say.
 
-    negative_ttl_s: lifetime of a 404 or 410 that brings none of its own.
+    negative_ttl_s: lifetime of a 404 or 410 that brings none. targeted: names of the fields that rule before
+    Cache-Control (RFC 9213), the most specific first. heuristic_fraction, heuristic_limit_s: of the time since
+    Last-Modified, how much a response without lifetime counts as fresh (4.2.2), and at most how long. default_ttl_s:
+    lifetime of one that has not even a Last-Modified. stale_while_revalidate_s, stale_if_error_s: the grace of
+    responses that say nothing about it; none that forbids serving it stale gets any.
     """
-    said = directives.parse(_lines(headers, "cache-control"))
-    explicit = _explicit_lifetime(said, headers, wall)
-    if said.no_store or said.private or status not in _STORABLE_STATUSES or _varies(headers):
-        return Freshness(storable=False, lifetime_s=0.0)
-    lifetime = explicit if explicit is not None else _implied_lifetime(status, headers, wall, negative_ttl_s)
-    if lifetime is None:
-        return Freshness(storable=False, lifetime_s=0.0)
-    if said.no_cache:
-        # Stored, but every use is validated first: that is a lifetime of zero without any grace.
-        return Freshness(storable=_has_validator(headers), lifetime_s=0.0)
-    if said.must_revalidate or said.proxy_revalidate or said.s_maxage_s is not None:
-        # s-maxage means proxy-revalidate to shared caches (5.2.2.10); both forbid serving stale (4.2.4).
-        return Freshness(storable=True, lifetime_s=lifetime)
-    return Freshness(
-        storable=True,
-        lifetime_s=lifetime,
-        stale_while_revalidate_s=float(said.stale_while_revalidate_s or 0),
-        stale_if_error_s=float(said.stale_if_error_s or 0),
-    )
+
+    negative_ttl_s: float = 0.0
+    targeted: tuple[str, ...] = ("cdn-cache-control",)
+    heuristic_fraction: float = 0.1
+    heuristic_limit_s: float = 3600.0
+    default_ttl_s: float = 0.0
+    stale_while_revalidate_s: float = 0.0
+    stale_if_error_s: float = 0.0
 
 
-def initial_age(headers: Headers, *, wall: float, response_delay_s: float) -> float:
-    """corrected_initial_age of RFC 9111, 4.2.3, in seconds; `wall` is the time of receipt."""
-    date = http_date(_first(headers, "date"))
-    apparent = max(0.0, wall - date) if date is not None else 0.0
-    age_field = (_first(headers, "age") or "").split(",")[0].strip()
-    corrected = (directives.delta_seconds(age_field) or 0) + response_delay_s
-    return max(apparent, corrected)
+_LENGTH = re.compile(r"[0-9]{1,18}")
+NO_RULES = Rules()
+A_GET = RequestFacts()
 
 
-def decide(stored: Entry | Pass | None, now: float) -> Verdict:
-    """What to do at `now` with a request for which this is stored."""
-    if stored is None:
-        return Verdict.FILL
-    if isinstance(stored, Pass):
-        return Verdict.PASS if now < stored.until else Verdict.FILL
-    freshness = stored.head.freshness
-    overdue = now - stored.head.born - freshness.lifetime_s
+# -- a request -----------------------------------------------------------------------------------------------------
+
+
+def decide(head: Head, now: float, request: RequestDirectives = NO_DIRECTIVES) -> Verdict:
+    """What to do at `now` with a request for which this is stored: HIT, STALE_HIT or REVALIDATE."""
+    kept = head.freshness
+    overdue = now - head.born - kept.lifetime_s
+    if kept.validate_always:
+        return Verdict.REVALIDATE
+    if request is not NO_DIRECTIVES:
+        return _decide_for(request, kept, now - head.born, overdue)
     if overdue < 0:
         return Verdict.HIT
-    if overdue < freshness.stale_while_revalidate_s:
-        return Verdict.STALE_HIT
-    return Verdict.REVALIDATE
+    return Verdict.STALE_HIT if overdue < kept.stale_while_revalidate_s else Verdict.REVALIDATE
 
 
-def usable_on_error(head: Head, now: float) -> bool:
-    """Whether it may be served because the origin failed (RFC 5861, section 4)."""
-    return head.age_s(now) < head.freshness.lifetime_s + head.freshness.stale_if_error_s
+def _decide_for(request: RequestDirectives, kept: Freshness, age: float, overdue: float) -> Verdict:
+    """The same for a request with directives of its own (5.2.1)."""
+    if request.no_cache or (request.max_age_s is not None and age > request.max_age_s):
+        return Verdict.REVALIDATE
+    if overdue < 0 and overdue + (request.min_fresh_s or 0) <= 0:
+        return Verdict.HIT
+    if request.min_fresh_s is not None:
+        return Verdict.REVALIDATE
+    if request.max_stale_s is not None:
+        bearable = not kept.must_revalidate and overdue <= request.max_stale_s
+    else:
+        # With max-age alone, the client takes nothing stale (5.2.1.1), whatever the origin allows.
+        bearable = request.max_age_s is None and overdue < kept.stale_while_revalidate_s
+    return Verdict.STALE_HIT if bearable else Verdict.REVALIDATE
+
+
+def usable_on_error(head: Head, now: float, request: RequestDirectives = NO_DIRECTIVES) -> bool:
+    """Whether it may be served because the origin failed (RFC 5861, section 4; RFC 9111, 4.2.4).
+
+    stale-if-error holds whatever else is said of freshness, so also for a client that wanted it validated. Without it,
+    a client gets what it would have got anyway.
+    """
+    kept = head.freshness
+    if kept.validate_always:
+        return False
+    grace: float = kept.stale_if_error_s
+    if request.stale_if_error_s is not None and not kept.must_revalidate:
+        grace = request.stale_if_error_s
+    if grace > 0 and now - head.born < kept.lifetime_s + grace:
+        return True
+    return decide(head, now, request) is not Verdict.REVALIDATE
 
 
 def remaining_s(head: Head, now: float) -> float:
     """Seconds until it is good for nothing but revalidation; negative when it is past that."""
     return head.freshness.useful_s - head.age_s(now)
+
+
+# -- a response ----------------------------------------------------------------------------------------------------
 
 
 def head_of(
@@ -100,111 +152,190 @@ def head_of(
     now: float,
     wall: float,
     response_delay_s: float = 0.0,
-    negative_ttl_s: float = 0.0,
+    rules: Rules = NO_RULES,
+    request: RequestFacts = A_GET,
 ) -> Head:
     """The head of a response received at `now` (monotonic) and `wall`, asked for `response_delay_s` earlier."""
-    age = initial_age(headers, wall=wall, response_delay_s=response_delay_s)
-    return described(
-        status,
-        headers if _first(headers, "date") is not None else (*headers, ("date", formatdate(wall, usegmt=True))),
-        born=now - age,
-        freshness=assess(status, headers, wall=wall, negative_ttl_s=negative_ttl_s),
-    )
+    lines = gathered(headers)
+    date = http_date(first(lines, "date"), wall=wall)
+    if date is None:
+        # Absent, or no date: it counts as sent when it was received (RFC 9110, 6.6.1).
+        date = wall
+        headers = (*(line for line in headers if line[0] != "date"), ("date", written(wall)))
+    age = initial_age(lines, date=date, wall=wall, response_delay_s=response_delay_s)
+    freshness = _judged(_Arrival(status, headers, lines, date, wall), rules, request)
+    return described(status, headers, born=now - age, freshness=freshness)
 
 
 def described(status: int, headers: Headers, *, born: float, freshness: Freshness) -> Head:
-    """A head with what is looked up often taken out of its field lines."""
-    length = _first(headers, "content-length")
+    """A head with what is looked up often taken out of its field lines. Raises ValueError: too many tags."""
+    lines = gathered(headers)
     return Head(
         status=status,
-        headers=tuple((name, value) for name, value in headers if name not in ("content-length", "age")),
-        length=directives.delta_seconds(length) if length is not None else None,
+        headers=tuple(line for line in headers if line[0] not in _NOT_KEPT),
+        length=_length(first(lines, "content-length")),
         born=born,
         freshness=freshness,
-        etag=_first(headers, "etag"),
-        last_modified=_first(headers, "last-modified"),
+        etag=entity_tag(first(lines, "etag")),
+        last_modified=first(lines, "last-modified"),
+        vary=vary.names(headers),
+        tags=tags.of(headers) if freshness.storable else (),
     )
 
 
-def freshened(stored: Headers, received: Headers) -> Headers:
-    """The stored field lines after a 304: replaced by those it brought (RFC 9111, 3.2 and 4.3.4).
-
-    Fields that describe the stored bytes themselves stay: a 304 must not change them, and some servers send them wrong.
-    """
-    update = tuple((name, value) for name, value in received if name not in _OF_THE_BYTES)
-    replaced = {name for name, _ in update}
-    return tuple((name, value) for name, value in stored if name not in replaced and name != "age") + update
+def initial_age(lines: Lines, *, date: float, wall: float, response_delay_s: float) -> float:
+    """corrected_initial_age of 4.2.3, in seconds; date: when the response was sent, wall: when it was received."""
+    # The first member of the first line counts; what is no number is as good as absent (5.1).
+    stated = delta_seconds((first(lines, "age") or "").split(",")[0].strip(OWS)) or 0
+    return max(0.0, wall - date, stated + response_delay_s)
 
 
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_CLOCK = r"(?P<H>[0-9]{2}):(?P<M>[0-9]{2}):(?P<S>[0-9]{2})"
-_DATES = tuple(
-    re.compile(form)
-    for form in (
-        rf"[A-Z][a-z]{{2}}, (?P<d>[0-9]{{2}}) (?P<b>[A-Z][a-z]{{2}}) (?P<y>[0-9]{{4}}) {_CLOCK} GMT",
-        rf"[A-Z][a-z]{{5,8}}, (?P<d>[0-9]{{2}})-(?P<b>[A-Z][a-z]{{2}})-(?P<y>[0-9]{{2}}) {_CLOCK} GMT",
-        rf"[A-Z][a-z]{{2}} (?P<b>[A-Z][a-z]{{2}}) (?P<d>[ 0-9][0-9]) {_CLOCK} (?P<y>[0-9]{{4}})",
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """A response just received; date: when it was sent, wall: when it was received."""
+
+    status: int
+    headers: Headers
+    lines: Lines
+    date: float
+    wall: float
+
+
+def _judged(got: _Arrival, rules: Rules, request: RequestFacts) -> Freshness:
+    said, is_targeted = targeted.directives(got.lines, rules.targeted)
+    own = _own_lifetime(said, () if is_targeted else got.lines.get("expires", ()), got)
+    received = Received(
+        got.status,
+        said,
+        explicit=own is not None,
+        cookies="set-cookie" in got.lines,
+        vary=vary.names(got.headers),
+        tags_fit=tags.fit(got.headers),
     )
-)
+    reason = storing.refusal(received, request)
+    if reason:
+        return Freshness(storable=False, lifetime_s=0.0, reason=reason)
+    freshness = _allowed(said, own if own is not None else _implied_lifetime(got, rules), rules)
+    if freshness.useful_s == 0 and not _has_validator(got.lines):
+        return Freshness(storable=False, lifetime_s=0.0, reason="neither lifetime nor validator")
+    return freshness
 
 
-def http_date(text: str | None) -> float | None:
-    """An HTTP date in any of its three forms (RFC 9110, 5.6.7) as seconds since the epoch; None when it is none."""
-    match = next(filter(None, (form.fullmatch((text or "").strip()) for form in _DATES)), None)
-    if match is None or match["b"] not in _MONTHS:
-        return None
-    year = int(match["y"])
-    if len(match["y"]) == 2:
-        year += 1900 if year >= 70 else 2000
-    try:
-        month = _MONTHS.index(match["b"]) + 1
-        minute = datetime(year, month, int(match["d"]), int(match["H"]), int(match["M"]), tzinfo=UTC)
-    except ValueError:
-        return None
-    return minute.timestamp() + int(match["S"]) if int(match["S"]) <= 60 else None
+def _allowed(said: Directives, lifetime_s: float, rules: Rules) -> Freshness:
+    """What may be done with a response that is stored. s-maxage means proxy-revalidate to shared caches (5.2.2.10)."""
+    if said.no_cache:
+        return Freshness(storable=True, lifetime_s=lifetime_s, must_revalidate=True, validate_always=True)
+    if said.must_revalidate or said.proxy_revalidate or said.s_maxage_s is not None:
+        return Freshness(storable=True, lifetime_s=lifetime_s, must_revalidate=True)
+    return Freshness(
+        storable=True,
+        lifetime_s=lifetime_s,
+        stale_while_revalidate_s=_given(said.stale_while_revalidate_s, rules.stale_while_revalidate_s),
+        stale_if_error_s=_given(said.stale_if_error_s, rules.stale_if_error_s),
+    )
 
 
-_OF_THE_BYTES = frozenset({"content-length", "content-encoding", "content-type", "content-range", "repr-digest"})
+def _given(said_s: int | None, otherwise_s: float) -> float:
+    return otherwise_s if said_s is None else float(said_s)
 
 
-def _explicit_lifetime(said: directives.Directives, headers: Headers, wall: float) -> float | None:
+def _own_lifetime(said: Directives, expires: Sequence[str], got: _Arrival) -> float | None:
     """s-maxage, else max-age, else Expires - Date (4.2.1); an Expires that is no date lies in the past (5.3)."""
     if said.s_maxage_s is not None:
         return float(said.s_maxage_s)
     if said.max_age_s is not None:
         return float(said.max_age_s)
-    expires = _lines(headers, "expires")
     if not expires:
         return None
-    end, start = http_date(expires[0]), http_date(_first(headers, "date"))
-    if end is None or len(set(expires)) > 1:
-        return 0.0
-    return max(0.0, end - (start if start is not None else wall))
+    end = http_date(expires[0], wall=got.wall)
+    return max(0.0, end - got.date) if end is not None else 0.0
 
 
-def _implied_lifetime(status: int, headers: Headers, wall: float, negative_ttl_s: float) -> float | None:
-    """The lifetime of a response that brings none: short for a missing object, heuristic otherwise, None: unknown."""
-    if status in (404, 410) and negative_ttl_s > 0:
-        return negative_ttl_s
-    modified = http_date(_first(headers, "last-modified"))
-    if status not in _HEURISTIC_STATUSES or modified is None:
-        return 0.0 if _has_validator(headers) else None
-    return min(max(0.0, wall - modified) * HEURISTIC_FRACTION, HEURISTIC_LIMIT_S)
+def _implied_lifetime(got: _Arrival, rules: Rules) -> float:
+    """The lifetime of a response that brings none: short for what does not exist, else a guess (4.2.2)."""
+    if got.status in _GONE and rules.negative_ttl_s > 0:
+        return rules.negative_ttl_s
+    modified = http_date(first(got.lines, "last-modified"), wall=got.wall)
+    if modified is None:
+        return rules.default_ttl_s
+    return min(max(0.0, got.date - modified) * rules.heuristic_fraction, rules.heuristic_limit_s)
 
 
-def _has_validator(headers: Headers) -> bool:
-    return any(name in ("etag", "last-modified") for name, _ in headers)
+def _has_validator(lines: Lines) -> bool:
+    return entity_tag(first(lines, "etag")) is not None or "last-modified" in lines
 
 
-def _varies(headers: Headers) -> bool:
-    """Whether other requests may get other bytes. We always ask for the identity encoding: that one is no reason."""
-    named = {token.strip().lower() for line in _lines(headers, "vary") for token in line.split(",")}
-    return bool(named - {"", "accept-encoding"})
+def _length(field: str | None) -> int | None:
+    return int(field) if field is not None and _LENGTH.fullmatch(field) else None
 
 
-def _lines(headers: Headers, name: str) -> list[str]:
-    return [value for known, value in headers if known == name]
+# -- a stored response, changed ------------------------------------------------------------------------------------
 
 
-def _first(headers: Iterable[tuple[str, str]], name: str) -> str | None:
-    return next((value for known, value in headers if known == name), None)
+def freshened(stored: Headers, received: Headers) -> Headers:
+    """The stored field lines, replaced by those that a 304 or the answer to a HEAD brought (3.2)."""
+    update = tuple(line for line in received if line[0] not in _OF_THE_BYTES)
+    replaced = {name for name, _ in update} | _OF_THE_MESSAGE
+    return tuple(line for line in stored if line[0] not in replaced) + update
+
+
+def validated(
+    stored: Head,
+    received: Headers,
+    *,
+    now: float,
+    wall: float,
+    response_delay_s: float = 0.0,
+    rules: Rules = NO_RULES,
+    request: RequestFacts = A_GET,
+) -> Head | None:
+    """The stored head after a 304 with these fields (4.3.4); None when that is about another response."""
+    if not confirms(gathered(received), stored):
+        return None
+    head = head_of(
+        stored.status,
+        freshened(stored.headers, received),
+        now=now,
+        wall=wall,
+        response_delay_s=response_delay_s,
+        rules=rules,
+        request=request,
+    )
+    return replace(head, length=stored.length)
+
+
+def updated_by_head(
+    stored: Head,
+    status: int,
+    received: Headers,
+    *,
+    now: float,
+    wall: float,
+    response_delay_s: float = 0.0,
+    rules: Rules = NO_RULES,
+    request: RequestFacts = A_GET,
+) -> Head | None:
+    """The stored head after the answer to a HEAD (4.3.5); None when that shows it to be outdated: then it is stale.
+
+    Only a 200 says something about a stored 200; after any other answer it is as it was.
+    """
+    if status != 200 or stored.status != 200:
+        return stored
+    if not matches_head(gathered(received), stored):
+        return None
+    head = head_of(
+        stored.status,
+        freshened(stored.headers, received),
+        now=now,
+        wall=wall,
+        response_delay_s=response_delay_s,
+        rules=rules,
+        request=replace(request, method="GET"),
+    )
+    return replace(head, length=stored.length) if head.freshness.storable else None
+
+
+def made_stale(head: Head, now: float) -> Head:
+    """After a soft purge: its lifetime ends now, and its grace begins."""
+    kept = head.freshness
+    return replace(head, freshness=replace(kept, lifetime_s=min(kept.lifetime_s, head.age_s(now))))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_SPEC = re.compile(r"bytes[ \t]*=[ \t]*([0-9]*)-([0-9]*)[ \t]*", re.IGNORECASE)
-_MAX_DIGITS = 18
+_SPEC = re.compile(r"bytes=[ \t,]*([0-9]*)-([0-9]*)[ \t,]*", re.IGNORECASE)
+_CONTENT_RANGE = re.compile(r"bytes[ \t]+([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", re.IGNORECASE)
+_UNSATISFIED = re.compile(r"bytes[ \t]+\*/([0-9]{1,18})", re.IGNORECASE)
+_BEYOND = 10**18  # what any longer number counts as: no body has that many bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,30 +39,40 @@ def select(field: str, total: int) -> Part | None:
     14.2 allows. Raises Unsatisfiable when it lies outside the body (14.1.2).
     """
     match = _SPEC.fullmatch(field.strip(" \t"))
-    if match is None:
+    if match is None or not (match[1] or match[2]):
         return None
-    first, last = match[1], match[2]
-    if len(first) > _MAX_DIGITS or len(last) > _MAX_DIGITS or not (first or last):
+    if not match[1]:
+        return _suffix(_number(match[2]), total)
+    first, last = _number(match[1]), _number(match[2]) if match[2] else _BEYOND
+    if last < first:
         return None
-    if not first:
-        return _suffix(int(last), total)
-    if last and int(last) < int(first):
-        return None
-    if int(first) >= total:
+    if first >= total:
         raise Unsatisfiable
-    return Part(int(first), min(int(last), total - 1) if last else total - 1)
+    return Part(first, min(last, total - 1))
 
 
-def _suffix(length: int, total: int) -> Part:
-    if length == 0 or total == 0:
+def _suffix(length: int, total: int) -> Part | None:
+    if length == 0:
         raise Unsatisfiable
-    return Part(max(0, total - length), total - 1)
+    # The end of an empty body can be had (14.1.2) but not be written down as a range.
+    return Part(max(0, total - length), total - 1) if total else None
+
+
+def _number(digits: str) -> int:
+    significant = digits.lstrip("0")
+    return int(significant or "0") if len(significant) <= 18 else _BEYOND
 
 
 def parse_content_range(field: str | None) -> tuple[Part, int] | None:
-    """(part, total) of a 206's Content-Range; None when it is absent, of unknown total, or nonsense."""
-    match = re.fullmatch(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", field or "")
+    """(part, total) of a 206's Content-Range; None when it is absent, of unknown total, or nonsense (14.4)."""
+    match = _CONTENT_RANGE.fullmatch((field or "").strip(" \t"))
     if match is None:
         return None
     first, last, total = (int(number) for number in match.groups())
     return (Part(first, last), total) if first <= last < total else None
+
+
+def unsatisfied_total(field: str | None) -> int | None:
+    """The total that a 416's Content-Range (`bytes */total`) states; None when it states none."""
+    match = _UNSATISFIED.fullmatch((field or "").strip(" \t"))
+    return int(match[1]) if match is not None else None

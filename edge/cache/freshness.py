@@ -21,7 +21,7 @@ from edge.cache.directives import NO_DIRECTIVES, Directives, RequestDirectives, 
 from edge.cache.fields import OWS, Lines, first, gathered
 from edge.cache.model import Freshness, Head
 from edge.cache.storing import Received, RequestFacts
-from edge.cache.validators import confirms, entity_tag, matches_head
+from edge.cache.validators import confirms, describes, entity_tag, sent
 from origin.reader import Headers
 
 __all__ = [
@@ -279,60 +279,31 @@ def freshened(stored: Headers, received: Headers) -> Headers:
     return tuple(line for line in stored if line[0] not in replaced) + update
 
 
-def validated(
-    stored: Head,
-    received: Headers,
-    *,
-    now: float,
-    wall: float,
-    response_delay_s: float = 0.0,
-    rules: Rules = NO_RULES,
-    request: RequestFacts = A_GET,
-) -> Head | None:
-    """The stored head after a 304 with these fields (4.3.4); None when that is about another response."""
-    if not confirms(gathered(received), stored):
-        return None
-    head = head_of(
-        stored.status,
-        freshened(stored.headers, received),
-        now=now,
-        wall=wall,
-        response_delay_s=response_delay_s,
-        rules=rules,
-        request=request,
-    )
-    return replace(head, length=stored.length)
+def validated(stored: Head, received: Head, *, rules: Rules = NO_RULES, request: RequestFacts = A_GET) -> Head | None:
+    """The stored head after a 304, whose own head is `received` (4.3.4); None when that is about another response."""
+    return _merged(stored, received, rules, request) if confirms(received, stored) else None
 
 
 def updated_by_head(
-    stored: Head,
-    status: int,
-    received: Headers,
-    *,
-    now: float,
-    wall: float,
-    response_delay_s: float = 0.0,
-    rules: Rules = NO_RULES,
-    request: RequestFacts = A_GET,
+    stored: Head, received: Head, *, rules: Rules = NO_RULES, request: RequestFacts = A_GET
 ) -> Head | None:
-    """The stored head after the answer to a HEAD (4.3.5); None when that shows it to be outdated: then it is stale.
+    """The stored head after the answer to a HEAD (4.3.5); None when that shows it to be outdated, or not to be kept.
 
-    Only a 200 says something about a stored 200; after any other answer it is as it was.
+    Only a 200 says something about a stored 200; after any other answer it is as it was. request: as for a GET, since
+    what is stored is the response to one.
     """
-    if status != 200 or stored.status != 200:
+    if received.status != 200 or stored.status != 200:
         return stored
-    if not matches_head(gathered(received), stored):
-        return None
-    head = head_of(
-        stored.status,
-        freshened(stored.headers, received),
-        now=now,
-        wall=wall,
-        response_delay_s=response_delay_s,
-        rules=rules,
-        request=replace(request, method="GET"),
-    )
-    return replace(head, length=stored.length) if head.freshness.storable else None
+    merged = _merged(stored, received, rules, request) if describes(received, stored) else None
+    return merged if merged is not None and merged.freshness.storable else None
+
+
+def _merged(stored: Head, received: Head, rules: Rules, request: RequestFacts) -> Head:
+    """The stored head with the fields, and as young as, the one received."""
+    headers = freshened(stored.headers, received.headers)
+    date = sent(received) or 0.0  # `head_of` sees to it that there is one
+    freshness = _judged(_Arrival(stored.status, headers, gathered(headers), date, date), rules, request)
+    return replace(described(stored.status, headers, born=received.born, freshness=freshness), length=stored.length)
 
 
 def made_stale(head: Head, now: float) -> Head:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from edge.cache.dates import http_date
-from edge.cache.fields import OWS, Lines, first
+from edge.cache.fields import OWS
 from edge.cache.model import Head
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\U0010ffff]*"'
@@ -58,30 +58,23 @@ def is_strong_date(head: Head) -> bool:
     return date is not None and modified is not None and modified <= date - 1
 
 
-def confirms(received: Lines, stored: Head) -> bool:
-    """Whether a 304 with these fields is about the stored response (RFC 9111, 4.3.4).
+def confirms(received: Head, stored: Head) -> bool:
+    """Whether a 304 is about the stored response (RFC 9111, 4.3.4).
 
     A strong entity tag must be the stored one; a weak one, or a date, must correspond. A 304 that names no validator is
     the answer to the one we asked with: where that is a date, a conforming origin sends none back (RFC 9110, 15.4.5).
     """
-    etag = entity_tag(first(received, "etag"))
-    if etag is not None:
-        return same_entity(etag, stored.etag, strong=not is_weak(etag))
-    modified = first(received, "last-modified")
-    return modified is None or same_date(modified, stored.last_modified)
+    if received.etag is not None:
+        return same_entity(received.etag, stored.etag, strong=not is_weak(received.etag))
+    return received.last_modified is None or same_date(received.last_modified, stored.last_modified)
 
 
-def matches_head(received: Lines, stored: Head) -> bool:
-    """Whether the response to a HEAD describes the stored response (RFC 9111, 4.3.5)."""
-    etag, modified, length = (
-        first(received, "etag"),
-        first(received, "last-modified"),
-        first(received, "content-length"),
-    )
+def describes(received: Head, stored: Head) -> bool:
+    """Whether the answer to a HEAD is about the stored response: validators and length that it has match (4.3.5)."""
     return (
-        (etag is None or entity_tag(etag) == stored.etag)
-        and (modified is None or same_date(modified, stored.last_modified))
-        and (length is None or length.strip(OWS) == str(stored.length))
+        (received.etag is None or received.etag == stored.etag)
+        and (received.last_modified is None or same_date(received.last_modified, stored.last_modified))
+        and (received.length is None or received.length == stored.length)
     )
 
 

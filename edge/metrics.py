@@ -1,83 +1,256 @@
-"""Every metric of a node: one table, one name, one sentence each.
+"""Every metric of a node: one table, one name, one sentence each. `docs/metrics.md` is the same table for operators.
 
-Workers are processes; `prometheus_client` keeps each worker's values in a file of the node's metrics directory
-(PROMETHEUS_MULTIPROC_DIR) and adds them up when any worker is scraped. Writing there costs tens of microseconds, more
-than answering a hit, so what is counted per request is first added up in memory (`Batched`) and written by `flush`.
+Each label has few values (`LABELS` says which), never what a client can make up: no path, no title, no address. What a
+title's figures are follows from the access log, which has the same bytes and outcomes as these sums.
 """
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest, multiprocess
+from typing import Final
+
+from edge.cache.model import Outcome
+from edge.cache.recorder import FillEnd
+from edge.cache.status import word
+from edge.instruments import Batched, Level, Row, Spread, exposition, work_as, worker_ended
+
+__all__ = ["exposition", "flush", "served", "work_as", "worker_ended"]
 
 FLUSH_EVERY_S = 0.5
 
+LABELS: Final = {
+    "route": "the route's pattern, never the path; `none` where nothing matched",
+    "method": "`GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE`, `OPTIONS`, `other`",
+    "status": "HTTP status; `cut` where the client left before the end",
+    "outcome": (
+        "`hit`, or why it went forward, in the words of RFC 9211: `uri-miss`, `vary-miss`, `partial`, `stale`, "
+        "`request`, `method`, `bypass`; `error` where nothing could be served; `stale-` before it for what was too old"
+    ),
+    "tier": "where it came from: `memory`, `disk`, `redis`, `sibling`, `origin`",
+    "result": "how it ended: the values are in the metric's own row",
+    "reason": "which limit was reached: `connections`, `in_flight`, `origin`, `fills`",
+    "scope": "`url`, `prefix`, `tag`, `all`",
+    "mode": "`hard` (removed), `soft` (made stale), `validate` (not used before the origin has confirmed it)",
+    "origin": "host and port as configured, or the bucket",
+}
 
-class Batched:
-    """A counter whose increments are plain additions until `flush`."""
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
-    def __init__(self, counter: Counter) -> None:
-        self._counter = counter
-        self._pending: dict[tuple[str, ...], int] = {}
-
-    def inc(self, *labels: str, by: int = 1) -> None:
-        """Add to the series of these label values, given in the order of the table."""
-        self._pending[labels] = self._pending.get(labels, 0) + by
-
-    def flush(self) -> None:
-        """Hand over what has been added since the last time."""
-        pending, self._pending = self._pending, {}
-        for labels, by in pending.items():
-            self._counter.labels(*labels).inc(by)
-
+# -- requests ------------------------------------------------------------------------------------------------------
 
 REQUESTS = Batched(
-    Counter(
-        "smartedu_requests_total",
-        "Requests on the public listeners, by route, method and status; `cut` where the client left before the end.",
-        ["route", "method", "status"],
-    )
+    "smartedu_requests_total",
+    "requests",
+    "Requests on the public listeners that have ended.",
+    ["route", "method", "status"],
+)
+IN_FLIGHT = Level(
+    "smartedu_in_flight_requests",
+    "requests",
+    "Requests being answered now.",
+    across="livesum",
+)
+SHEDS = Batched(
+    "smartedu_shed_requests_total",
+    "requests",
+    "Requests refused at once with 503 and Retry-After because a limit was reached.",
+    ["reason"],
 )
 OUTCOMES = Batched(
-    Counter(
-        "smartedu_cache_outcomes_total",
-        "Answers by how they came about (hit, uri-miss, stale, bypass, error; `stale-` first: too old) and by tier.",
-        ["outcome", "tier"],
-    )
+    "smartedu_cache_outcomes_total",
+    "requests",
+    "Requests of content, by how their answer came about and from where.",
+    ["route", "outcome", "tier"],
 )
 BODY_BYTES = Batched(
-    Counter(
-        "smartedu_body_bytes_total",
-        "Body bytes handed to clients of content, by the tier they came from.",
-        ["tier"],
-    )
+    "smartedu_body_bytes_total",
+    "bytes",
+    "Body bytes handed to clients of content; those of tier `origin` by all is the byte miss ratio.",
+    ["route", "tier"],
+)
+FIRST_BYTE = Spread(
+    "smartedu_time_to_first_byte_seconds",
+    "seconds",
+    "From the arrival of a request of content to the moment its answer's head is known.",
+    ["route", "outcome"],
+    bounds=_SECONDS,
+)
+COLLAPSED = Batched(
+    "smartedu_collapsed_requests_total",
+    "requests",
+    "Requests of content that waited for what another one had asked for already.",
+)
+
+# -- the cache -----------------------------------------------------------------------------------------------------
+
+FILLS_STARTED = Batched(
+    "smartedu_fills_started_total",
+    "fills",
+    "Exchanges with the origin begun for the cache.",
+)
+FILLS_ENDED = Batched(
+    "smartedu_fills_ended_total",
+    "fills",
+    "The same, ended: `stored`, `revalidated` (304), `unstored` (too large, or purged meanwhile), `passed` (not "
+    "shared), `failed` (by the origin), `cancelled` (the node stops).",
+    ["result"],
+)
+FLIGHTS = Level(
+    "smartedu_flights",
+    "flights",
+    "Keys being looked up or filled now.",
+    across="livesum",
+)
+FILL_BYTES = Level(
+    "smartedu_fill_bytes",
+    "bytes",
+    "Memory reserved for bodies on their way into the cache.",
+    across="livesum",
+)
+MEMORY_ENTRIES = Level(
+    "smartedu_memory_entries",
+    "entries",
+    "Values in the memory tiers of all workers.",
+    across="livesum",
+)
+MEMORY_BYTES = Level(
+    "smartedu_memory_bytes",
+    "bytes",
+    "What they take, with all that is kept beside them.",
+    across="livesum",
+)
+MEMORY_LIMIT_BYTES = Level(
+    "smartedu_memory_limit_bytes",
+    "bytes",
+    "What they may take.",
+    across="livesum",
+)
+DISK_ENTRIES = Level(
+    "smartedu_disk_entries",
+    "entries",
+    "Values in the node's disk tier, as the worker that knows of most has it.",
+    across="livemax",
+)
+DISK_BYTES = Level(
+    "smartedu_disk_bytes",
+    "bytes",
+    "What they take.",
+    across="livemax",
+)
+EVICTIONS = Batched(
+    "smartedu_evictions_total",
+    "entries",
+    "Values that had to make room for others.",
+    ["tier"],
+)
+TIER_HEALTHY = Level(
+    "smartedu_tier_healthy",
+    "0 or 1",
+    "Whether every worker uses the tier; 0 where one has given it up for the time being.",
+    ["tier"],
+    across="livemin",
+)
+PURGES = Batched(
+    "smartedu_purges_applied_total",
+    "purges",
+    "Purges carried out, counted once per worker.",
+    ["scope", "mode"],
+)
+PURGE_LAG = Level(
+    "smartedu_purge_lag_seconds",
+    "seconds",
+    "Age of the oldest purge that is known of and not carried out by every worker; 0 when there is none.",
+    across="livemax",
+)
+
+# -- the origin ----------------------------------------------------------------------------------------------------
+
+ORIGIN_REQUESTS = Batched(
+    "smartedu_origin_requests_total",
+    "requests",
+    "Exchanges with the origin that have ended: `1xx` to `5xx`, the error type of RFC 9209 where it gave no answer or "
+    "broke off, `cancelled` where nobody waited for the head any more.",
+    ["origin", "result"],
+)
+ORIGIN_BYTES = Batched(
+    "smartedu_origin_bytes_total",
+    "bytes",
+    "Body bytes received from the origin.",
+    ["origin"],
+)
+ORIGIN_HEAD = Spread(
+    "smartedu_origin_time_to_head_seconds",
+    "seconds",
+    "From asking the origin to the head of its answer, the wait for a place and a connection included.",
+    ["origin"],
+    bounds=_SECONDS,
+)
+ORIGIN_RETRIES = Batched(
+    "smartedu_origin_retries_total",
+    "requests",
+    "Requests sent to an origin once more, or to another parent, after a failure.",
+    ["origin"],
+)
+BREAKER_OPEN = Level(
+    "smartedu_origin_breaker_open",
+    "0 or 1",
+    "Whether a worker leaves the origin alone, but for probes, since it failed repeatedly.",
+    ["origin"],
+    across="livemax",
+)
+
+# -- logs and view events ------------------------------------------------------------------------------------------
+
+LOG_LINES = Batched(
+    "smartedu_access_log_lines_total",
+    "lines",
+    "Lines of the access log: `written`, or `dropped` because the disk or the reader of the log was too slow or full.",
+    ["result"],
 )
 EVENTS = Batched(
-    Counter(
-        "smartedu_view_events_total",
-        "View events received, by result: accepted, or the reason of the rejection.",
-        ["result"],
-    )
+    "smartedu_view_events_total",
+    "events",
+    "View events received: `accepted`, or the reason of the rejection.",
+    ["result"],
 )
-JOURNAL_PENDING = Gauge(
+JOURNAL_PENDING = Level(
     "smartedu_journal_pending_bytes",
-    "View event journal on this node's disk that is still to be applied in Redis, in bytes.",
-    multiprocess_mode="livesum",
+    "bytes",
+    "View event journal on this node's disk that is still to be applied in Redis.",
+    across="livesum",
 )
-IN_FLIGHT = Gauge(
-    "smartedu_in_flight_requests",
-    "Requests being answered now.",
-    multiprocess_mode="livesum",
-)
+
+TABLE: Final = tuple(metric for metric in globals().values() if isinstance(metric, Batched | Spread | Level))
+"""All of them, in this order."""
+
+
+def rows() -> list[Row]:
+    """The table's lines."""
+    return [metric.row for metric in TABLE]
+
+
+def served(route: str, outcome: Outcome, body_bytes: int, first_byte_s: float) -> None:
+    """Count one ended request of content. body_bytes: what was handed to its connection, also if it broke off."""
+    said, tier = word(outcome), outcome.tier.value
+    OUTCOMES.inc(route, said, tier)
+    BODY_BYTES.inc(route, tier, by=body_bytes)
+    FIRST_BYTE.observe(first_byte_s, route, said)
+    if outcome.collapsed:
+        COLLAPSED.inc()
+
+
+class Fills:
+    """Counts the cache's fills: its `edge.cache.recorder.Recorder`."""
+
+    def fill_began(self) -> None:
+        """One more."""
+        FILLS_STARTED.inc()
+
+    def fill_ended(self, result: FillEnd) -> None:
+        """One more has ended, and how."""
+        FILLS_ENDED.inc(result.value)
 
 
 def flush() -> None:
     """Write what this worker has counted since the last time."""
-    for batched in (REQUESTS, OUTCOMES, BODY_BYTES, EVENTS):
-        batched.flush()
-
-
-def exposition() -> bytes:
-    """All workers' metrics in the Prometheus text format, as far as they are flushed. Reads files: for a thread."""
-    registry = CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    for metric in TABLE:
+        metric.flush()

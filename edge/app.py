@@ -9,40 +9,37 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from aiohttp import web
 
 from config.settings import EdgeSettings
 from edge import appkeys, metrics, routes
+from edge.assembly import origins
+from edge.assembly.counting import Counting
+from edge.assembly.counting import counting as counting_of
 from edge.assets import load_assets
+from edge.cache.breaker import GuardedReader
 from edge.cache.engine import Engine
+from edge.cache.limits import Limits
 from edge.cache.memory import MemoryStore
-from edge.cache.model import CacheKey, Outcome
+from edge.cache.model import Outcome, Tier
 from edge.cache.shared import RedisTier, connect
 from edge.cache.siblings import Siblings
+from edge.cache.status import word
 from edge.catalog_view import CatalogView
 from edge.clock import SystemClock
-from edge.counters.board import Board
-from edge.counters.flush import Flusher
-from edge.counters.intake import Intake
-from edge.counters.journal import Journal, JournalError
-from edge.counters.label import Home
-from edge.counters.leftover import Leftovers
-from edge.counters.sink import Sink, open_client
-from edge.handlers import health
+from edge.handlers import content, health
 from edge.inflight import InFlight
 from edge.problems import as_problems
 from edge.tasks import begin, end
-from origin.credentials import CredentialSource
 from origin.http import Deadlines, HttpReader
-from origin.s3 import AccessKey, S3Reader
+from origin.reader import ObjectReader
 
 log = logging.getLogger(__name__)
 
 # A view event batch is at most 256 KiB; the handler says so with its own words before this limit cuts in.
 MAX_REQUEST_BODY = 512 * 1024
-# How long a stopping worker tries to send what it has counted.
-FLUSH_WITHIN_S = 5.0
 # A lesson's first viewer may come this soon after it was published; until then its id is unknown to the counters.
 CATALOG_PERIOD_S = 1.0
 # Longer than what the key's owner itself may wait for the storage, so that a slow one is not asked twice.
@@ -63,13 +60,16 @@ class WorkerNode:
 @asynccontextmanager
 async def node(settings: EdgeSettings, slot: int) -> AsyncIterator[WorkerNode]:
     """The object graph of the worker in `slot`, started; leaving the context stops it in reverse order."""
+    metrics.work_as(slot)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         run_dir = _short_path(settings.data_dir / "run", stack)
         shared = await _shared_tier(settings, clock, stack)
-        engine = await _engine(settings, slot, run_dir, shared, clock, stack)
+        reader = await origins.reader(settings, clock, stack)
+        engine = await _engine(settings, slot, run_dir, reader, shared, clock, stack)
         catalog = _catalog(engine, stack) if settings.site else None
-        counting = await _counting(settings, slot, catalog, clock, stack)
+        known = _known(catalog) if catalog is not None else None
+        counting = await counting_of(settings, slot, known, clock, stack)
         in_flight = InFlight()
         stack.callback(metrics.flush)
         _own_task(_keep_metrics(counting, in_flight), "metrics", stack)
@@ -78,7 +78,7 @@ async def node(settings: EdgeSettings, slot: int) -> AsyncIterator[WorkerNode]:
         routes.add_siblings(siblings)
         yield WorkerNode(
             _public(settings, engine, catalog, counting, in_flight),
-            _admin(settings, in_flight, _checks(settings, engine, shared, counting, in_flight)),
+            _admin(settings, in_flight, _checks(settings, reader, shared, counting, in_flight)),
             siblings,
             run_dir / f"worker-{slot}.sock",
             in_flight,
@@ -96,13 +96,19 @@ def _public(
     application.on_response_prepare.append(in_flight.on_prepare)
     application[appkeys.NODE] = settings.node
     application[appkeys.ENGINE] = engine
+    application[content.DELIVERY] = content.Delivery(
+        published=settings.bucket is not None,
+        query_keys=settings.known_query_keys,
+        obeys=settings.obeys_request_directives,
+    )
+    application.on_response_prepare.append(content.exact_fields)
     if counting is not None:
         application[appkeys.INTAKE] = counting.intake
         application[appkeys.BOARD] = counting.board
     if catalog is not None:
         application[appkeys.CATALOG_VIEW] = catalog
         application[appkeys.ASSETS] = load_assets()
-    routes.add_public(application, site_on=catalog is not None)
+    routes.add_public(application, site_on=catalog is not None, published=settings.bucket is not None)
     return application
 
 
@@ -118,7 +124,7 @@ def _admin(settings: EdgeSettings, in_flight: InFlight, checks: health.Checks) -
 
 def _checks(
     settings: EdgeSettings,
-    engine: Engine,
+    reader: GuardedReader,
     shared: RedisTier | None,
     counting: Counting | None,
     in_flight: InFlight,
@@ -126,7 +132,7 @@ def _checks(
     """What readiness asks, by the name it appears under."""
     checks: dict[str, Callable[[], health.Check]] = {
         "accepting": lambda: health.Check(not in_flight.draining, "false while the worker drains", vital=True),
-        "origin": lambda: health.Check(engine.origin_healthy, "object storage answers, as far as it was asked"),
+        "origin": lambda: health.Check(reader.healthy, "the origin answers, as far as it was asked"),
     }
     if shared is not None:
         checks["redis"] = lambda: health.Check(shared.healthy, "cache tier in Redis")
@@ -149,7 +155,7 @@ async def _shared_tier(settings: EdgeSettings, clock: SystemClock, stack: AsyncE
         return None
     client = connect(settings.redis.get_secret_value())
     stack.push_async_callback(client.aclose)
-    tier = RedisTier(client, clock=clock, namespace=str(settings.origin))
+    tier = RedisTier(client, clock=clock, namespace=settings.origin_name)
     await tier.start()
     stack.push_async_callback(tier.close)
     return tier
@@ -159,18 +165,11 @@ async def _engine(
     settings: EdgeSettings,
     slot: int,
     run_dir: Path,
+    reader: ObjectReader,
     shared: RedisTier | None,
     clock: SystemClock,
     stack: AsyncExitStack,
 ) -> Engine:
-    reader = S3Reader(
-        endpoint=settings.s3_endpoint or f"https://s3.{settings.s3_region}.amazonaws.com",
-        bucket=settings.origin.name,
-        prefix=settings.origin.prefix,
-        region=settings.s3_region,
-        credentials=await _credentials(stack),
-    )
-    stack.push_async_callback(reader.close)
     siblings = Siblings(
         run_dir=run_dir,
         own_slot=slot,
@@ -179,30 +178,29 @@ async def _engine(
     )
     await siblings.start()
     stack.push_async_callback(siblings.close)
+    memory = MemoryStore(max_bytes=settings.memory // settings.workers)
     engine = Engine(
         reader=reader,
-        memory=MemoryStore(max_bytes=settings.memory // settings.workers),
-        shared=shared,
+        memory=memory,
+        slow=((Tier.REDIS, shared),) if shared is not None else (),
         siblings=siblings,
         clock=clock,
         record=_record,
+        limits=Limits.within(memory.max_bytes, max_object_bytes=settings.max_object, block_bytes=settings.block_size),
+        site=origins.site(settings),
     )
     stack.push_async_callback(engine.close)
     return engine
 
 
-async def _credentials(stack: AsyncExitStack) -> Callable[[], AccessKey | None]:
-    """The usual AWS ways of finding credentials, asked off the loop: files, processes and metadata services block."""
-    source = CredentialSource()
-    _own_task(source.keep_fresh(), "credentials", stack)
-    await source.first_answer()
-    return source.current
-
-
 def _catalog(engine: Engine, stack: AsyncExitStack) -> CatalogView:
-    view = CatalogView(lambda path: engine.read(CacheKey(path)), period_s=CATALOG_PERIOD_S)
+    view = CatalogView(lambda path: engine.read(quote(path)), period_s=CATALOG_PERIOD_S)
     _own_task(view.run(), "catalog-view", stack)
     return view
+
+
+def _known(catalog: CatalogView) -> Callable[[str], bool]:
+    return lambda resource: not catalog.loaded or catalog.knows(resource)
 
 
 def _own_task(work: Coroutine[object, object, None], name: str, stack: AsyncExitStack) -> None:
@@ -220,72 +218,5 @@ async def _keep_metrics(counting: Counting | None, in_flight: InFlight) -> None:
         await asyncio.sleep(metrics.FLUSH_EVERY_S)
 
 
-@dataclass(frozen=True, slots=True)
-class Counting:
-    """The counting side of one worker."""
-
-    intake: Intake
-    board: Board
-    flusher: Flusher
-
-    def check(self) -> health.Check:
-        """Whether what is accepted also reaches Redis; until it does, it is kept in the journal."""
-        state = self.flusher.state()
-        detail = f"{state.pending_bytes} bytes of the journal are still to be applied"
-        return health.Check(state.connected, f"{detail}: {state.last_error}" if state.last_error else detail)
-
-
-async def _counting(
-    settings: EdgeSettings, slot: int, catalog: CatalogView | None, clock: SystemClock, stack: AsyncExitStack
-) -> Counting | None:
-    """Journal, flusher and read model, started; None on a node without a Redis for counters.
-
-    On the way out the flusher sends what is left; what cannot be sent in time stays for the slot's next worker.
-    """
-    url = settings.counters_url()
-    if url is None:
-        return None
-    journals = settings.data_dir / "journal"
-    try:
-        journal = await Journal.open(
-            journals / str(slot),
-            Home(settings.province, f"{settings.node}/{slot}"),
-            wall=clock.wall,
-            monotonic=clock.monotonic,
-            max_bytes=settings.journal_size // settings.workers,
-        )
-    except JournalError as error:
-        # A full or broken disk must not keep the media from being served; events get 503 until the worker is renewed.
-        log.critical("no view events are accepted: the journal of slot %d cannot be opened: %s", slot, error)
-        return None
-    stack.push_async_callback(journal.close)
-    sink = Sink(open_client(url), settings.province)
-    stack.push_async_callback(sink.close)
-    flusher = Flusher(journal, sink, monotonic=clock.monotonic)
-    flusher.start()
-    stack.push_async_callback(flusher.drain, FLUSH_WITHIN_S)
-    leftovers = Leftovers(
-        journals,
-        settings.data_dir / "slots",
-        sink,
-        slot,
-        wall=clock.wall,
-        monotonic=clock.monotonic,
-    )
-    leftovers.start()
-    stack.push_async_callback(leftovers.stop)
-    board = Board(open_client(url, repeats=1), [settings.province], wall=clock.wall)
-    stack.push_async_callback(board.close)
-    known = (lambda resource: not catalog.loaded or catalog.knows(resource)) if catalog is not None else None
-    return Counting(Intake(journal, known), board, flusher)
-
-
 def _record(outcome: Outcome) -> None:
-    name = (
-        "error"
-        if outcome.error is not None and not outcome.stale
-        else outcome.forward.value
-        if outcome.forward
-        else "hit"
-    )
-    metrics.OUTCOMES.inc("stale-" + name if outcome.stale else name, outcome.tier.value)
+    metrics.OUTCOMES.inc("none", word(outcome), outcome.tier.value)

@@ -10,12 +10,13 @@ from edge.handlers import content, counts, health, site, views
 from edge.problems import expect
 
 
-def add_public(application: web.Application, *, site_on: bool) -> None:
-    """What clients may ask."""
+def add_public(application: web.Application, *, site_on: bool, published: bool) -> None:
+    """What clients may ask. published: of a store of published objects; otherwise all of an HTTP origin is served."""
     add = partial(application.router.add_route, expect_handler=expect)
     get = partial(application.router.add_get, expect_handler=expect)
-    add("*", "/media/{path:.*}", content.get_content)
-    add("*", "/catalog/{path:.*}", content.get_content)
+    if published:
+        add("*", "/media/{path:.*}", content.get_content)
+        add("*", "/catalog/{path:.*}", content.get_content)
     add("POST", "/v1/views", views.post_views)
     add("OPTIONS", "/v1/views", views.options_views)
     get("/v1/counts/resources/{id}", counts.get_resource)
@@ -29,6 +30,9 @@ def add_public(application: web.Application, *, site_on: bool) -> None:
         get("/lesson/{id}", site.get_lesson)
         get("/board", site.get_board)
         get("/static/{path:.*}", site.get_static)
+    if not published:
+        add("*", "/v1/{rest:.*}", counts.not_counted)
+        add("*", "/{path:.*}", content.proxy)
 
 
 def add_admin(application: web.Application) -> None:

@@ -167,9 +167,9 @@ class Node(BaseApplication):  # type: ignore[misc]
 
 
 def _forget_metrics(_arbiter: object, worker: Any) -> None:
-    from prometheus_client import multiprocess  # noqa: PLC0415 - reads its directory from the environment when imported
+    from edge import metrics  # noqa: PLC0415 - prometheus_client reads its directory when it is imported
 
-    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+    metrics.worker_ended(worker.pid)
 
 
 class EdgeWorker(Worker):  # type: ignore[misc]
@@ -196,13 +196,20 @@ class EdgeWorker(Worker):  # type: ignore[misc]
 
     async def _serve(self) -> None:
         from edge import app  # noqa: PLC0415 - see run()
+        from edge.cache.siblings import MAX_FIELD_BYTES  # noqa: PLC0415
 
         stopping = self._stop_event()
         settings: EdgeSettings = self.app.settings
         async with AsyncExitStack() as stack:
             slot = stack.enter_context(Slot.claim(settings.data_dir / "slots"))
             node = await stack.enter_async_context(app.node(settings, slot.number))
-            siblings = web.AppRunner(node.siblings, access_log=None, keepalive_timeout=KEEPALIVE_S)
+            siblings = web.AppRunner(
+                node.siblings,
+                access_log=None,
+                keepalive_timeout=KEEPALIVE_S,
+                handler_cancellation=True,
+                max_field_size=MAX_FIELD_BYTES,
+            )
             await siblings.setup()
             stack.push_async_callback(siblings.cleanup)
             await web.UnixSite(siblings, node.sibling_socket, backlog=BACKLOG).start()

@@ -1,82 +1,55 @@
 """The driver: look into memory, ask the pure verdict, act. One `get` per request, one `Outcome` for each.
 
-A hit is answered without awaiting anything. Everything else joins the key's flight (`edge.cache.fetch`) or passes.
+A hit is answered without awaiting anything. Everything else joins the key's flight (`edge.cache.fetch`), or goes past
+the cache on its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from edge.cache.breaker import Breaker, GuardedReader
-from edge.cache.conditional import Shape, shape
-from edge.cache.fetch import Failed, Fetcher, Found, Growing, Landing, Limits, SharedTier, Unshared
-from edge.cache.freshness import Verdict, decide, head_of, usable_on_error
+from edge.cache import invalidation, siblings
+from edge.cache.ask import Ask
+from edge.cache.blocks import Changed, ChangedError, Coming, Have, Lost
+from edge.cache.conditional import Shape
+from edge.cache.fetch import Fetcher, Site
+from edge.cache.fill import OvertakenError
+from edge.cache.flight import Flight
+from edge.cache.freshness import Verdict, decide, updated_by_head, usable_on_error
+from edge.cache.landing import Failed, Found, Growing, Handoff, Landing, Unshared
+from edge.cache.limits import Limits
 from edge.cache.memory import MemoryStore
-from edge.cache.model import UNCONDITIONAL, CacheKey, Conditions, Entry, Forward, Head, Outcome, Pass, Tier
-from edge.cache.ranges import Part, parse_content_range
-from edge.cache.siblings import Answer, Answered, Siblings, encode
+from edge.cache.model import CacheKey, Entry, Forward, Head, Layout, Outcome, Tier
+from edge.cache.passing import Passing
+from edge.cache.purge import Kind
+from edge.cache.ranges import Part
+from edge.cache.reply import Body, Reply, Unavailable, reply_of, shaped, ttl_s
+from edge.cache.siblings import Answer, Answered, Question, Siblings
+from edge.cache.tiers import Held, NoPurges, Purges, SlowTier, Tiers, part_of, weakened
 from edge.clock import Clock
-from origin.reader import Chunks, ObjectReader, OriginError, OriginFailure, ReadRequest, ReadResponse
+from origin.reader import ObjectReader, OriginError, OriginFailure
 
-ORIGIN_FAILURES = 5
-"""Failures in a row after which the origin is left alone, but for one probe per `ORIGIN_PROBE_S`."""
-ORIGIN_PROBE_S = 1.0
+__all__ = ["Ask", "Body", "Engine", "Reply", "Site", "Unavailable"]
 
+_ROUNDS = 4  # of asking once more because the world changed meanwhile
 
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One request, as the cache sees it. head_only: no body is wanted."""
-
-    key: CacheKey
-    conditions: Conditions = UNCONDITIONAL
-    head_only: bool = False
+Invalidate = Callable[[tuple[str, ...], tuple[str, ...]], Awaitable[None]]
+"""Told, after an unsafe request, of the URIs and of the groups (tags) whose stored responses are to be dropped."""
 
 
-Body = bytes | memoryview | AsyncGenerator[bytes | memoryview, None] | Chunks
-
-
-@dataclass(slots=True)
-class Reply:
-    """What to send. `close` must be awaited once it is sent, or given up.
-
-    head: of the stored response; status and part say what of it is sent; length: bytes of `body`, None when unknown.
-    An iterated body raises OriginError where it breaks off: then the client must not be told that it is complete.
-    """
-
-    status: int
-    head: Head
-    outcome: Outcome
-    age_s: int
-    part: Part | None = None
-    length: int | None = None
-    body: Body = b""
-    resources: AsyncExitStack | None = field(default=None, repr=False)
-
-    async def close(self) -> None:
-        """Give back what the body needed."""
-        if self.resources is not None:
-            await self.resources.aclose()
-
-
-class Unavailable(Exception):  # noqa: N818 - a verdict on a request
-    """Nothing can be served; `outcome.error` says why."""
-
-    def __init__(self, outcome: Outcome, error: OriginError) -> None:
-        super().__init__(str(error))
-        self.outcome = outcome
-        self.error = error
+async def _invalidate_nothing(_uris: tuple[str, ...], _groups: tuple[str, ...]) -> None:
+    """Nobody wants to know."""
 
 
 class Engine:
     """One worker's cache. record: called with the outcome of every request, at the time its head is known.
 
-    limits: of objects and fills; by default what suits the memory tier's size.
+    slow: the tiers beside memory, fastest first. limits: of objects and fills; by default what suits the memory tier.
     patience_s: how long a request waits for the origin when a stale response could be served instead.
-    max_passes: responses streamed past the cache at once; each holds an origin connection while its client reads.
+    invalidate: see `Invalidate`.
     """
 
     def __init__(
@@ -84,252 +57,412 @@ class Engine:
         *,
         reader: ObjectReader,
         memory: MemoryStore,
-        shared: SharedTier | None,
-        siblings: Siblings | None,
+        slow: tuple[tuple[Tier, SlowTier], ...] = (),
+        siblings: Siblings | None = None,
         clock: Clock,
+        purges: Purges | None = None,
         record: Callable[[Outcome], None] = lambda _outcome: None,
         limits: Limits | None = None,
+        site: Site | None = None,
         patience_s: float = 2.0,
-        max_passes: int = 32,
-        pass_wait_s: float = 5.0,
+        invalidate: Invalidate = _invalidate_nothing,
     ) -> None:
-        breaker = Breaker(now=clock.monotonic, limit=ORIGIN_FAILURES, probe_after_s=ORIGIN_PROBE_S)
-        self._reader = GuardedReader(reader, breaker)
-        self._memory = memory
+        self._reader = reader
         self._clock = clock
         self._record = record
+        self._limits = limits or Limits.within(memory.max_bytes)
+        self._site = site or Site()
         self._patience_s = patience_s
-        self._pass_places = asyncio.Semaphore(max_passes)
-        self._pass_wait_s = pass_wait_s
+        self._invalidate = invalidate
+        self._tiers = Tiers(memory, slow, purges or NoPurges(), clock)
+        self._passing = Passing(reader=reader, clock=clock, record=record, limits=self._limits, site=self._site)
         self._fetcher = Fetcher(
-            reader=self._reader,
-            memory=memory,
-            shared=shared,
+            reader=reader,
+            tiers=self._tiers,
             siblings=siblings,
             clock=clock,
-            limits=limits or Limits.within(memory.max_bytes),
+            limits=self._limits,
+            site=self._site,
         )
 
     @property
-    def origin_healthy(self) -> bool:
-        """Whether the origin answered lately."""
-        return self._reader.healthy
+    def memory(self) -> MemoryStore:
+        """The memory tier."""
+        return self._tiers.memory
+
+    @property
+    def fetcher(self) -> Fetcher:
+        """What is under way, for the metrics."""
+        return self._fetcher
 
     async def close(self) -> None:
         """End all fills. What was handed in stays open."""
         await self._fetcher.close()
 
     async def get(self, ask: Ask) -> Reply:
-        """The reply to a GET or HEAD; Unavailable when there is none."""
+        """The reply to a request; Unavailable when there is none."""
+        if ask.method not in ("GET", "HEAD") or ask.body is not None:
+            return await self._past(ask)
         now = self._clock.monotonic()
-        entry = self._memory.get(ask.key)
-        if entry is not None:
-            verdict = decide(entry, now)
+        held = self._tiers.in_memory(ask)
+        if held is not None:
+            verdict = decide(held.value.head, now, ask.directives)
             if verdict is Verdict.STALE_HIT:
-                self._fetcher.join(ask.key)  # nobody waits for it
+                self._refresh(ask)
             if verdict is Verdict.HIT or verdict is Verdict.STALE_HIT:
-                return self._from_entry(ask, Found(entry, Tier.MEMORY), now, collapsed=False)
-        marker = self._fetcher.marker(ask.key)
-        if marker is not None and decide(marker, now) is Verdict.PASS:
-            return await self._pass(ask, marker)
-        return await self._fly(ask, entry)
+                found = Found(held.value, held.tier, part=held.part)
+                if isinstance(held.value, Entry):
+                    return self._from_entry(ask, found, held.value, now, collapsed=False)
+                reply = await self._from_layout(ask, found, held.value, collapsed=False)
+                if reply is not None:
+                    return reply
+        return await self._beyond_memory(ask, held)
 
-    async def for_sibling(self, key: CacheKey, known_etag: str | None) -> tuple[Answer, Body]:
-        """The answer to another worker that does not hold the key, or only with `known_etag`, no longer fresh."""
-        entry = self._memory.get(key)
-        if entry is not None and decide(entry, self._clock.monotonic()) is Verdict.HIT:
-            return _answer(Found(entry, Tier.MEMORY), known_etag)
-        marker = self._fetcher.marker(key)
-        if marker is not None and decide(marker, self._clock.monotonic()) is Verdict.PASS:
-            return _answer(Unshared(marker), known_etag)
-        flight, _ = self._fetcher.join_local(key)
-        return _answer(await flight.result(), known_etag)
-
-    def encoded(self, answer: Answer) -> str:
-        """The answer as the field value that a sibling reads."""
-        return encode(answer, now=self._clock.monotonic())
-
-    async def read(self, key: CacheKey) -> bytes | None:
+    async def read(self, uri: str) -> bytes | None:
         """A whole object for the node's own use; None when there is none. Raises Unavailable or OriginError."""
-        reply = await self.get(Ask(key))
+        reply = await self.get(Ask(uri))
         try:
             if reply.status != 200:
                 return None
             if isinstance(reply.body, bytes | memoryview):
                 return bytes(reply.body)
-            return b"".join([chunk async for chunk in reply.body])
+            return b"".join([bytes(chunk) async for chunk in reply.body])
         finally:
             await reply.close()
 
+    # -- purge -----------------------------------------------------------------------------------------------------
+
+    def purge(self, keys: list[CacheKey], kind: Kind, touches: Callable[[str, tuple[str, ...] | None], bool]) -> int:
+        """Drop these values from memory, or make them stale; how many. Flights that began before are joined no more.
+
+        touches(uri, tags): whether the purge names such a response; tags are None while they are not known.
+        """
+        self._fetcher.detach(touches)
+        memory, now = self._tiers.memory, self._clock.monotonic()
+        if kind is Kind.HARD:
+            return sum(memory.remove(key) for key in keys)
+        for key in keys:
+            value = memory.peek(key)
+            if isinstance(value, Entry | Layout) and not key.part.startswith("b:"):
+                memory.put(key, replace(value, head=weakened(value.head, kind, now)))
+        return len(keys)
+
+    # -- for the other workers -------------------------------------------------------------------------------------
+
+    async def for_sibling(self, ask: Ask, question: Question) -> tuple[Answer, Body, Callable[[], None]]:
+        """The answer to another worker that holds nothing fresh; the last is to be called when the body is sent."""
+        if question.block is not None:
+            return await self._block_for_sibling(ask, question.block)
+        held = self._tiers.in_memory(ask)
+        now = self._clock.monotonic()
+        if held is not None and decide(held.value.head, now, ask.directives) is Verdict.HIT:
+            answer = self._answer(Found(held.value, held.tier, part=held.part), question)
+            return answer, held.value.body if isinstance(held.value, Entry) else b"", _nothing
+        marker = self._fetcher.marker(ask)
+        flight, led = (self._fetcher.alone(ask), True) if marker is not None else self._fetcher.join_local(ask)
+        done = flight.leader_left.set if led else _nothing
+        try:
+            landing = await flight.result(ask.on_interim)
+        except BaseException:
+            done()
+            raise
+        answer = self._answer(landing, question)
+        match landing:
+            case Found(Entry() as entry) if answer.kind is Answered.ENTRY:
+                return answer, entry.body, done
+            case Growing(_, body):
+                return answer, body.read(), done
+            case Unshared(_, Handoff() as handoff) if led:
+                return replace(answer, head=handoff.head), handoff.response.chunks, done
+        return answer, b"", done
+
+    def encoded(self, answer: Answer) -> str:
+        """The answer as the field value that a sibling reads."""
+        return siblings.encode(replace(answer, position=self._tiers.purges.position), now=self._clock.monotonic())
+
+    def asked(self, field: str) -> Question:
+        """The question in a sibling's field value; ValueError when it makes no sense."""
+        return siblings.asked(field, now=self._clock.monotonic())
+
+    async def _block_for_sibling(
+        self, ask: Ask, wanted: siblings.WantedBlock
+    ) -> tuple[Answer, Body, Callable[[], None]]:
+        flight = self._fetcher.blocks.join_local(ask, wanted.layout, wanted.number)
+        match await flight.result():
+            case Have(entry):
+                return Answer(Answered.ENTRY, entry.head), entry.body, _nothing
+            case Coming(body):
+                return Answer(Answered.ENTRY, wanted.layout.head), body.read(), _nothing
+            case Changed():
+                return Answer(Answered.CHANGED), b"", _nothing
+            case Lost(error):
+                return Answer(Answered.ERROR, error=error), b"", _nothing
+
+    @staticmethod
+    def _answer(landing: Landing, question: Question) -> Answer:
+        match landing:
+            case Found(Layout() as layout, _, forward, status, part=part, stored=stored):
+                return Answer(
+                    Answered.LAYOUT,
+                    layout.head,
+                    forward,
+                    status,
+                    block_bytes=layout.block_bytes,
+                    part=part,
+                    stored=stored,
+                )
+            case Found(value, _, forward, status, error, part=part, stored=stored):
+                same = question.known_etag is not None and question.known_etag == value.head.etag and stored
+                kind = Answered.SAME if same else Answered.ENTRY
+                return Answer(kind, value.head, forward, status, part=part, stored=stored and error is None)
+            case Growing(head, _, _, forward, status, part=part):
+                return Answer(Answered.ENTRY, head, forward, status, part=part)
+            case Unshared(marker):
+                return Answer(Answered.PASS, marker=marker)
+            case Failed(error):
+                return Answer(Answered.ERROR, error=error)
+
     # -- what a flight brings --------------------------------------------------------------------------------------
 
-    async def _fly(self, ask: Ask, stale: Entry | None) -> Reply:
-        flight, led = self._fetcher.join(ask.key)
-        if stale is None or not usable_on_error(stale.head, self._clock.monotonic()):
-            return await self._landed(ask, await flight.result(), led=led)
+    def _refresh(self, ask: Ask) -> None:
+        """Revalidate, with nobody waiting for it."""
+        flight, led = self._fetcher.join(ask)
+        if led:
+            flight.leader_left.set()
+
+    async def _beyond_memory(self, ask: Ask, held: Held | None) -> Reply:
+        if ask.directives.only_if_cached:
+            return await self._only_if_cached(ask)
+        if ask.head_only and self._site.forwards:
+            return await self._ask_head(ask, held)
+        for _ in range(_ROUNDS):
+            reply = await self._fly(ask, held)
+            if reply is not None:
+                return reply
+            held = self._tiers.in_memory(ask)
+        raise self._unavailable(OriginError(OriginFailure.UNAVAILABLE, "it changes too fast"), Forward.MISS)
+
+    async def _past(self, ask: Ask) -> Reply:
+        """A method that is not served from a cache; what it changed there is dropped from here (RFC 9111, 4.4)."""
+        reply = await self._passing.get(ask, Forward.METHOD)
         try:
-            async with asyncio.timeout(self._patience_s):
-                landing = await flight.result()
+            if invalidation.applies(ask.method, reply.status):
+                await self._invalidate(self._changed(ask, reply), invalidation.groups(reply.head.headers))
+        except BaseException:
+            await reply.close()
+            raise
+        return reply
+
+    def _changed(self, ask: Ask, reply: Reply) -> tuple[str, ...]:
+        """The URIs whose stored responses a successful unsafe request has made doubtful, in the cache's form."""
+        headers = reply.head.headers
+        named = (
+            uri
+            for base in (ask.base, *self._site.bases)
+            if base
+            for uri in invalidation.uris(ask.method, ask.uri, reply.status, headers, base)
+        )
+        return tuple(dict.fromkeys((ask.uri, *filter(None, map(self._canonical, named)))))
+
+    def _canonical(self, uri: str) -> str | None:
+        try:
+            return self._site.canonical(uri)
+        except ValueError:
+            return None  # nothing can be stored under it
+
+    async def _ask_head(self, ask: Ask, held: Held | None) -> Reply:
+        """HEAD goes to the origin as such; what it says of a stored response counts for that, too (RFC 9111, 4.3.5)."""
+        mark = self._tiers.purges.position
+        reply = await self._passing.get(ask, self._fetcher.why(ask, held))
+        if held is not None:
+            updated = updated_by_head(
+                held.value.head,
+                reply.status,
+                reply.head.headers,
+                now=self._clock.monotonic(),
+                wall=self._clock.wall(),
+                rules=self._site.rules,
+            )
+            if updated is None:
+                await self._tiers.forget(ask.uri, held.part)
+            else:
+                self._tiers.keep(ask, replace(held.value, head=updated, mark=mark))
+        return reply
+
+    async def _only_if_cached(self, ask: Ask) -> Reply:
+        """RFC 9111, 5.2.1.7: from the cache, or 504."""
+        held = await self._tiers.find(ask)
+        now = self._clock.monotonic()
+        if held is not None and decide(held.value.head, now, ask.directives) is not Verdict.REVALIDATE:
+            reply = await self._landed(ask, Found(held.value, held.tier, part=held.part), led=True)
+            if reply is not None:
+                return reply
+        error = OriginError(OriginFailure.READ_TIMEOUT, "the request wants a stored response only, and there is none")
+        raise self._unavailable(error, Forward.MISS)
+
+    async def _fly(self, ask: Ask, stale: Held | None) -> Reply | None:
+        """One flight, and what it brought; None: ask again."""
+        marker = self._fetcher.marker(ask)
+        if marker is not None and (marker.head is not None or ask.conditions.byte_range is not None):
+            return await self._passing.get(ask, Forward.BYPASS, marker.head)
+        alone = marker is not None or ask.directives.no_store
+        flight, led = (self._fetcher.alone(ask), True) if alone else self._fetcher.join(ask)
+        resources = AsyncExitStack()
+        if led:
+            resources.callback(flight.leader_left.set)
+        try:
+            landing = await self._patiently(ask, flight, stale)
+            reply = await self._landed(ask, landing, led=led, resources=resources)
+        except BaseException:
+            await resources.aclose()
+            raise
+        if reply is None or reply.resources is not resources:
+            await resources.aclose()
+        return reply
+
+    async def _patiently(self, ask: Ask, flight: Flight[Landing], stale: Held | None) -> Landing:
+        """The flight's landing; while a stale response could be served instead, not at any price."""
+        now = self._clock.monotonic()
+        spare = stale if stale is not None and usable_on_error(stale.value.head, now, ask.directives) else None
+        try:
+            async with asyncio.timeout(self._patience_s if spare is not None else self._limits.wait_s):
+                return await flight.result(ask.on_interim)
         except TimeoutError:
             # The flight goes on; whoever comes after it gets what it brings.
             late = OriginError(OriginFailure.READ_TIMEOUT, "the origin is slow")
-            landing = Found(stale, Tier.MEMORY, Forward.STALE, error=late)
-        return await self._landed(ask, landing, led=led)
+            if spare is None:
+                return Failed(late, Forward.MISS)
+            return Found(spare.value, spare.tier, Forward.STALE, error=late, part=spare.part)
 
-    async def _landed(self, ask: Ask, landing: Landing, *, led: bool) -> Reply:
+    async def _landed(
+        self, ask: Ask, landing: Landing, *, led: bool, resources: AsyncExitStack | None = None
+    ) -> Reply | None:
         now = self._clock.monotonic()
+        if not led and not self._fits(ask, landing, now):
+            return None
         match landing:
-            case Found():
-                return self._from_entry(ask, landing, now, collapsed=not led)
+            case Found(Entry() as entry):
+                return self._from_entry(ask, landing, entry, now, collapsed=not led)
+            case Found(Layout() as layout):
+                return await self._from_layout(ask, landing, layout, collapsed=not led)
             case Growing():
                 return self._from_growing(ask, landing, now, collapsed=not led)
-            case Unshared(marker):
-                return await self._pass(ask, marker)
+            case Unshared(_, Handoff() as handoff) if led and resources is not None:
+                return self._from_handoff(ask, landing, handoff, resources)
+            case Unshared(marker) if led:
+                return await self._passing.get(ask, landing.forward, marker.head)
+            case Unshared():
+                return None  # the marker lets everyone fly alone
             case Failed(error, forward):
                 raise self._unavailable(error, forward, collapsed=not led)
+        raise TypeError(landing)
 
-    def _from_entry(self, ask: Ask, found: Found, now: float, *, collapsed: bool) -> Reply:
-        entry, head = found.entry, found.entry.head
-        verdict = shape(head, ask.conditions) if ask.conditions is not UNCONDITIONAL else Shape(head.status)
-        ttl_s = _ttl_s(head, now)
-        outcome = Outcome(
-            tier=found.tier,
-            forward=found.forward,
-            forward_status=found.forward_status,
-            stored=found.forward_status is not None,
-            collapsed=collapsed and found.forward is not None,
-            stale=ttl_s < 0,
-            ttl_s=ttl_s,
-            error=found.error,
-        )
-        reply = self._reply(verdict, head, outcome, now)
+    def _fits(self, ask: Ask, landing: Landing, now: float) -> bool:
+        """Whether what another request's flight brought answers this one, too."""
+        match landing:
+            case Found(value) if landing.stored:
+                demanded = landing.forward is not None or decide(value.head, now, ask.directives) is not (
+                    Verdict.REVALIDATE
+                )
+                return demanded and part_of(value.head, ask) == landing.part
+            case Growing(head):
+                return part_of(head, ask) == landing.part
+        return True
+
+    def _from_entry(self, ask: Ask, found: Found, entry: Entry, now: float, *, collapsed: bool) -> Reply:
+        head = entry.head
+        verdict = shaped(head, ask.conditions)
+        reply = self._reply(verdict, head, _outcome(found, head, now, collapsed=collapsed), now)
+        if ask.head_only:
+            return reply
         if verdict.part is not None:
             reply.body = memoryview(entry.body)[verdict.part.first : verdict.part.last + 1]
-        elif verdict.status == head.status and not ask.head_only:
+        elif verdict.status == head.status:
             reply.body = entry.body
-        if ask.head_only:
-            reply.body = b""
         return reply
 
-    def _from_growing(self, ask: Ask, growing: Growing, now: float, *, collapsed: bool) -> Reply:
+    async def _from_layout(self, ask: Ask, found: Found, layout: Layout, *, collapsed: bool) -> Reply | None:
+        head, now = layout.head, self._clock.monotonic()
+        verdict = shaped(head, ask.conditions)
+        outcome = _outcome(found, head, now, collapsed=collapsed)
+        if ask.head_only or verdict.status not in (200, 206):
+            return self._reply(verdict, head, outcome, now)
+        wanted = verdict.part or Part(0, (head.length or 0) - 1)
+        try:
+            opened = await self._fetcher.blocks.open(ask, layout, wanted)
+        except ChangedError:
+            await self._tiers.forget(ask.uri, found.part)
+            return None
+        except OriginError as error:
+            raise self._unavailable(error, Forward.PARTIAL) from error
+        if found.forward is None:
+            status = 206 if opened.forward is not None else None
+            outcome = replace(outcome, tier=opened.tier, forward=opened.forward, forward_status=status)
+        reply = self._reply(verdict, head, outcome, now)
+        reply.body = opened.pieces
+        return reply
+
+    def _from_growing(self, ask: Ask, growing: Growing, now: float, *, collapsed: bool) -> Reply | None:
         head = growing.head
-        verdict = shape(head, ask.conditions)
-        ttl_s = _ttl_s(head, now)
+        verdict = shaped(head, ask.conditions)
+        body: Body = b""
+        if not ask.head_only and verdict.status in (206, head.status):
+            try:
+                body = growing.body.read(verdict.part)
+            except OvertakenError:
+                return None
+        ttl = ttl_s(head, now)
         outcome = Outcome(
             tier=growing.tier,
             forward=growing.forward,
             forward_status=growing.forward_status,
             stored=growing.forward is not None,
             collapsed=collapsed and growing.forward is not None,
-            stale=ttl_s < 0,
-            ttl_s=ttl_s,
+            stale=ttl < 0,
+            ttl_s=ttl,
+            timings=growing.timings,
         )
         reply = self._reply(verdict, head, outcome, now)
-        if not ask.head_only and verdict.status in (206, head.status):
-            reply.body = growing.body.read(verdict.part)
+        reply.body = body
+        return reply
+
+    def _from_handoff(self, ask: Ask, landing: Unshared, handoff: Handoff, resources: AsyncExitStack) -> Reply:
+        """The leader's own response, which was asked for whole and unconditionally."""
+        head = handoff.head
+        verdict = shaped(head, replace(ask.conditions, byte_range=None, if_range=None))
+        outcome = Outcome(
+            tier=Tier.ORIGIN, forward=landing.forward, forward_status=head.status, timings=landing.timings
+        )
+        reply = self._reply(verdict, head, outcome, self._clock.monotonic())
+        reply.resources = resources
+        if not ask.head_only and verdict.status == head.status:
+            reply.body = handoff.response.chunks
         return reply
 
     def _reply(self, verdict: Shape, head: Head, outcome: Outcome, now: float) -> Reply:
         self._record(outcome)
-        length = head.length
-        if verdict.part is not None:
-            length = verdict.part.length
-        elif verdict.status != head.status:
-            length = 0
-        return Reply(verdict.status, head, outcome, int(head.age_s(now)), part=verdict.part, length=length)
+        return reply_of(verdict, head, outcome, now)
 
     def _unavailable(self, error: OriginError, forward: Forward, *, collapsed: bool = False) -> Unavailable:
         outcome = Outcome(tier=Tier.ORIGIN, forward=forward, collapsed=collapsed, error=error)
         self._record(outcome)
         return Unavailable(outcome, error)
 
-    # -- past the cache --------------------------------------------------------------------------------------------
 
-    async def _pass(self, ask: Ask, marker: Pass) -> Reply:
-        verdict = shape(marker.head, ask.conditions) if marker.head is not None else None
-        if marker.head is not None and verdict is not None and (ask.head_only or verdict.status in (304, 412, 416)):
-            outcome = Outcome(tier=Tier.MEMORY, ttl_s=_ttl_s(marker.head, self._clock.monotonic()))
-            return self._reply(verdict, marker.head, outcome, self._clock.monotonic())
-        resources = AsyncExitStack()
-        try:
-            return await self._open_pass(ask, _passed_read(ask.key, marker, verdict), resources)
-        except OriginError as error:
-            await resources.aclose()
-            raise self._unavailable(error, Forward.BYPASS) from error
-        except BaseException:
-            await resources.aclose()
-            raise
-
-    async def _open_pass(self, ask: Ask, read: ReadRequest, resources: AsyncExitStack) -> Reply:
-        await self._take_pass_place(resources)
-        asked_at = self._clock.monotonic()
-        response = await resources.enter_async_context(self._reader.open(read))
-        if response.status == 412 and read.if_match is not None:
-            # Another object than the marker says: forget that, and answer with the whole of the new one.
-            self._fetcher.forget(ask.key)
-            response = await resources.enter_async_context(self._reader.open(ReadRequest(ask.key.path)))
-        if response.status >= 500 or response.status in (304, 412, 416):
-            raise OriginError(OriginFailure.UNAVAILABLE, f"the origin answered {response.status}")
-        now = self._clock.monotonic()
-        delay_s = now - asked_at
-        head = head_of(response.status, response.headers, now=now, wall=self._clock.wall(), response_delay_s=delay_s)
-        if response.status == 206:
-            part, total = _passed_part(response)
-            head, verdict = replace(head, length=total), Shape(206, part)
-        else:
-            verdict = shape(head, _without_range(ask.conditions))
-        reply = self._reply(verdict, head, _passed(response.status), now)
-        reply.resources = resources
-        if not ask.head_only and reply.status == head.status:
-            reply.body = response.chunks
-        return reply
-
-    async def _take_pass_place(self, resources: AsyncExitStack) -> None:
-        try:
-            async with asyncio.timeout(self._pass_wait_s):
-                await self._pass_places.acquire()
-        except TimeoutError:
-            raise OriginError(OriginFailure.OVERLOADED, "too many large objects are being read") from None
-        resources.callback(self._pass_places.release)
+def _outcome(found: Found, head: Head, now: float, *, collapsed: bool) -> Outcome:
+    ttl = ttl_s(head, now)
+    return Outcome(
+        tier=found.tier,
+        forward=found.forward,
+        forward_status=found.forward_status,
+        stored=found.stored and found.forward_status is not None,
+        collapsed=collapsed and found.forward is not None,
+        stale=ttl < 0,
+        ttl_s=ttl if found.stored else None,
+        error=found.error,
+        timings=found.timings,
+    )
 
 
-def _answer(landing: Landing, known_etag: str | None) -> tuple[Answer, Body]:
-    match landing:
-        case Found(entry, _, forward, forward_status):
-            if known_etag is not None and known_etag == entry.head.etag:
-                return Answer(Answered.SAME, entry.head, forward, forward_status), b""
-            return Answer(Answered.ENTRY, entry.head, forward, forward_status), entry.body
-        case Growing(head, body, _, forward, forward_status):
-            return Answer(Answered.ENTRY, head, forward, forward_status), body.read()
-        case Unshared(marker):
-            return Answer(Answered.PASS, marker=marker), b""
-        case Failed(error):
-            return Answer(Answered.ERROR, error=error), b""
-
-
-def _passed_read(key: CacheKey, marker: Pass, verdict: Shape | None) -> ReadRequest:
-    """A range is forwarded as one when it is known to belong to the object that the marker describes."""
-    etag = marker.head.strong_etag if marker.head is not None else None
-    if verdict is None or verdict.part is None or etag is None:
-        return ReadRequest(key.path)
-    return ReadRequest(key.path, if_match=etag, byte_range=(verdict.part.first, verdict.part.last))
-
-
-def _passed_part(response: ReadResponse) -> tuple[Part, int]:
-    whereabouts = parse_content_range(response.field("content-range"))
-    if whereabouts is None:
-        raise OriginError(OriginFailure.PROTOCOL, "the origin sent a range without saying which")
-    return whereabouts
-
-
-def _without_range(conditions: Conditions) -> Conditions:
-    """A range is not cut out of a passing body: 14.2 lets us send the whole."""
-    return replace(conditions, byte_range=None, if_range=None)
-
-
-def _passed(status: int) -> Outcome:
-    return Outcome(tier=Tier.ORIGIN, forward=Forward.BYPASS, forward_status=status)
-
-
-def _ttl_s(head: Head, now: float) -> int:
-    return math.floor(head.freshness.lifetime_s - head.age_s(now))
+def _nothing() -> None:
+    """There is nothing to give back."""

@@ -1,4 +1,4 @@
-"""How a response is got that memory does not hold: Redis, the sibling that owns the key, the origin.
+"""How a response is got that memory does not hold: the slow tiers, the sibling that owns the key, the origin.
 
 Two kinds of flights, so that workers never wait for each other in a ring:
 - a *local* flight looks at this worker's tiers and asks the origin; siblings' requests only ever join these;
@@ -6,105 +6,61 @@ Two kinds of flights, so that workers never wait for each other in a ring:
   of the key's local flight.
 If two workers take each other for the owner, each one's forwarding flight ends in the other's local flight.
 
-A flight lands as soon as the head is judged; its body may still be growing then.
+A flight lands as soon as the head is judged; its body may still be growing then. A response that is not to be shared is
+handed to the leader alone, over the connection on which it came (`Handoff`); followers ask for themselves.
+
+What a purge has to do with it: the node's purge position is noted before the origin is asked, travels with the value as
+its `mark`, and is compared once more when the value is about to be kept. So a purge wins over every fill under way.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import TypeGuard
 
 from cachetools import LRUCache
 
 from edge.cache import siblings as wire
+from edge.cache.ask import Ask
+from edge.cache.blocks import Blocks, first_offset, whole_fields
 from edge.cache.fill import FillBudget, GrowingBody, receive
 from edge.cache.flight import Flight, Flights
-from edge.cache.freshness import Verdict, decide, freshened, head_of, usable_on_error
-from edge.cache.memory import MemoryStore
-from edge.cache.model import CacheKey, Entry, Forward, Head, Pass, Tier
+from edge.cache.freshness import RequestFacts, Rules, Verdict, decide, freshened, head_of, usable_on_error
+from edge.cache.landing import Failed, Found, Growing, Handoff, Landing, Timings, Unshared
+from edge.cache.limits import Limits
+from edge.cache.model import CacheKey, Entry, Forward, Head, Layout, Pass, Tier, Varying
 from edge.cache.ranges import Part, parse_content_range
 from edge.cache.siblings import Answered, Siblings
+from edge.cache.tiers import Held, Tiers, part_of
 from edge.clock import Clock
-from origin.reader import Chunks, ObjectReader, OriginError, OriginFailure, ReadRequest, ReadResponse
+from origin.reader import Chunks, Headers, ObjectReader, OriginError, OriginFailure, ReadRequest, ReadResponse
 
 log = logging.getLogger(__name__)
 
-_MIB = 1024 * 1024
 _MAX_PASSES = 10_000  # remembered "do not share" keys; a forgotten one costs one look at a head
-
-
-class SharedTier(Protocol):
-    """A tier beyond this worker, as the engine needs it: it may be slow or gone, and never raises."""
-
-    async def get(self, key: CacheKey) -> Entry | None: ...
-
-    def put(self, key: CacheKey, entry: Entry) -> bool: ...
+_SHARED_ERROR_BYTES = 64 * 1024  # a larger error document is not shared with the followers
+_FIRST_SHARE_BYTES = 256 * 1024  # of the budget, for a body of unknown length; it may ask for more
+_STALE_IF = frozenset({500, 502, 503, 504})  # RFC 5861, section 4
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A complete entry. forward None: it was in a tier; error: the origin failed and this is the stale rest."""
+class Site:
+    """What holds for one origin.
 
-    entry: Entry
-    tier: Tier
-    forward: Forward | None = None
-    forward_status: int | None = None
-    error: OriginError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Growing:
-    """A judged head whose body is on its way into the cache."""
-
-    head: Head
-    body: GrowingBody
-    tier: Tier
-    forward: Forward | None
-    forward_status: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Unshared:
-    """Everyone has to ask for himself."""
-
-    marker: Pass
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The origin failed, and nothing stored may stand in."""
-
-    error: OriginError
-    forward: Forward
-
-
-Landing: TypeAlias = Found | Growing | Unshared | Failed
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """max_object_bytes: larger objects pass unstored; fill_bytes, fill_wait_s: of the fill budget, per worker.
-
-    negative_ttl_s: lifetime of a 404 without one of its own; pass_s: how long "do not share" is remembered.
+    rules: of freshness. ranges_known: it serves ranges though it does not say so. forwards: it is an HTTP server that
+    gets the client's own fields, conditions and methods; otherwise it is a store of published objects that are read.
+    bases: the origin's own names for itself, e.g. `http://origin:8000`. canonical: a target in the cache's form.
     """
 
-    max_object_bytes: int = 32 * _MIB
-    fill_bytes: int = 128 * _MIB
-    fill_wait_s: float = 5.0
-    negative_ttl_s: float = 2.0
-    pass_s: float = 10.0
-
-    @classmethod
-    def within(cls, memory_bytes: int) -> Limits:
-        """For a worker with a memory tier of that size: an object takes an eighth of it at most, all fills a quarter.
-
-        In a small memory an object may take half, up to 4 MiB, so that segments are still coalesced.
-        """
-        largest = max(min(32 * _MIB, memory_bytes // 8), min(4 * _MIB, memory_bytes // 2))
-        return cls(max_object_bytes=largest, fill_bytes=max(memory_bytes // 4, largest))
+    rules: Rules = field(default_factory=Rules)
+    ranges_known: bool = False
+    forwards: bool = False
+    bases: tuple[str, ...] = ()
+    canonical: Callable[[str], str] = str
 
 
 class Fetcher:
@@ -114,218 +70,437 @@ class Fetcher:
         self,
         *,
         reader: ObjectReader,
-        memory: MemoryStore,
-        shared: SharedTier | None,
+        tiers: Tiers,
         siblings: Siblings | None,
         clock: Clock,
         limits: Limits,
+        site: Site,
     ) -> None:
         self._reader = reader
-        self._memory = memory
-        self._shared = shared
+        self._tiers = tiers
         self._siblings = siblings
         self._clock = clock
         self._limits = limits
+        self._site = site
         self._budget = FillBudget(limit=limits.fill_bytes, deadline_s=limits.fill_wait_s)
         self._passes: LRUCache[CacheKey, Pass] = LRUCache(_MAX_PASSES)
         self._local: Flights[Landing] = Flights("fill")
         self._forwarding: Flights[Landing] = Flights("ask sibling for")
+        self.blocks = Blocks(
+            reader=reader, tiers=tiers, siblings=siblings, clock=clock, limits=limits, budget=self._budget
+        )
 
-    def marker(self, key: CacheKey) -> Pass | None:
+    @property
+    def in_flight(self) -> int:
+        """Flights under way."""
+        return len(self._local) + len(self._forwarding) + len(self.blocks)
+
+    @property
+    def fill_bytes(self) -> int:
+        """Bytes reserved for bodies on their way in."""
+        return self._budget.taken
+
+    def marker(self, ask: Ask) -> Pass | None:
         """What is remembered of a key that is not shared."""
-        return self._passes.get(key)
+        marker = self._passes.get(_pass_key(ask))
+        return marker if marker is not None and self._clock.monotonic() < marker.until else None
 
-    def forget(self, key: CacheKey) -> None:
-        """The marker turned out wrong."""
-        self._passes.pop(key, None)
+    def forget_marker(self, ask: Ask) -> None:
+        """It turned out wrong."""
+        self._passes.pop(_pass_key(ask), None)
 
-    def join(self, key: CacheKey) -> tuple[Flight[Landing], bool]:
+    def join(self, ask: Ask) -> tuple[Flight[Landing], bool]:
         """The key's flight, and whether this call started it."""
+        key = self._key(ask)
         owner = self._siblings.owner(key) if self._siblings is not None else None
         if owner is None:
-            return self.join_local(key)
-        return self._forwarding.join(key, partial(self._fly_forwarding, key, owner))
+            return self.join_local(ask)
+        return self._forwarding.join(key, partial(self._fly_forwarding, ask, owner))
 
-    def join_local(self, key: CacheKey) -> tuple[Flight[Landing], bool]:
+    def join_local(self, ask: Ask) -> tuple[Flight[Landing], bool]:
         """The key's flight that asks no sibling."""
-        return self._local.join(key, partial(self._fly_local, key))
+        return self._local.join(self._key(ask), partial(self._fly_local, ask))
+
+    def alone(self, ask: Ask) -> Flight[Landing]:
+        """A flight for this request alone; what it brings is stored all the same, where it may be."""
+        return self._local.alone(self._key(ask), partial(self._fly_alone, ask))
+
+    def detach(self, touches: Callable[[str, tuple[str, ...] | None], bool]) -> None:
+        """Nobody who comes after a purge joins a flight that began before it.
+
+        touches(uri, tags): whether the purge names such a response; tags are None while they are not known yet.
+        """
+
+        def purged(key: CacheKey, landing: Landing | None) -> bool:
+            head = _head_in(landing)
+            return touches(key.uri, head.tags if head is not None else None)
+
+        self._local.detach(purged)
+        self._forwarding.detach(purged)
+        self.blocks.detach(lambda uri: touches(uri, None))
 
     async def close(self) -> None:
         """End all flights."""
         await self._forwarding.close()
         await self._local.close()
+        await self.blocks.close()
+
+    def _key(self, ask: Ask) -> CacheKey:
+        """Requests with credentials fly apart: what comes back may be for them alone."""
+        part = self._tiers.flight_part(ask)
+        return CacheKey(ask.uri, "a" + part if ask.authorized else part)
 
     # -- flights ---------------------------------------------------------------------------------------------------
 
-    async def _fly_local(self, key: CacheKey, flight: Flight[Landing]) -> None:
-        base, tier = await self._newest(key)
-        if base is not None and decide(base, self._clock.monotonic()) is Verdict.HIT:
-            flight.land(Found(base, tier))
+    async def _fly_local(self, ask: Ask, flight: Flight[Landing]) -> None:
+        began = self._clock.monotonic()
+        held = await self._tiers.find(ask)
+        looked: Timings = (("tiers", self._clock.monotonic() - began),)
+        if self._answers(held, ask):
+            flight.land(_found(held, looked))
             return
-        try:
-            if not await self._ask_origin(key, flight, base):
-                await self._ask_origin(key, flight, None)
-        except OriginError as error:
-            flight.land(self._failed(error, base, tier))
+        await self._from_origin(ask, flight, held, looked)
 
-    async def _fly_forwarding(self, key: CacheKey, owner: int, flight: Flight[Landing]) -> None:
-        base, tier = await self._newest(key)
-        if base is not None and decide(base, self._clock.monotonic()) is Verdict.HIT:
-            flight.land(Found(base, tier))
+    async def _fly_alone(self, ask: Ask, flight: Flight[Landing]) -> None:
+        await self._from_origin(ask, flight, self._tiers.in_memory(ask), ())
+
+    async def _fly_forwarding(self, ask: Ask, owner: int, flight: Flight[Landing]) -> None:
+        held = await self._tiers.find(ask)
+        if self._answers(held, ask):
+            flight.land(_found(held, ()))
             return
         try:
-            await self._ask_sibling(key, owner, flight, base)
+            await self._ask_sibling(ask, owner, flight, held)
         except OriginError as error:
+            if flight.landed:
+                return
             log.info("sibling %d did not answer (%s), asking the origin", owner, error)
-            local, _ = self.join_local(key)
-            flight.land(await local.result())
+            await self._from_origin(ask, flight, held, ())
 
-    async def _newest(self, key: CacheKey) -> tuple[Entry | None, Tier]:
-        """The youngest stored entry, and where it was; one found in Redis is in memory afterwards."""
-        stored = self._memory.get(key)
-        if self._shared is None or (stored is not None and decide(stored, self._clock.monotonic()) is Verdict.HIT):
-            return stored, Tier.MEMORY
-        shared = await self._shared.get(key)
-        stored = self._memory.get(key)  # it may have come while we waited
-        if shared is None or (stored is not None and stored.head.born >= shared.head.born):
-            return stored, Tier.MEMORY
-        self._memory.put(key, shared)
-        return shared, Tier.REDIS
+    def _answers(self, held: Held | None, ask: Ask) -> TypeGuard[Held]:
+        return held is not None and decide(held.value.head, self._clock.monotonic(), ask.directives) is Verdict.HIT
 
-    def _failed(self, error: OriginError, base: Entry | None, tier: Tier) -> Landing:
-        if base is not None and usable_on_error(base.head, self._clock.monotonic()):
-            return Found(base, tier, Forward.STALE, error=error)
-        return Failed(error, Forward.MISS if base is None else Forward.STALE)
+    async def _from_origin(self, ask: Ask, flight: Flight[Landing], held: Held | None, looked: Timings) -> None:
+        try:
+            if not await self._ask_origin(ask, flight, held, looked):
+                await self._ask_origin(ask, flight, None, looked)
+        except OriginError as error:
+            if not flight.landed:
+                flight.land(self._failed(ask, error, held, looked))
+
+    def _failed(self, ask: Ask, error: OriginError, held: Held | None, looked: Timings) -> Landing:
+        if held is not None and self._usable(ask, held):
+            return Found(held.value, held.tier, Forward.STALE, error=error, part=held.part, timings=looked)
+        return Failed(error, self.why(ask, held), looked)
+
+    def why(self, ask: Ask, held: Held | None) -> Forward:
+        """Why the request goes forward."""
+        if ask.directives.no_store:
+            return Forward.REQUEST
+        if self.marker(ask) is not None:
+            return Forward.BYPASS
+        if held is None:
+            varies = isinstance(self._tiers.memory.peek(CacheKey(ask.uri)), Varying)
+            return Forward.VARY if varies else Forward.MISS
+        fresh = decide(held.value.head, self._clock.monotonic()) is Verdict.HIT
+        return Forward.REQUEST if fresh else Forward.STALE
 
     # -- the origin ------------------------------------------------------------------------------------------------
 
-    async def _ask_origin(self, key: CacheKey, flight: Flight[Landing], base: Entry | None) -> bool:
-        """Fill or revalidate. False: the origin confirmed a validator that is not ours; ask again without one."""
+    async def _ask_origin(self, ask: Ask, flight: Flight[Landing], held: Held | None, looked: Timings) -> bool:
+        """Fill or revalidate. False: what came does not fit what was asked; ask again, unconditionally."""
+        mark = self._tiers.purges.position
+        why = self.why(ask, held)
         asked_at = self._clock.monotonic()
-        async with self._reader.open(_conditional_read(key, base)) as response:
-            now = self._clock.monotonic()
-            if response.status == 304 and base is not None:
-                return self._revalidated(key, flight, base, response, now - asked_at)
-            if response.status >= 500:
+        read = self._read(ask, held, flight)
+        async with self._reader.open(read) as response:
+            delay_s = self._clock.monotonic() - asked_at
+            fill = _Fill(ask, flight, held, response, mark, delay_s, (*looked, ("origin", delay_s)), why)
+            if response.status == 304 and held is not None and (read.if_none_match or read.if_modified_since):
+                return self._revalidated(fill, held)
+            if response.status in _STALE_IF and held is not None and self._usable(ask, held):
                 raise OriginError(OriginFailure.UNAVAILABLE, f"the origin answered {response.status}")
+            if response.status in (206, 416) and read.byte_range is not None:
+                await self._partial(fill, read.byte_range)
+                return True
             if response.status in (206, 304, 412, 416):
                 raise OriginError(OriginFailure.PROTOCOL, f"the origin answered {response.status} to a plain request")
-            head = self._head(response, now - asked_at)
-            marker = self._unshareable(head, now)
-            if marker is not None:
-                self._memory.remove(key)
-                self._passes[key] = marker
-                flight.land(Unshared(marker))
-                return True
-            forward = Forward.MISS if base is None else Forward.STALE
-            landing = Growing(head, GrowingBody(), Tier.ORIGIN, forward, response.status)
-            await self._receive(key, flight, landing, response.chunks, to_shared=head.status == 200)
+            await self._judged(fill, self._head(fill, response.status, response.headers))
         return True
 
-    def _revalidated(
-        self, key: CacheKey, flight: Flight[Landing], base: Entry, response: ReadResponse, delay_s: float
-    ) -> bool:
+    def _usable(self, ask: Ask, held: Held) -> bool:
+        return usable_on_error(held.value.head, self._clock.monotonic(), ask.directives)
+
+    def _read(self, ask: Ask, held: Held | None, flight: Flight[Landing]) -> ReadRequest:
+        head = held.value.head if held is not None else None
+        conditional = head is not None and head.status == 200
+        return ReadRequest(
+            ask.target or ask.uri,
+            if_none_match=head.etag if head is not None and conditional else None,
+            if_modified_since=head.last_modified if head is not None and conditional and head.etag is None else None,
+            byte_range=self._first_block(ask) if head is None else None,
+            headers=whole_fields(ask),
+            on_interim=flight.interim,
+        )
+
+    def _first_block(self, ask: Ask) -> tuple[int, int] | None:
+        """A range of something unknown: the block in which it begins tells how large the object is."""
+        size = self._limits.block_bytes
+        if not size or ask.conditions.byte_range is None or ask.head_only:
+            return None
+        first = first_offset(ask.conditions.byte_range)
+        if first is None:
+            return None
+        begin = first // size * size
+        return begin, begin + size - 1
+
+    def _head(self, fill: _Fill, status: int, headers: Headers) -> Head:
+        return head_of(
+            status,
+            headers,
+            now=self._clock.monotonic(),
+            wall=self._clock.wall(),
+            response_delay_s=fill.delay_s,
+            rules=self._site.rules,
+            request=RequestFacts(authorized=fill.ask.authorized),
+        )
+
+    def _revalidated(self, fill: _Fill, held: Held) -> bool:
+        base, response = held.value, fill.response
         confirmed = response.field("etag")
         if confirmed is not None and confirmed.removeprefix("W/") != (base.head.etag or "").removeprefix("W/"):
             return False
-        age = tuple(line for line in response.headers if line[0] == "age")
-        update = replace(
-            response, status=base.head.status, headers=freshened(base.head.headers, response.headers) + age
-        )
-        head = replace(self._head(update, delay_s), length=base.head.length)
-        entry = Entry(head, base.body)
-        self._keep(key, entry, to_shared=head.status == 200)
-        flight.land(Found(entry, Tier.ORIGIN, Forward.STALE, 304))
+        fresh = self._head(fill, base.head.status, freshened(base.head.headers, response.headers))
+        value = replace(base, head=replace(fresh, length=base.head.length), mark=fill.mark)
+        stored = fresh.freshness.storable and self._tiers.keep(fill.ask, value)
+        if not stored:
+            self._tiers.memory.remove(CacheKey(fill.ask.uri, held.part))
+        found = Found(value, Tier.ORIGIN, fill.forward, 304, part=held.part, timings=fill.timings, stored=stored)
+        fill.flight.land(found)
         return True
 
-    def _head(self, response: ReadResponse, delay_s: float) -> Head:
-        return head_of(
-            response.status,
-            response.headers,
-            now=self._clock.monotonic(),
-            wall=self._clock.wall(),
-            response_delay_s=delay_s,
-            negative_ttl_s=self._limits.negative_ttl_s,
-        )
+    async def _judged(self, fill: _Fill, head: Head) -> None:
+        """The origin sent a whole response: shared and stored, shared and not stored, or for the leader alone."""
+        if head.status in _STALE_IF and not head.freshness.storable and await self._shared_error(fill, head):
+            return
+        marker = self._unshareable(fill.ask, head)
+        if marker is None:
+            if fill.held is not None or head.status == 200:
+                self.forget_marker(fill.ask)
+            await self._receive(fill, self._growing(fill, head), fill.response.chunks)
+        elif marker.head is not None and self._can_lay_out(fill, head):
+            await self._laid_out(fill, head)
+        else:
+            await self._handed_over(fill, head, marker)
 
-    def _unshareable(self, head: Head, now: float) -> Pass | None:
+    def _unshareable(self, ask: Ask, head: Head) -> Pass | None:
+        now, until = self._clock.monotonic(), self._soon()
+        if ask.directives.no_store:
+            return Pass("the client forbids storing it", now)
         if not head.freshness.storable:
-            return Pass("the origin forbids storing it", now + self._limits.pass_s)
+            return Pass(head.freshness.reason or "the origin forbids storing it", until)
+        if head.vary == ("*",):
+            return Pass("only the origin can tell for whom it is", until)
         if head.length is not None and head.length > self._limits.max_object_bytes:
             kept_s = min(max(0.0, head.freshness.lifetime_s - head.age_s(now)), self._limits.pass_s)
             return Pass("too large to be stored", now + kept_s, head)
         return None
 
+    def _soon(self) -> float:
+        return self._clock.monotonic() + self._limits.pass_s
+
+    def _growing(self, fill: _Fill, head: Head) -> Growing:
+        return Growing(
+            head,
+            GrowingBody(),
+            Tier.ORIGIN,
+            fill.forward,
+            fill.response.status,
+            part=part_of(head, fill.ask),
+            timings=fill.timings,
+        )
+
+    async def _shared_error(self, fill: _Fill, head: Head) -> bool:
+        """An error document goes to all who wait at this moment, and is not stored. False: it is too large for that."""
+        if head.length is None or head.length > _SHARED_ERROR_BYTES:
+            return False
+        body = await receive(fill.response.chunks, head, GrowingBody(), limit=_SHARED_ERROR_BYTES)
+        entry = Entry(head, body or b"", fill.mark)
+        fill.flight.land(Found(entry, Tier.ORIGIN, fill.forward, head.status, timings=fill.timings, stored=False))
+        return True
+
+    async def _handed_over(self, fill: _Fill, head: Head, marker: Pass) -> None:
+        """The leader gets this response as it comes; what was stored before is superseded."""
+        if fill.held is not None and head.status < 500 and not fill.ask.directives.no_store:
+            await self._tiers.forget(fill.ask.uri, fill.held.part)
+        self._passes[_pass_key(fill.ask)] = marker
+        if fill.flight.leader_left.is_set():
+            fill.flight.land(Unshared(marker, forward=fill.forward, timings=fill.timings))
+            return
+        fill.flight.land(Unshared(marker, Handoff(fill.response, head), fill.forward, fill.timings))
+        await fill.flight.leader_left.wait()
+
+    # -- large objects ---------------------------------------------------------------------------------------------
+
+    def _can_lay_out(self, fill: _Fill, head: Head) -> bool:
+        """Blocks of it can be had one by one, and told apart from those of another version."""
+        ranges = self._site.ranges_known or (fill.response.field("accept-ranges") or "").strip().lower() == "bytes"
+        return bool(self._limits.block_bytes) and head.status == 200 and head.strong_etag is not None and ranges
+
+    async def _laid_out(self, fill: _Fill, head: Head) -> None:
+        """The whole of a large object is coming: take its first block from it; the others are asked for when needed."""
+        first = Part(0, self._limits.block_bytes - 1)
+        await self._land_layout(fill, head, first, _first_bytes(fill.response.chunks, first.length))
+
+    async def _partial(self, fill: _Fill, asked: tuple[int, int]) -> None:
+        """The answer to a cold range, asked for as a block: it tells the size and the validator of the whole."""
+        whereabouts = parse_content_range(fill.response.field("content-range"))
+        if fill.response.status == 416 or whereabouts is None:
+            # Let the client ask for just what it wants: the origin has the last word on what that means.
+            fill.flight.land(
+                Unshared(Pass("the origin refuses that range", 0.0), forward=fill.forward, timings=fill.timings)
+            )
+            return
+        part, total = whereabouts
+        whole = tuple(line for line in fill.response.headers if line[0] not in ("content-range", "content-length"))
+        head = self._head(fill, 200, (*whole, ("content-length", str(total))))
+        if part != Part(asked[0], min(asked[1], total - 1)):
+            raise OriginError(OriginFailure.PROTOCOL, "the origin sent another range than it was asked for")
+        if part.length == total and self._unshareable(fill.ask, head) is None:
+            await self._receive(fill, self._growing(fill, head), fill.response.chunks)
+        elif head.strong_etag is not None and self._unshareable(fill.ask, replace(head, length=0)) is None:
+            await self._land_layout(fill, head, part, fill.response.chunks)
+        else:
+            marker = self._unshareable(fill.ask, head) or Pass("its parts cannot be told apart", self._soon())
+            self._passes[_pass_key(fill.ask)] = marker
+            fill.flight.land(Unshared(marker, forward=fill.forward, timings=fill.timings))
+
+    async def _land_layout(self, fill: _Fill, head: Head, part: Part, chunks: Chunks) -> None:
+        layout = Layout(head, self._limits.block_bytes, fill.mark)
+        self._tiers.memory.remove_uri(fill.ask.uri)  # blocks of an earlier version
+        stored = self._tiers.keep(fill.ask, layout)
+        found = Found(
+            layout,
+            Tier.ORIGIN,
+            fill.forward,
+            fill.response.status,
+            part=part_of(head, fill.ask),
+            timings=fill.timings,
+            stored=stored,
+        )
+        async with aclosing(chunks):
+            await self.blocks.take(fill.ask, layout, part, chunks, lambda: fill.flight.land(found))
+
     # -- the sibling -----------------------------------------------------------------------------------------------
 
-    async def _ask_sibling(self, key: CacheKey, owner: int, flight: Flight[Landing], base: Entry | None) -> None:
-        """Land what the owner has. OriginError: it could not be asked."""
+    async def _ask_sibling(self, ask: Ask, owner: int, flight: Flight[Landing], held: Held | None) -> None:
+        """Land what the owner has. OriginError: it could not be asked, or knows less of the purges than we do."""
         siblings = self._siblings
         reader = siblings.reader(owner) if siblings is not None else None
         if siblings is None or reader is None:
             raise OriginError(OriginFailure.CONNECT, "the sibling has just gone")
+        question = wire.Question(
+            headers=ask.headers,
+            authorized=ask.authorized,
+            byte_range=ask.conditions.byte_range,
+            no_cache=ask.directives.no_cache,
+            known_etag=held.value.head.etag if held is not None else None,
+        )
+        asked_at = self._clock.monotonic()
+        fields = ((wire.QUESTION, wire.ask(question, now=asked_at)),)
         try:
-            async with reader.open(_conditional_read(key, base)) as response:
-                answer = wire.decode(response, now=self._clock.monotonic())
-                await self._take_over(key, flight, base, answer, response.chunks)
+            async with reader.open(ReadRequest(ask.uri, headers=fields)) as response:
+                now = self._clock.monotonic()
+                answer = wire.decode(response, now=now)
+                mark = min(answer.position, self._tiers.purges.position)
+                fill = _Fill(
+                    ask,
+                    flight,
+                    held,
+                    response,
+                    mark,
+                    now - asked_at,
+                    (("sibling", now - asked_at),),
+                    self.why(ask, held),
+                )
+                self._refuse_outdated(ask, answer)
+                await self._take_over(fill, answer)
         except OriginError as error:
-            if error.failure is not OriginFailure.OVERLOADED:
+            if error.failure not in (OriginFailure.OVERLOADED, OriginFailure.CONFIGURATION):
                 siblings.failed(owner)
             raise
 
-    async def _take_over(
-        self,
-        key: CacheKey,
-        flight: Flight[Landing],
-        base: Entry | None,
-        answer: wire.Answer,
-        chunks: Chunks,
-    ) -> None:
-        if answer.kind is Answered.ENTRY and answer.head is not None:
-            landing = Growing(answer.head, GrowingBody(), Tier.SIBLING, answer.forward, answer.forward_status)
-            await self._receive(key, flight, landing, chunks, to_shared=False)
-        elif answer.kind is Answered.SAME and answer.head is not None and base is not None:
-            entry = Entry(answer.head, base.body)
-            self._keep(key, entry, to_shared=False)
-            flight.land(Found(entry, Tier.SIBLING, answer.forward, answer.forward_status))
-        elif answer.kind is Answered.PASS and answer.marker is not None:
-            self._passes[key] = answer.marker
-            flight.land(Unshared(answer.marker))
-        elif answer.kind is Answered.ERROR and answer.error is not None:
-            flight.land(self._failed(answer.error, base, Tier.MEMORY))
-        else:
-            raise OriginError(OriginFailure.PROTOCOL, "a sibling worker's answer makes no sense")
+    def _refuse_outdated(self, ask: Ask, answer: wire.Answer) -> None:
+        """What a sibling gives that has not applied a purge yet may be what that purge is about."""
+        tags = answer.head.tags if answer.head is not None else ()
+        if self._tiers.purges.verdict(ask.uri, tags, answer.position) is not None:
+            raise OriginError(OriginFailure.CONFIGURATION, "the sibling has not heard of a purge yet")
+
+    async def _take_over(self, fill: _Fill, answer: wire.Answer) -> None:
+        head, held = answer.head, fill.held
+        match answer.kind:
+            case Answered.ENTRY if head is not None:
+                landing = Growing(
+                    head, GrowingBody(), Tier.SIBLING, answer.forward, answer.forward_status, answer.part, fill.timings
+                )
+                await self._receive(fill, landing, fill.response.chunks, keep=answer.stored, everywhere=False)
+            case Answered.SAME if head is not None and held is not None:
+                self._land_from_sibling(fill, answer, replace(held.value, head=head, mark=fill.mark))
+            case Answered.LAYOUT if head is not None:
+                self._land_from_sibling(fill, answer, Layout(head, answer.block_bytes, fill.mark))
+            case Answered.PASS if answer.marker is not None:
+                self._passes[_pass_key(fill.ask)] = answer.marker
+                handoff = Handoff(fill.response, head) if head is not None else None
+                fill.flight.land(Unshared(answer.marker, handoff, fill.forward, fill.timings))
+                if handoff is not None:
+                    await fill.flight.leader_left.wait()
+            case Answered.ERROR if answer.error is not None:
+                fill.flight.land(self._failed(fill.ask, answer.error, held, fill.timings))
+            case _:
+                raise OriginError(OriginFailure.PROTOCOL, "a sibling worker's answer makes no sense")
+
+    def _land_from_sibling(self, fill: _Fill, answer: wire.Answer, value: Entry | Layout) -> None:
+        stored = answer.stored and self._tiers.keep(fill.ask, value, everywhere=False)
+        fill.flight.land(
+            Found(
+                value,
+                Tier.SIBLING,
+                answer.forward,
+                answer.forward_status,
+                part=answer.part,
+                timings=fill.timings,
+                stored=stored,
+            )
+        )
 
     # -- the body --------------------------------------------------------------------------------------------------
 
     async def _receive(
-        self,
-        key: CacheKey,
-        flight: Flight[Landing],
-        landing: Growing,
-        chunks: Chunks,
-        *,
-        to_shared: bool,
+        self, fill: _Fill, landing: Growing, chunks: Chunks, *, keep: bool = True, everywhere: bool = True
     ) -> None:
         """Land with the head, then take in the body. What goes wrong from there on is the body's readers' to see."""
-        head, body, limit = landing.head, landing.body, self._limits.max_object_bytes
-        async with self._budget.reserve(limit if head.length is None else head.length):
-            flight.land(landing)
+        head, body = landing.head, landing.body
+        async with self._budget.reserve(_FIRST_SHARE_BYTES if head.length is None else head.length) as share:
+            fill.flight.land(landing)
             try:
-                async with aclosing(self._resuming(key, head, chunks)) as resuming:
-                    whole = await receive(resuming, head, body, limit=limit)
+                async with aclosing(self._resuming(fill.ask, head, chunks)) as resuming:
+                    whole = await receive(
+                        resuming, head, body, limit=self._limits.max_object_bytes, may_hold=share.covers
+                    )
             except OriginError as error:
-                log.warning("fill of %s broke off: %s", key.path, error)
+                log.warning("fill of %s broke off: %s", fill.ask.uri, error)
                 body.fail(error)
                 return
             except BaseException:
                 body.fail(OriginError(OriginFailure.TERMINATED, "the fill was ended"))
                 raise
             # Stored first: whoever sees the end of the body finds the entry.
-            self._keep(key, Entry(replace(head, length=len(whole)), whole), to_shared=to_shared)
+            if whole is not None and keep:
+                entry = Entry(replace(head, length=len(whole)), whole, fill.mark)
+                self._tiers.keep(fill.ask, entry, everywhere=everywhere)
             body.finish(whole)
 
-    async def _resuming(self, key: CacheKey, head: Head, chunks: Chunks) -> Chunks:
+    async def _resuming(self, ask: Ask, head: Head, chunks: Chunks) -> Chunks:
         """The chunks; if they break off, once more from there, provided that the strong entity tag is the same."""
         position = 0
         try:
@@ -338,24 +513,51 @@ class Fetcher:
                 raise
             broken = error
         part = Part(position, head.length - 1)
-        read = ReadRequest(key.path, if_match=head.strong_etag, byte_range=(part.first, part.last))
-        async with self._reader.open(read) as rest:
+        read = ReadRequest(ask.target or ask.uri, if_match=head.strong_etag, byte_range=(part.first, part.last))
+        async with self._reader.open(replace(read, headers=whole_fields(ask))) as rest:
             whereabouts = parse_content_range(rest.field("content-range"))
             if rest.status != 206 or whereabouts != (part, head.length) or rest.field("etag") != head.etag:
                 raise broken
             async for chunk in rest.chunks:
                 yield chunk
 
-    def _keep(self, key: CacheKey, entry: Entry, *, to_shared: bool) -> None:
-        self._memory.put(key, entry)
-        if to_shared and self._shared is not None:
-            self._shared.put(key, entry)
+
+@dataclass(frozen=True, slots=True)
+class _Fill:
+    """An answer in hand, and what it is the answer to. delay_s: from the question to its head."""
+
+    ask: Ask
+    flight: Flight[Landing]
+    held: Held | None
+    response: ReadResponse
+    mark: int
+    delay_s: float
+    timings: Timings
+    forward: Forward
 
 
-def _conditional_read(key: CacheKey, base: Entry | None) -> ReadRequest:
-    if base is None or base.head.status != 200:
-        return ReadRequest(key.path)
-    etag = base.head.etag
-    return ReadRequest(
-        key.path, if_none_match=etag, if_modified_since=base.head.last_modified if etag is None else None
-    )
+def _pass_key(ask: Ask) -> CacheKey:
+    return CacheKey(ask.uri, "a" if ask.authorized else "")
+
+
+def _found(held: Held, timings: Timings) -> Found:
+    return Found(held.value, held.tier, part=held.part, timings=timings)
+
+
+def _head_in(landing: Landing | None) -> Head | None:
+    match landing:
+        case Found(value):
+            return value.head
+        case Growing(head):
+            return head
+    return None
+
+
+async def _first_bytes(chunks: Chunks, size: int) -> Chunks:
+    """The first `size` bytes; the rest is not read."""
+    left = size
+    async for chunk in chunks:
+        yield chunk[:left]
+        left -= len(chunk)
+        if left <= 0:
+            return

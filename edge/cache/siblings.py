@@ -8,8 +8,9 @@ fill.
 Liveness: a socket file counts as a live worker until a connection to it fails; then it is left out until the file is
 another one (a successor bound it) or `retry_s` have passed.
 
-The answer to a sibling is a stored response with what HTTP's fields cannot carry exactly (`Answer`) in one field line
-of JSON; its body is the stored body, as it grows.
+A question to a sibling is the client's request with what the asker knows (`Question`), the answer a stored response
+with what HTTP's fields cannot carry exactly (`Answer`), each in one field line of JSON; the body is the stored body, as
+it grows.
 """
 
 from __future__ import annotations
@@ -27,17 +28,41 @@ from pathlib import Path
 import orjson
 
 from edge.cache import packed
-from edge.cache.model import CacheKey, Forward, Head, Pass
+from edge.cache.model import CacheKey, Forward, Head, Layout, Pass
 from edge.clock import Clock
 from edge.tasks import begin, end
-from origin.reader import ObjectReader, OriginError, OriginFailure, ReadResponse
+from origin.reader import Headers, ObjectReader, OriginError, OriginFailure, ReadResponse
 
 log = logging.getLogger(__name__)
 
-FIELD = "x-edge-entry"
+QUESTION = "x-edge-question"
+"""The request field, on sibling sockets only, that carries a `Question`."""
+ANSWER = "x-edge-answer"
 """The response field, on sibling sockets only, that carries an `Answer`."""
+MAX_FIELD_BYTES = 512 * 1024
+"""Of either field: a client's whole header section travels in one."""
 
 _SOCKET_NAME = re.compile(r"worker-([0-9]{1,4})\.sock")
+
+
+@dataclass(frozen=True, slots=True)
+class WantedBlock:
+    """One block of a large object. number: counted from 0; layout: what it must belong to."""
+
+    number: int
+    layout: Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What one worker asks another. known_etag: of what the asker holds, no longer fresh."""
+
+    headers: Headers = ()
+    authorized: bool = False
+    byte_range: str | None = None
+    no_cache: bool = False
+    known_etag: str | None = None
+    block: WantedBlock | None = None
 
 
 class Answered(Enum):
@@ -45,13 +70,18 @@ class Answered(Enum):
 
     ENTRY = "entry"  # a head, and the body follows
     SAME = "same"  # a head; the asker's own body is still the right one
-    PASS = "pass"  # noqa: S105 - no password: not to be shared, ask the origin yourself
+    LAYOUT = "layout"  # the head of a large object; its blocks are to be asked for
+    PASS = "pass"  # noqa: S105 - no password: not to be shared; with a head, its body follows for this asker alone
+    CHANGED = "changed"  # the block's object is another one now
     ERROR = "error"  # the origin failed
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One worker's answer to another. forward: None when it was a hit there."""
+    """One worker's answer to another. forward: None when it was a hit there; part: of the URI, where it is kept.
+
+    position: of the purges that the answering worker had applied.
+    """
 
     kind: Answered
     head: Head | None = None
@@ -59,6 +89,50 @@ class Answer:
     forward_status: int | None = None
     marker: Pass | None = None
     error: OriginError | None = None
+    block_bytes: int = 0
+    part: str = ""
+    stored: bool = True
+    position: int = 0
+
+
+def ask(question: Question, *, now: float) -> str:
+    """The field value for a question asked at `now` (monotonic)."""
+    block = question.block
+    return orjson.dumps(
+        {
+            "headers": question.headers,
+            "authorized": question.authorized,
+            "range": question.byte_range,
+            "no_cache": question.no_cache,
+            "known": question.known_etag,
+            "block": None
+            if block is None
+            else {
+                "number": block.number,
+                "bytes": block.layout.block_bytes,
+                "head": packed.pack(block.layout.head, age_s=block.layout.head.age_s(now)),
+            },
+        }
+    ).decode("utf-8")
+
+
+def asked(field: str, *, now: float) -> Question:
+    """The question in a field value, read at `now`; ValueError when it makes no sense."""
+    try:
+        said = packed.loads(field)
+        block = said["block"]
+        return Question(
+            headers=tuple((str(name), str(value)) for name, value in said["headers"]),
+            authorized=bool(said["authorized"]),
+            byte_range=said["range"],
+            no_cache=bool(said["no_cache"]),
+            known_etag=said["known"],
+            block=None
+            if block is None
+            else WantedBlock(int(block["number"]), Layout(packed.unpack(block["head"], now=now), int(block["bytes"]))),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError("not a sibling's question") from error
 
 
 def encode(answer: Answer, *, now: float) -> str:
@@ -68,10 +142,15 @@ def encode(answer: Answer, *, now: float) -> str:
         {
             "kind": answer.kind.value,
             "head": packed.pack(head, age_s=head.age_s(now)) if head is not None else None,
+            "open": answer.head is not None,
             "forward": answer.forward.value if answer.forward else None,
             "forward_status": answer.forward_status,
             "pass": [answer.marker.reason, answer.marker.until - now] if answer.marker else None,
             "error": [answer.error.failure.value, answer.error.detail] if answer.error else None,
+            "block_bytes": answer.block_bytes,
+            "part": answer.part,
+            "stored": answer.stored,
+            "position": answer.position,
         }
     ).decode("utf-8")
 
@@ -79,16 +158,20 @@ def encode(answer: Answer, *, now: float) -> str:
 def decode(response: ReadResponse, *, now: float) -> Answer:
     """The answer in a sibling's response, read at `now`; OriginError when there is none that makes sense."""
     try:
-        said = packed.loads(response.field(FIELD) or "")
+        said = packed.loads(response.field(ANSWER) or "")
         head = packed.unpack(said["head"], now=now) if said["head"] else None
-        kind = Answered(said["kind"])
+        marked = said["pass"]
         return Answer(
-            kind=kind,
-            head=head if kind in (Answered.ENTRY, Answered.SAME) else None,
+            kind=Answered(said["kind"]),
+            head=head if said["open"] else None,
             forward=Forward(said["forward"]) if said["forward"] else None,
             forward_status=said["forward_status"],
-            marker=Pass(str(said["pass"][0]), now + float(said["pass"][1]), head) if said["pass"] else None,
+            marker=Pass(str(marked[0]), now + float(marked[1]), None if said["open"] else head) if marked else None,
             error=OriginError(OriginFailure(said["error"][0]), str(said["error"][1])) if said["error"] else None,
+            block_bytes=int(said["block_bytes"]),
+            part=str(said["part"]),
+            stored=bool(said["stored"]),
+            position=int(said["position"]),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise OriginError(OriginFailure.PROTOCOL, "a sibling worker's answer makes no sense") from error
@@ -180,6 +263,11 @@ class Siblings:
         if self.live != before:
             log.info("live workers of this node: %s", ", ".join(map(str, self.live)))
 
+    async def present(self) -> list[int]:
+        """Slots of all other workers that have a socket at this moment, whether or not they answered lately."""
+        await self.rescan()
+        return sorted(self._sockets)
+
     def _is_dead(self, slot: int, now: float) -> bool:
         dead = self._dead.get(slot)
         return dead is not None and dead[0] == self._sockets.get(slot) and now < dead[1]
@@ -191,7 +279,9 @@ class Siblings:
 
 
 def _weight(slot: int, key: CacheKey) -> bytes:
-    return blake2b(f"{slot}\n{key.path}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    # Variants go where their URI goes: which part a request belongs to is not known to all workers at the same time.
+    name = key.uri + key.part if key.part.startswith("b:") else key.uri
+    return blake2b(f"{slot}\n{name}".encode("utf-8", "surrogateescape"), digest_size=8).digest()
 
 
 def _sockets_in(run_dir: Path, own_slot: int) -> dict[int, _Socket]:

@@ -1,4 +1,4 @@
-"""Published objects over HTTP: `/media/…` and `/catalog/…` for everyone, and any key for the sibling workers.
+"""What the cache serves: published objects (`/media/…`, `/catalog/…`), or everything of an HTTP origin.
 
 HTTP in, HTTP out: what to serve is the engine's to say. A body that breaks off ends the connection without a proper
 end, so that the client sees a truncated response and not a short one.
@@ -7,33 +7,37 @@ end, so that the client sees a truncated response and not a short one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Final
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 from multidict import CIMultiDict
 
 from edge import metrics
 from edge.appkeys import ENGINE, NODE
 from edge.cache import siblings, target
-from edge.cache.engine import Ask, Body, Reply, Unavailable
+from edge.cache.ask import Ask
+from edge.cache.directives import NO_DIRECTIVES, RequestDirectives, parse_request
+from edge.cache.engine import Body, Reply, Unavailable
 from edge.cache.model import UNCONDITIONAL, Conditions, Head, Outcome
 from edge.cache.siblings import Answered
 from edge.cache.status import cache_status, proxy_status
+from edge.forwarding import Hop, LoopError, forwarded
 from edge.problems import problem
-from origin.reader import OriginError
+from origin.reader import Headers, Interim, OriginError
 
 METHODS: Final = ("GET", "HEAD")
+"""Of published objects."""
 STALL_S: Final = 60.0
-"""A client that takes nothing for this long has gone."""
+"""A client that takes nothing, or of whose body nothing comes, for this long has gone."""
 SLICE_BYTES: Final = 256 * 1024
 """A body in memory is handed to the connection in slices of this size, each with its own deadline."""
 
 _EXPOSED = "Accept-Ranges, Age, Cache-Status, Content-Length, Content-Range, Date, ETag"
-_INTERNAL = frozenset(
-    {"surrogate-key", "access-control-allow-origin", "access-control-expose-headers", "accept-ranges"}
-)
+_OF_THE_STORE = frozenset({"access-control-allow-origin", "access-control-expose-headers", "accept-ranges"})
+_INTERNAL = frozenset({"surrogate-key", "cache-status", "content-length", "age"})
 # RFC 9110, 15.4.5: what a 304 repeats; the rest would describe bytes that are not there.
 _IN_NOT_MODIFIED = frozenset({"cache-control", "content-location", "date", "etag", "expires", "last-modified", "vary"})
 _CONDITIONS = (
@@ -46,6 +50,23 @@ _CONDITIONS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How a node serves its content.
+
+    published: it is published objects, to be read by any page, whose errors the edge words itself; otherwise responses
+    of an HTTP origin, passed on as they are. query_keys: the parameters that count, None: all. obeys: a client's
+    Cache-Control is obeyed.
+    """
+
+    published: bool = True
+    query_keys: frozenset[str] | None = None
+    obeys: bool = False
+
+
+DELIVERY: web.AppKey[Delivery] = web.AppKey("DELIVERY", Delivery)
+
+
 async def get_content(request: web.Request) -> web.StreamResponse:
     """`GET` and `HEAD` of a published object; 400 for a target that names none, 405 for another method."""
     if request.method not in METHODS:
@@ -54,89 +75,221 @@ async def get_content(request: web.Request) -> web.StreamResponse:
         key = target.parse(request.raw_path)
     except target.BadTarget as bad:
         return problem(400, str(bad))
-    node = request.app[NODE]
+    ask = Ask(
+        key.uri,
+        request.method,
+        conditions(request.headers, request.method),
+        directives(request) if request.app[DELIVERY].obeys else NO_DIRECTIVES,
+    )
+    return await _answer(request, ask)
+
+
+async def proxy(request: web.Request) -> web.StreamResponse:
+    """Any method on any target of an HTTP origin."""
+    delivery = request.app[DELIVERY]
     try:
-        reply = await request.app[ENGINE].get(Ask(key, conditions(request.headers), request.method == "HEAD"))
-    except Unavailable as unavailable:
-        return _unavailable(node, unavailable.outcome, unavailable.error)
+        uri = target.canonical(request.raw_path, query_keys=delivery.query_keys)
+        fields = forwarded(request.raw_headers, _hop(request)) if request.method not in METHODS else None
+    except target.BadTarget as bad:
+        return problem(400, str(bad))
+    except LoopError:
+        return problem(508, "the request has been here before")
+    ask = Ask(
+        uri,
+        request.method,
+        conditions(request.headers, request.method),
+        directives(request) if delivery.obeys else NO_DIRECTIVES,
+        fields=(lambda: fields) if fields is not None else (lambda: forwarded(request.raw_headers, _hop(request))),
+        authorized=hdrs.AUTHORIZATION in request.headers,
+        base=f"{request.scheme}://{request.host}",
+        body=_body(request) if request.body_exists else None,
+        body_length=request.content_length,
+        on_interim=_interim(request),
+    )
     try:
-        response = await _send(request, reply, node)
-    finally:
-        await reply.close()
-    if request.method != "HEAD":
-        sent = reply.length if reply.length is not None else response.body_length
-        metrics.BODY_BYTES.inc(reply.outcome.tier.value, by=sent)
-    return response
+        return await _answer(request, ask)
+    except LoopError:
+        return problem(508, "the request has been here before")
 
 
 async def get_for_sibling(request: web.Request) -> web.StreamResponse:
     """For the other workers of this node, on their Unix socket only: the stored response with its exact head."""
-    try:
-        key = target.parse(request.raw_path)
-    except target.BadTarget as bad:
-        return problem(400, str(bad))
     engine = request.app[ENGINE]
-    answer, body = await engine.for_sibling(key, request.headers.get("If-None-Match"))
-    response = web.StreamResponse(headers={siblings.FIELD: engine.encoded(answer)})
-    if answer.kind is not Answered.ENTRY:
-        response.content_length = 0
-    elif answer.head is not None and answer.head.length is not None:
-        response.content_length = answer.head.length
-    return await _stream(request, response, body)
+    try:
+        question = engine.asked(request.headers.get(siblings.QUESTION, ""))
+    except ValueError as error:
+        return problem(400, str(error))
+    ask = Ask(
+        request.raw_path,
+        conditions=Conditions(byte_range=question.byte_range) if question.byte_range else UNCONDITIONAL,
+        directives=RequestDirectives(no_cache=True) if question.no_cache else NO_DIRECTIVES,
+        fields=lambda: question.headers,
+        authorized=question.authorized,
+    )
+    answer, body, done = await engine.for_sibling(ask, question)
+    try:
+        response = web.StreamResponse(headers={siblings.ANSWER: engine.encoded(answer)})
+        open_end = answer.kind is Answered.ENTRY or (answer.kind is Answered.PASS and answer.head is not None)
+        if not open_end:
+            response.content_length = 0
+        elif question.block is not None and isinstance(body, bytes | memoryview):
+            response.content_length = len(body)
+        elif question.block is None and answer.head is not None and answer.head.length is not None:
+            response.content_length = answer.head.length
+        return await _stream(request, response, body)
+    finally:
+        done()
 
 
-def conditions(headers: Mapping[str, str]) -> Conditions:
-    """The request's conditions; the shared UNCONDITIONAL when there are none."""
+def conditions(headers: Mapping[str, str], method: str = "GET") -> Conditions:
+    """The request's conditions; the shared UNCONDITIONAL when there are none. Ranges are for GET (RFC 9110, 14.2)."""
     for name in _CONDITIONS:
         if name in headers:
             break
     else:
         return UNCONDITIONAL
+    ranged = method == "GET"
     return Conditions(
         if_match=headers.get("If-Match"),
         if_none_match=headers.get("If-None-Match"),
         if_modified_since=headers.get("If-Modified-Since"),
         if_unmodified_since=headers.get("If-Unmodified-Since"),
-        byte_range=headers.get("Range"),
-        if_range=headers.get("If-Range"),
+        byte_range=headers.get("Range") if ranged else None,
+        if_range=headers.get("If-Range") if ranged else None,
     )
 
 
-async def _send(request: web.Request, reply: Reply, node: str) -> web.StreamResponse:
-    headers = _headers(reply, node)
-    if reply.status >= 400 and reply.length == 0:
+def directives(request: web.Request) -> RequestDirectives:
+    """What the client's own Cache-Control and Pragma demand."""
+    headers = request.headers
+    if hdrs.CACHE_CONTROL not in headers and hdrs.PRAGMA not in headers:
+        return NO_DIRECTIVES
+    return parse_request(headers.getall(hdrs.CACHE_CONTROL, ()), headers.getall(hdrs.PRAGMA, ()))
+
+
+# -- the request ---------------------------------------------------------------------------------------------------
+
+
+def _hop(request: web.Request) -> Hop:
+    major, minor = request.version
+    return Hop(request.remote or "", request.scheme, f"{major}.{minor}", request.app[NODE])
+
+
+async def _body(request: web.Request) -> AsyncIterator[bytes]:
+    """The request body as it arrives. Raises TimeoutError when it stops coming."""
+    chunks = aiter(request.content.iter_any())
+    while True:
+        try:
+            async with asyncio.timeout(STALL_S):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            return
+        yield chunk
+
+
+def _interim(request: web.Request) -> Interim | None:
+    """Passes interim responses on, as long as the answer itself has not begun (RFC 9110, 15.2)."""
+    if request.version < HttpVersion11:
+        return None
+
+    def pass_on(status: int, headers: Headers) -> None:
+        transport = request.transport
+        if transport is not None and status != 100 and request.writer.output_size == 0:
+            lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+            transport.write(f"HTTP/1.1 {status} \r\n{lines}\r\n".encode("utf-8", "surrogateescape"))
+
+    return pass_on
+
+
+# -- the answer ----------------------------------------------------------------------------------------------------
+
+
+async def _answer(request: web.Request, ask: Ask) -> web.StreamResponse:
+    node, published = request.app[NODE], request.app[DELIVERY].published
+    try:
+        reply = await request.app[ENGINE].get(ask)
+    except Unavailable as unavailable:
+        return _unavailable(node, unavailable.outcome, unavailable.error, published=published)
+    try:
+        response = await _send(request, reply, node, published=published)
+    finally:
+        await reply.close()
+    if request.method != "HEAD":
+        sent = reply.length if reply.length is not None else response.body_length
+        metrics.BODY_BYTES.inc("none", reply.outcome.tier.value, by=sent)
+    return response
+
+
+async def _send(request: web.Request, reply: Reply, node: str, *, published: bool) -> web.StreamResponse:
+    headers = _headers(reply, node, published=published)
+    if _is_ours(reply, published=published):
         return _refusal(reply, headers)
-    if reply.length is not None and reply.status != 304:
+    if reply.length is not None and reply.status not in (204, 304) and reply.status >= 200:
         headers["Content-Length"] = str(reply.length)
     if isinstance(reply.body, bytes | memoryview) and len(reply.body) <= SLICE_BYTES:
         # One write for head and body; HEAD keeps its Content-Length and sends none of it.
-        return web.Response(status=reply.status, headers=headers, body=bytes(reply.body) or None)
-    return await _stream(request, web.StreamResponse(status=reply.status, headers=headers), reply.body)
+        response: web.StreamResponse = web.Response(
+            status=reply.status, headers=headers, body=bytes(reply.body) or None
+        )
+        response[HEADERS] = headers
+        return response
+    response = web.StreamResponse(status=reply.status, headers=headers)
+    response[HEADERS] = headers
+    return await _stream(request, response, reply.body)
 
 
-def _headers(reply: Reply, node: str) -> CIMultiDict[str]:
+HEADERS: Final = "edge.headers"
+
+
+async def exact_fields(_request: web.Request, response: web.StreamResponse) -> None:
+    """A signal handler: a forwarded response says what its origin said, and nothing that aiohttp thinks it should."""
+    said = response.get(HEADERS)
+    if said is None:
+        return
+    for name in (hdrs.CONTENT_TYPE, hdrs.SERVER):
+        if name in said:
+            response.headers[name] = said[name]
+        elif name == hdrs.CONTENT_TYPE:
+            response.headers.pop(name, None)
+
+
+def _is_ours(reply: Reply, *, published: bool) -> bool:
+    """Whether the edge itself has to say what is wrong: a failed condition or range, or a published object missing."""
+    if reply.status in (412, 416) and reply.status != reply.head.status:
+        return True
+    return published and reply.status >= 400 and not reply.length
+
+
+def _headers(reply: Reply, node: str, *, published: bool) -> CIMultiDict[str]:
     """The public head: the origin's end-to-end fields, then ours."""
-    headers: CIMultiDict[str] = CIMultiDict(public_fields(reply.head))
+    fields = public_fields(reply.head) if published else forwarded_fields(reply.head)
     if reply.status == 304:
-        headers = CIMultiDict((name, value) for name, value in headers.items() if name in _IN_NOT_MODIFIED)
-    elif reply.status == 206 and reply.part is not None:
+        fields = [line for line in fields if line[0] in _IN_NOT_MODIFIED]
+    headers: CIMultiDict[str] = CIMultiDict(fields)
+    if reply.status == 206 and reply.part is not None:
         headers["Content-Range"] = reply.part.content_range(reply.head.length)
     headers["Age"] = str(reply.age_s)
     headers["Cache-Status"] = cache_status(node, reply.outcome)
-    headers["Accept-Ranges"] = "bytes"
-    headers["Access-Control-Allow-Origin"] = "*"
-    headers["Access-Control-Expose-Headers"] = _EXPOSED
+    if published:
+        headers["Accept-Ranges"] = "bytes"
+        headers["Access-Control-Allow-Origin"] = "*"
+        headers["Access-Control-Expose-Headers"] = _EXPOSED
     return headers
 
 
 def public_fields(head: Head) -> list[tuple[str, str]]:
-    """The stored fields that clients see."""
+    """The stored fields of a published object that clients see."""
+    return [line for line in head.headers if line[0] not in _INTERNAL and line[0] not in _OF_THE_STORE]
+
+
+def forwarded_fields(head: Head) -> list[tuple[str, str]]:
+    """The stored fields of an HTTP origin's response that clients see."""
     return [line for line in head.headers if line[0] not in _INTERNAL]
 
 
 def _refusal(reply: Reply, headers: CIMultiDict[str]) -> web.Response:
     """A problem document for a condition or range that failed, or an object that is not there."""
-    ours = {name: headers[name] for name in ("Age", "Cache-Status", "Access-Control-Allow-Origin")}
+    ours = {name: headers[name] for name in ("Age", "Cache-Status", "Access-Control-Allow-Origin") if name in headers}
     match reply.status:
         case 412:
             return problem(412, "the stored object does not meet the request's precondition", headers=ours)
@@ -149,8 +302,10 @@ def _refusal(reply: Reply, headers: CIMultiDict[str]) -> web.Response:
             return problem(status, "the origin refuses this object", headers=ours)
 
 
-def _unavailable(node: str, outcome: Outcome, error: OriginError) -> web.Response:
-    headers = {"Cache-Status": cache_status(node, outcome), "Access-Control-Allow-Origin": "*"}
+def _unavailable(node: str, outcome: Outcome, error: OriginError, *, published: bool) -> web.Response:
+    headers = {"Cache-Status": cache_status(node, outcome)}
+    if published:
+        headers["Access-Control-Allow-Origin"] = "*"
     if error.failure.status == 503:
         headers["Retry-After"] = "1"
     return problem(
@@ -163,8 +318,8 @@ def _unavailable(node: str, outcome: Outcome, error: OriginError) -> web.Respons
 
 async def _stream(request: web.Request, response: web.StreamResponse, body: Body) -> web.StreamResponse:
     """Send a body with backpressure. Cancelling this (the client left) touches nothing but this response."""
-    await response.prepare(request)
     try:
+        await response.prepare(request)
         if isinstance(body, bytes | memoryview):
             for offset in range(0, len(body), SLICE_BYTES):
                 await _write(response, memoryview(body)[offset : offset + SLICE_BYTES])
@@ -178,6 +333,9 @@ async def _stream(request: web.Request, response: web.StreamResponse, body: Body
         # No proper end: neither the missing bytes nor the last chunk may be made up for the client.
         if request.transport is not None:
             request.transport.close()
+    finally:
+        if not isinstance(body, bytes | memoryview):
+            await body.aclose()
     return response
 
 

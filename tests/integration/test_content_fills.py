@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from edge.cache.engine import Unavailable
-from edge.cache.fetch import Limits
+from edge.cache.limits import Limits
 from edge.cache.model import CacheKey, Forward, Tier
 from origin.http import Deadlines, HttpReader
 from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
@@ -21,7 +21,7 @@ from tests.support.workers import Worker, worker
 
 PATH = "/media/lesson/00001.m4s"
 SEGMENT = hashlib.shake_256(b"segment").digest(700_000)
-LIMITS = Limits(max_object_bytes=1_000_000, fill_bytes=4_000_000, fill_wait_s=5.0, negative_ttl_s=2.0)
+LIMITS = Limits(max_object_bytes=1_000_000, fill_bytes=4_000_000, fill_wait_s=5.0)
 
 
 @pytest.fixture
@@ -393,13 +393,13 @@ async def test_players_of_other_sites_may_read_what_they_need(edge: Worker, orig
 
 async def test_the_node_reads_objects_for_itself_through_the_same_cache(edge: Worker, origin: ScriptedOrigin) -> None:
     origin.objects["/catalog/version.json"] = Script(b"{}")
-    key = CacheKey("/catalog/version.json")
+    key = "/catalog/version.json"
     assert [await edge.engine.read(key) for _ in range(3)] == [b"{}"] * 3
     assert origin.count("/catalog/version.json") == 1
-    assert await edge.engine.read(CacheKey("/catalog/none")) is None
+    assert await edge.engine.read("/catalog/none") is None
     await origin.stop()
     with pytest.raises(Unavailable):
-        await edge.engine.read(CacheKey("/catalog/other"))
+        await edge.engine.read("/catalog/other")
 
 
 async def test_a_closing_worker_ends_its_fills_and_breaks_what_is_unfinished(
@@ -418,7 +418,7 @@ async def test_a_closing_worker_ends_its_fills_and_breaks_what_is_unfinished(
 
 def test_what_may_be_stored_and_filled_follows_from_the_memory() -> None:
     mib = 1024 * 1024
-    assert Limits.within(1024 * mib).max_object_bytes == 32 * mib
+    assert Limits.within(1024 * mib).max_object_bytes == 8 * mib
     assert Limits.within(64 * mib).max_object_bytes == 8 * mib
     assert Limits.within(16 * mib).max_object_bytes == 4 * mib
     assert Limits.within(4 * mib).max_object_bytes == 2 * mib

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.cache.fetch import Limits
+from edge.cache.limits import Limits
 from edge.cache.model import CacheKey, Tier
 from edge.cache.siblings import Siblings
 from edge.clock import SystemClock

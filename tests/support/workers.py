@@ -15,10 +15,12 @@ from aiohttp import web
 
 from edge.appkeys import ENGINE, NODE
 from edge.cache.engine import Engine
-from edge.cache.fetch import Limits, SharedTier
+from edge.cache.fetch import Site
+from edge.cache.limits import Limits
 from edge.cache.memory import MemoryStore
-from edge.cache.model import Outcome
-from edge.cache.siblings import Siblings
+from edge.cache.model import Outcome, Tier
+from edge.cache.siblings import MAX_FIELD_BYTES, Siblings
+from edge.cache.tiers import SlowTier
 from edge.clock import Clock, SystemClock
 from edge.handlers import content
 from origin.http import Deadlines, HttpReader
@@ -63,13 +65,14 @@ class Worker:
 async def worker(
     reader: ObjectReader,
     *,
-    shared: SharedTier | None = None,
+    shared: SlowTier | None = None,
     run_dir: Path | None = None,
     slot: int = 0,
     limits: Limits | None = None,
     memory_bytes: int = 64 * 1024 * 1024,
     clock: Clock | None = None,
     patience_s: float = 2.0,
+    site: Site | None = None,
 ) -> AsyncIterator[Worker]:
     """One running worker; with `run_dir` it looks for siblings there, and serves them."""
     clock = clock or SystemClock()
@@ -84,7 +87,8 @@ async def worker(
     engine = Engine(
         reader=reader,
         memory=memory,
-        shared=shared,
+        slow=((Tier.REDIS, shared),) if shared is not None else (),
+        site=site or Site(ranges_known=True),
         siblings=siblings,
         clock=clock,
         limits=limits,
@@ -99,6 +103,8 @@ async def worker(
     internal.router.add_route("GET", "/{path:.*}", content.get_for_sibling)
     for app in (public, internal):
         app[NODE], app[ENGINE] = "edge-1", engine
+        app[content.DELIVERY] = content.Delivery()
+        app.on_response_prepare.append(content.exact_fields)
     port = await _listen(public, runners)
     if run_dir is not None:
         await _listen(internal, runners, run_dir / f"worker-{slot}.sock")
@@ -120,7 +126,9 @@ def sibling_reader(socket: Path) -> HttpReader:
 
 
 async def _listen(app: web.Application, runners: list[web.AppRunner], socket: Path | None = None) -> int:
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
+    runner = web.AppRunner(
+        app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1, max_field_size=MAX_FIELD_BYTES
+    )
     runners.append(runner)
     await runner.setup()
     site = web.UnixSite(runner, str(socket)) if socket is not None else web.TCPSite(runner, "127.0.0.1", 0)

@@ -9,7 +9,7 @@ import hashlib
 import pytest
 
 from edge.cache.breaker import Breaker
-from edge.cache.fill import FillBudget, GrowingBody, receive
+from edge.cache.fill import FillBudget, GrowingBody, OvertakenError, receive
 from edge.cache.flight import Flight, FlightCrashed, Flights
 from edge.cache.freshness import head_of
 from edge.cache.model import CacheKey, Head
@@ -90,10 +90,56 @@ async def test_a_body_of_another_length_than_declared_is_refused(chunks: tuple[b
         await receive(chunks_of(*chunks), head(6), GrowingBody(), limit=100)
 
 
-async def test_a_body_of_undeclared_length_ends_where_it_ends_but_not_beyond_the_limit() -> None:
+async def test_a_body_of_undeclared_length_is_kept_up_to_the_limit() -> None:
     assert await receive(chunks_of(b"abc", b"", b"def"), head(None), GrowingBody(), limit=6) == b"abcdef"
-    with pytest.raises(OriginError, match="larger than 5 bytes"):
-        await receive(chunks_of(b"abc", b"def"), head(None), GrowingBody(), limit=5)
+
+
+async def test_a_body_of_undeclared_length_beyond_the_limit_reaches_its_readers_and_is_not_kept() -> None:
+    chunks = [bytes([number]) * 10 for number in range(20)]
+    body = GrowingBody(window=30)
+    readers = [asyncio.create_task(collect(body)) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert await receive(chunks_of(*chunks), head(None), body, limit=15) is None
+    body.finish(None)
+    assert await asyncio.gather(*readers) == [b"".join(chunks)] * 3
+
+
+async def test_an_unkept_body_goes_no_faster_than_its_slowest_reader_and_holds_no_more_than_the_window() -> None:
+    taken = 0
+
+    async def endless() -> Chunks:
+        nonlocal taken
+        while True:
+            taken += 10
+            yield b"x" * 10
+
+    body = GrowingBody(window=30)
+    slow = body.read()
+    work = asyncio.create_task(receive(endless(), head(None), body, limit=15))
+    assert bytes(await anext(slow)) == b"x" * 10
+    for _ in range(50):
+        await asyncio.sleep(0)
+    before = taken
+    assert before <= 60
+    assert bytes(await anext(slow)) == b"x" * 10
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert taken <= before + 20
+    await slow.aclose()
+    with pytest.raises(OriginError, match="nobody reads"):
+        await work
+
+
+async def test_who_comes_when_the_beginning_of_an_unkept_body_is_gone_is_told_so_at_once() -> None:
+    body = GrowingBody(window=10)
+    first = body.read()
+    work = asyncio.create_task(receive(chunks_of(*[b"x" * 10] * 5), head(None), body, limit=5))
+    for _ in range(3):
+        await anext(first)
+    with pytest.raises(OvertakenError):
+        body.read()
+    await first.aclose()
+    await asyncio.gather(work, return_exceptions=True)
 
 
 async def test_one_caller_starts_the_work_and_all_get_its_result() -> None:

@@ -1,0 +1,84 @@
+"""The counting side of one worker: journal, flusher and read model, put together from the settings."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from config.settings import EdgeSettings
+from edge.clock import Clock
+from edge.counters.board import Board
+from edge.counters.flush import Flusher
+from edge.counters.intake import Intake
+from edge.counters.journal import Journal, JournalError
+from edge.counters.label import Home
+from edge.counters.leftover import Leftovers
+from edge.counters.sink import Sink, open_client
+from edge.handlers import health
+
+log = logging.getLogger(__name__)
+
+# How long a stopping worker tries to send what it has counted.
+FLUSH_WITHIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """The counting side of one worker."""
+
+    intake: Intake
+    board: Board
+    flusher: Flusher
+
+    def check(self) -> health.Check:
+        """Whether what is accepted also reaches Redis; until it does, it is kept in the journal."""
+        state = self.flusher.state()
+        detail = f"{state.pending_bytes} bytes of the journal are still to be applied"
+        return health.Check(state.connected, f"{detail}: {state.last_error}" if state.last_error else detail)
+
+
+async def counting(
+    settings: EdgeSettings, slot: int, known: Callable[[str], bool] | None, clock: Clock, stack: AsyncExitStack
+) -> Counting | None:
+    """Journal, flusher and read model, started; None on a node without a Redis for counters.
+
+    known: whether the catalog holds a resource; None counts any.
+    On the way out the flusher sends what is left; what cannot be sent in time stays for the slot's next worker.
+    """
+    url = settings.counters_url()
+    if url is None:
+        return None
+    journals = settings.data_dir / "journal"
+    try:
+        journal = await Journal.open(
+            journals / str(slot),
+            Home(settings.province, f"{settings.node}/{slot}"),
+            wall=clock.wall,
+            monotonic=clock.monotonic,
+            max_bytes=settings.journal_size // settings.workers,
+        )
+    except JournalError as error:
+        # A full or broken disk must not keep the media from being served; events get 503 until the worker is renewed.
+        log.critical("no view events are accepted: the journal of slot %d cannot be opened: %s", slot, error)
+        return None
+    stack.push_async_callback(journal.close)
+    sink = Sink(open_client(url), settings.province)
+    stack.push_async_callback(sink.close)
+    flusher = Flusher(journal, sink, monotonic=clock.monotonic)
+    flusher.start()
+    stack.push_async_callback(flusher.drain, FLUSH_WITHIN_S)
+    leftovers = Leftovers(
+        journals,
+        settings.data_dir / "slots",
+        sink,
+        slot,
+        wall=clock.wall,
+        monotonic=clock.monotonic,
+    )
+    leftovers.start()
+    stack.push_async_callback(leftovers.stop)
+    board = Board(open_client(url, repeats=1), [settings.province], wall=clock.wall)
+    stack.push_async_callback(board.close)
+    return Counting(Intake(journal, known), board, flusher)

@@ -1,0 +1,346 @@
+"""Large objects in blocks: each block an entry of its own, all of them under the one strong validator of their layout.
+
+A reader goes through the blocks it needs, one after the other; each block has a flight of its own, so that a thousand
+readers cost one request per block. A block is looked up anew for every slice that is sent: a slow client holds a slice
+in memory, never a block, and what it has not read yet may be evicted and come back from a slower tier.
+
+A block whose validator is another than the layout's belongs to another version: the layout is dropped (`ChangedError`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+from typing import TypeAlias
+
+from edge.cache import siblings as wire
+from edge.cache.ask import Ask
+from edge.cache.fill import FillBudget, GrowingBody, receive
+from edge.cache.flight import Flight, Flights
+from edge.cache.freshness import described
+from edge.cache.limits import Limits
+from edge.cache.model import CacheKey, Entry, Forward, Head, Layout, Tier
+from edge.cache.ranges import Part, parse_content_range
+from edge.cache.siblings import Answered, Siblings
+from edge.cache.tiers import Tiers
+from edge.clock import Clock
+from origin.reader import Chunks, ObjectReader, OriginError, OriginFailure, ReadRequest, ReadResponse
+
+SLICE_BYTES = 256 * 1024
+"""What a reader holds at a time."""
+_ATTEMPTS = 3  # at one block, each from where the one before broke off
+_FIRST = re.compile(r"bytes=([0-9]{1,18})-[0-9]{0,18}|bytes=-[0-9]{1,18}")
+
+
+class ChangedError(Exception):
+    """The origin holds another version than the layout describes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Have:
+    """A whole block."""
+
+    entry: Entry
+    tier: Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """A block on its way."""
+
+    body: GrowingBody
+    tier: Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Another version is there now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The block cannot be had."""
+
+    error: OriginError
+
+
+BlockLanding: TypeAlias = Have | Coming | Changed | Lost
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The bytes of a range whose first block is there or coming. forward None: it was in a tier."""
+
+    tier: Tier
+    forward: Forward | None
+    pieces: AsyncGenerator[bytes | memoryview, None]
+
+
+def first_offset(field: str) -> int | None:
+    """Where a single range begins; 0 for a suffix, None for anything else."""
+    match = _FIRST.fullmatch(field.replace(" ", "").lower())
+    return int(match[1] or 0) if match is not None else None
+
+
+def block_key(uri: str, layout: Layout, number: int) -> CacheKey:
+    """Where a block is kept: another validator, or another block size, is another place."""
+    version = blake2b(f"{layout.head.etag}\n{layout.block_bytes}".encode(), digest_size=9).hexdigest()
+    return CacheKey(uri, f"b:{version}:{number}")
+
+
+def block_part(layout: Layout, number: int) -> Part:
+    """The bytes of the object that are in that block."""
+    first = number * layout.block_bytes
+    return Part(first, min(first + layout.block_bytes, layout.head.length or 0) - 1)
+
+
+class Blocks:
+    """All block flights of one worker."""
+
+    def __init__(
+        self,
+        *,
+        reader: ObjectReader,
+        tiers: Tiers,
+        siblings: Siblings | None,
+        clock: Clock,
+        limits: Limits,
+        budget: FillBudget,
+    ) -> None:
+        self._reader = reader
+        self._tiers = tiers
+        self._siblings = siblings
+        self._clock = clock
+        self._limits = limits
+        self._budget = budget
+        self._flights: Flights[BlockLanding] = Flights("block of")
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    async def open(self, ask: Ask, layout: Layout, wanted: Part) -> Opened:
+        """The bytes of `wanted`; raises ChangedError or OriginError when its first block cannot be had."""
+        number = wanted.first // layout.block_bytes
+        landing = await self._landing(ask, layout, number)
+        pieces = self._pieces(ask, layout, wanted)
+        match landing:
+            case Have(_, tier):
+                return Opened(tier, None, pieces)
+            case Coming(_, tier):
+                return Opened(tier, Forward.PARTIAL, pieces)
+            case Changed():
+                raise ChangedError
+            case Lost(error):
+                raise OriginError(error.failure, error.detail)
+
+    def join_local(self, ask: Ask, layout: Layout, number: int) -> Flight[BlockLanding]:
+        """The block's flight that asks no sibling."""
+        key = block_key(ask.uri, layout, number)
+        return self._flights.join(key, partial(self._fly, ask, layout, number, None))[0]
+
+    async def take(self, ask: Ask, layout: Layout, part: Part, chunks: Chunks, landed: Callable[[], None]) -> None:
+        """A block that came with the head of its object. landed: called as soon as readers may look for it."""
+        number = part.first // layout.block_bytes
+        key = block_key(ask.uri, layout, number)
+        with self._flights.adopted(key) as flight:
+            if flight is None:
+                landed()
+                return
+            async with self._budget.reserve(part.length):
+                landed()
+                await self._receive(key, layout, part, chunks, flight, layout.mark, Tier.ORIGIN)
+
+    def detach(self, purged: Callable[[str], bool]) -> None:
+        """Nobody who comes later joins the flights for blocks of such URIs."""
+        self._flights.detach(lambda key, _landing: purged(key.uri))
+
+    async def close(self) -> None:
+        """End all flights."""
+        await self._flights.close()
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    async def _landing(self, ask: Ask, layout: Layout, number: int) -> BlockLanding:
+        key = block_key(ask.uri, layout, number)
+        entry = self._tiers.memory.get(key)
+        if isinstance(entry, Entry):
+            return Have(entry, Tier.MEMORY)
+        return await self._join(ask, layout, number, key).result()
+
+    def _join(self, ask: Ask, layout: Layout, number: int, key: CacheKey) -> Flight[BlockLanding]:
+        owner = self._siblings.owner(key) if self._siblings is not None else None
+        return self._flights.join(key, partial(self._fly, ask, layout, number, owner))[0]
+
+    async def _pieces(self, ask: Ask, layout: Layout, wanted: Part) -> AsyncGenerator[bytes | memoryview, None]:
+        size = layout.block_bytes
+        last = wanted.last // size
+        for number in range(wanted.first // size, last + 1):
+            self._read_ahead(ask, layout, number, last)
+            part = block_part(layout, number)
+            inside = Part(max(wanted.first, part.first) - part.first, min(wanted.last, part.last) - part.first)
+            async with aclosing(self._block_pieces(ask, layout, number, inside)) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+    def _read_ahead(self, ask: Ask, layout: Layout, number: int, last: int) -> None:
+        for ahead in range(number + 1, min(number + self._limits.readahead, last) + 1):
+            key = block_key(ask.uri, layout, ahead)
+            if self._tiers.memory.peek(key) is None:
+                self._join(ask, layout, ahead, key)
+
+    async def _block_pieces(self, ask: Ask, layout: Layout, number: int, inside: Part) -> AsyncGenerator[bytes, None]:
+        at, attempts = inside.first, _ATTEMPTS
+        while at <= inside.last:
+            landing = await self._landing(ask, layout, number)
+            match landing:
+                case Have(entry):
+                    piece = entry.body[at : min(at + SLICE_BYTES, inside.last + 1)]
+                    yield piece
+                    at += len(piece)
+                case Coming(body):
+                    try:
+                        async with aclosing(_while_growing(body, Part(at, inside.last))) as pieces:
+                            async for piece in pieces:
+                                yield piece
+                                at += len(piece)
+                    except OriginError:
+                        attempts -= 1
+                        if not attempts:
+                            raise
+                case Changed():
+                    raise OriginError(OriginFailure.INCOMPLETE, "the object has changed while it was being read")
+                case Lost(error):
+                    raise OriginError(error.failure, error.detail)
+
+    # -- flights ---------------------------------------------------------------------------------------------------
+
+    async def _fly(
+        self, ask: Ask, layout: Layout, number: int, owner: int | None, flight: Flight[BlockLanding]
+    ) -> None:
+        key = block_key(ask.uri, layout, number)
+        held = await self._tiers.block(key, layout)
+        if held is not None:
+            flight.land(Have(*held))
+            return
+        if owner is not None and await self._from_sibling(ask, layout, number, owner, flight):
+            return
+        try:
+            await self._from_origin(ask, layout, number, flight)
+        except OriginError as error:
+            if not flight.landed:
+                flight.land(Lost(error))
+
+    async def _from_origin(self, ask: Ask, layout: Layout, number: int, flight: Flight[BlockLanding]) -> None:
+        mark = self._tiers.purges.position
+        part = block_part(layout, number)
+        read = ReadRequest(
+            ask.target or ask.uri,
+            if_match=layout.head.strong_etag,
+            byte_range=(part.first, part.last),
+            headers=whole_fields(ask),
+        )
+        async with self._reader.open(read) as response:
+            if not _same_version(response, layout, part):
+                flight.land(_refused(response, layout))
+                return
+            async with self._budget.reserve(part.length):
+                key = block_key(ask.uri, layout, number)
+                await self._receive(key, layout, part, response.chunks, flight, mark, Tier.ORIGIN)
+
+    async def _from_sibling(
+        self, ask: Ask, layout: Layout, number: int, owner: int, flight: Flight[BlockLanding]
+    ) -> bool:
+        """Ask the worker that owns the block; False when it could not be asked."""
+        reader = self._siblings.reader(owner) if self._siblings is not None else None
+        if reader is None:
+            return False
+        key, part, now = block_key(ask.uri, layout, number), block_part(layout, number), self._clock.monotonic()
+        wanted = wire.WantedBlock(number, layout)
+        question = wire.ask(wire.Question(headers=ask.headers, authorized=ask.authorized, block=wanted), now=now)
+        try:
+            async with reader.open(ReadRequest(ask.uri, headers=((wire.QUESTION, question),))) as response:
+                answer = wire.decode(response, now=self._clock.monotonic())
+                mark = min(answer.position, self._tiers.purges.position)
+                if answer.kind is Answered.CHANGED:
+                    flight.land(Changed())
+                elif answer.kind is Answered.ERROR and answer.error is not None:
+                    flight.land(Lost(answer.error))
+                elif answer.kind is not Answered.ENTRY:
+                    return False
+                else:
+                    await self._receive(key, layout, part, response.chunks, flight, mark, Tier.SIBLING)
+        except OriginError as error:
+            if self._siblings is not None and error.failure is not OriginFailure.OVERLOADED:
+                self._siblings.failed(owner)
+            return flight.landed
+        return True
+
+    async def _receive(
+        self,
+        key: CacheKey,
+        layout: Layout,
+        part: Part,
+        chunks: Chunks,
+        flight: Flight[BlockLanding],
+        mark: int,
+        tier: Tier,
+    ) -> None:
+        head, body = _block_head(layout, part), GrowingBody()
+        flight.land(Coming(body, tier))
+        try:
+            whole = await receive(chunks, head, body, limit=part.length)
+        except OriginError as error:
+            body.fail(error)
+            return
+        except BaseException:
+            body.fail(OriginError(OriginFailure.TERMINATED, "the fill was ended"))
+            raise
+        block = Entry(head, whole or b"", mark)
+        self._tiers.keep_block(key, block, layout, everywhere=tier is Tier.ORIGIN)
+        body.finish(block.body)
+
+
+async def _while_growing(body: GrowingBody, part: Part) -> AsyncGenerator[bytes, None]:
+    """Slices of a block while it arrives; ends early once it is whole, since then it is better read from memory."""
+    async with aclosing(body.read(part)) as pieces:
+        async for piece in pieces:
+            yield bytes(piece[:SLICE_BYTES])
+            if len(piece) > SLICE_BYTES or body.whole is not None:
+                return
+
+
+def _block_head(layout: Layout, part: Part) -> Head:
+    """Enough of a head for the tiers to keep the block as long as its object."""
+    whole = layout.head
+    fields = (("content-length", str(part.length)), ("etag", whole.etag or ""))
+    return described(206, fields, born=whole.born, freshness=whole.freshness)
+
+
+def _same_version(response: ReadResponse, layout: Layout, part: Part) -> bool:
+    return (
+        response.status == 206
+        and response.field("etag") == layout.head.etag
+        and parse_content_range(response.field("content-range")) == (part, layout.head.length)
+    )
+
+
+def _refused(response: ReadResponse, layout: Layout) -> BlockLanding:
+    if response.status >= 500:
+        return Lost(OriginError(OriginFailure.UNAVAILABLE, f"the origin answered {response.status}"))
+    if response.status in (200, 206) and response.field("etag") == layout.head.etag:
+        return Lost(OriginError(OriginFailure.PROTOCOL, "the origin sent another range than it was asked for"))
+    return Changed()
+
+
+_NOT_FOR_FILLS = frozenset(
+    {"range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"}
+)
+
+
+def whole_fields(ask: Ask) -> tuple[tuple[str, str], ...]:
+    """The client's fields without those that would make the answer less than the whole."""
+    return tuple(line for line in ask.headers if line[0] not in _NOT_FOR_FILLS)

@@ -1,0 +1,241 @@
+"""The tiers of one worker as one place: find the youngest response that fits a request, keep a new one in all of them.
+
+A URI's responses lie under `CacheKey(uri)`; where they vary, a `Varying` lies there instead and tells under which parts
+the variants are. What comes from a slow tier has been there for any length of time, so it is checked against the purges
+since; memory is purged at once and need not be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from edge.cache import vary
+from edge.cache.ask import Ask
+from edge.cache.freshness import Verdict, decide, made_stale
+from edge.cache.memory import MemoryStore
+from edge.cache.model import CacheKey, Entry, Head, Layout, Stored, Tier, Varying
+from edge.cache.purge import Kind
+from edge.clock import Clock
+
+MAX_SPECS = 4
+"""Sets of selecting fields that are remembered of one URI."""
+MAX_VARIANTS = 32
+"""Variants of one URI that memory holds, and beyond which no more go to the slow tiers."""
+
+
+class SlowTier(Protocol):
+    """A tier that must be awaited: it may be slow or gone, and never raises. `put` only begins to write."""
+
+    @property
+    def healthy(self) -> bool: ...
+
+    async def get(self, key: CacheKey) -> Stored | None: ...
+
+    def put(self, key: CacheKey, value: Stored) -> bool: ...
+
+    async def remove(self, key: CacheKey) -> None: ...
+
+
+class Purges(Protocol):
+    """What has been purged. position: counts what was applied here; verdict: on something marked at `since`."""
+
+    @property
+    def position(self) -> int: ...
+
+    def verdict(self, uri: str, tags: tuple[str, ...], since: int) -> Kind | None: ...
+
+
+class NoPurges:
+    """Nothing is ever purged."""
+
+    position = 0
+
+    def verdict(self, uri: str, tags: tuple[str, ...], since: int) -> Kind | None:
+        """None."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A value that fits the request, and where it was. part: of the URI, under which it lies."""
+
+    value: Entry | Layout
+    tier: Tier
+    part: str = ""
+
+
+class Tiers:
+    """slow: the tiers beside memory, fastest first."""
+
+    def __init__(
+        self, memory: MemoryStore, slow: Iterable[tuple[Tier, SlowTier]], purges: Purges, clock: Clock
+    ) -> None:
+        self.memory = memory
+        self.purges = purges
+        self._slow = tuple(slow)
+        self._clock = clock
+
+    def in_memory(self, ask: Ask) -> Held | None:
+        """The youngest response in memory that fits; without awaiting."""
+        value = self.memory.get(CacheKey(ask.uri))
+        if value is None:
+            return None
+        if isinstance(value, Varying):
+            parts = _parts(value, ask)
+            return _youngest((self.memory.get(CacheKey(ask.uri, part)), part) for part in parts)
+        return Held(value, Tier.MEMORY)
+
+    async def find(self, ask: Ask) -> Held | None:
+        """The youngest response that fits, looked for until a fresh one is found; it is in memory afterwards."""
+        best = self.in_memory(ask)
+        for tier, store in self._slow:
+            if best is not None and self._fresh(best, ask):
+                return best
+            found = await self._in_slow(tier, store, ask)
+            # Memory is looked at again: it may have come while we waited.
+            best = _younger(self.in_memory(ask), _younger(best, found))
+            if best is found and found is not None:
+                self._promote(ask, found)
+        return best
+
+    async def block(self, key: CacheKey, layout: Layout) -> tuple[Entry, Tier] | None:
+        """One block of a large object, from the fastest tier that has it; it is in memory afterwards."""
+        held = self.memory.get(key)
+        if isinstance(held, Entry):
+            return held, Tier.MEMORY
+        for tier, store in self._slow:
+            value = await store.get(key)
+            if isinstance(value, Entry) and self.purges.verdict(key.uri, layout.head.tags, value.mark) is not Kind.HARD:
+                self.memory.put(key, value)
+                return value, tier
+        return None
+
+    def keep(self, ask: Ask, value: Entry | Layout, *, everywhere: bool = True) -> bool:
+        """Store a response to that request, unless it was purged meanwhile. everywhere: in the slow tiers, too."""
+        head = value.head
+        verdict = self.purges.verdict(ask.uri, head.tags, value.mark)
+        if verdict is Kind.HARD:
+            return False
+        if verdict is not None:
+            value = replace(value, head=weakened(head, verdict, self._clock.monotonic()))
+        part = part_of(head, ask)
+        if part:
+            everywhere = self._note_variant(ask.uri, head.vary, everywhere=everywhere) and everywhere
+        self._put(CacheKey(ask.uri, part), value, everywhere=everywhere)
+        return True
+
+    def keep_block(self, key: CacheKey, block: Entry, layout: Layout, *, everywhere: bool = True) -> None:
+        """Store one block, unless its object was purged meanwhile."""
+        if self.purges.verdict(key.uri, layout.head.tags, block.mark) is not Kind.HARD:
+            self._put(key, block, everywhere=everywhere)
+
+    async def forget(self, uri: str, part: str = "") -> None:
+        """Drop a response that turned out wrong or superseded, and all blocks of its URI from memory."""
+        self.memory.remove_uri(uri)
+        for _, store in self._slow:
+            await store.remove(CacheKey(uri, part))
+
+    def flight_part(self, ask: Ask) -> str:
+        """The part of the URI that a response to this request will probably be kept under."""
+        value = self.memory.peek(CacheKey(ask.uri))
+        return vary.part(value.specs[0], ask.headers) if isinstance(value, Varying) else ""
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def _fresh(self, held: Held, ask: Ask) -> bool:
+        return decide(held.value.head, self._clock.monotonic(), ask.directives) is Verdict.HIT
+
+    async def _in_slow(self, tier: Tier, store: SlowTier, ask: Ask) -> Held | None:
+        value = await store.get(CacheKey(ask.uri))
+        if value is None:
+            return None
+        if not isinstance(value, Varying):
+            return self._checked(ask.uri, Held(value, tier))
+        self._merge(ask.uri, value)
+        best: Held | None = None
+        for part in _parts(value, ask):
+            variant = await store.get(CacheKey(ask.uri, part))
+            if isinstance(variant, Entry | Layout):
+                best = _younger(best, self._checked(ask.uri, Held(variant, tier, part)))
+        return best
+
+    def _checked(self, uri: str, held: Held) -> Held | None:
+        """What of it the purges since have left."""
+        head = held.value.head
+        verdict = self.purges.verdict(uri, head.tags, held.value.mark)
+        if verdict is Kind.HARD:
+            return None
+        # Marked as of now: what memory holds is purged at once, and was just checked.
+        value = replace(held.value, mark=self.purges.position)
+        if verdict is not None:
+            value = replace(value, head=weakened(head, verdict, self._clock.monotonic()))
+        return replace(held, value=value)
+
+    def _promote(self, ask: Ask, held: Held) -> None:
+        self.memory.put(CacheKey(ask.uri, held.part), held.value)
+
+    def _merge(self, uri: str, found: Varying) -> None:
+        known = self.memory.peek(CacheKey(uri))
+        specs = known.specs if isinstance(known, Varying) else ()
+        merged = (*specs, *(spec for spec in found.specs if spec not in specs))[:MAX_SPECS]
+        if merged != specs:
+            self.memory.put(CacheKey(uri), Varying(merged, found.mark))
+
+    def _note_variant(self, uri: str, spec: tuple[str, ...], *, everywhere: bool) -> bool:
+        """Remember that the URI varies; False when it has so many variants that no more are worth writing down."""
+        key = CacheKey(uri)
+        known = self.memory.peek(key)
+        specs = known.specs if isinstance(known, Varying) else ()
+        if not specs or specs[0] != spec:
+            newest_first = (spec, *(other for other in specs if other != spec))[:MAX_SPECS]
+            self._put(key, Varying(newest_first, self.purges.position), everywhere=everywhere)
+        return self._bound_variants(uri)
+
+    def _bound_variants(self, uri: str) -> bool:
+        held = [key for key in self.memory.keys_of(uri) if key.part.startswith("v:")]
+        if len(held) < MAX_VARIANTS:
+            return True
+        self.memory.remove(min(held, key=self._born))
+        return False
+
+    def _born(self, key: CacheKey) -> float:
+        value = self.memory.peek(key)
+        return value.head.born if isinstance(value, Entry | Layout) else 0.0
+
+    def _put(self, key: CacheKey, value: Stored, *, everywhere: bool) -> None:
+        self.memory.put(key, value)
+        if everywhere:
+            for _, store in self._slow:
+                store.put(key, value)
+
+
+def weakened(head: Head, kind: Kind, now: float) -> Head:
+    """What a purge that does not remove it leaves of a head."""
+    stale = made_stale(head, now)
+    return stale if kind is Kind.SOFT else replace(stale, freshness=replace(stale.freshness, validate_always=True))
+
+
+def part_of(head: Head, ask: Ask) -> str:
+    """The part of the URI under which a response with that head to this request belongs."""
+    return vary.part(head.vary, ask.headers) if head.vary else ""
+
+
+def _parts(varying: Varying, ask: Ask) -> tuple[str, ...]:
+    return tuple(vary.part(spec, ask.headers) for spec in varying.specs)
+
+
+def _youngest(candidates: Iterable[tuple[Stored | None, str]]) -> Held | None:
+    best: Held | None = None
+    for value, part in candidates:
+        if isinstance(value, Entry | Layout):
+            best = _younger(best, Held(value, Tier.MEMORY, part))
+    return best
+
+
+def _younger(one: Held | None, other: Held | None) -> Held | None:
+    """The one that was born later (RFC 9111, 4.1: of several that match, the most recent)."""
+    if one is None or other is None:
+        return one or other
+    return one if one.value.head.born >= other.value.head.born else other

@@ -17,16 +17,40 @@ from origin.reader import OriginError, OriginFailure
 
 REFUSED = OriginError(OriginFailure.CONNECT, 'no "one"\nthere é')
 FORWARD_REASONS = {"bypass", "method", "uri-miss", "vary-miss", "miss", "request", "stale", "partial"}  # RFC 9211, 2.2
-PROXY_ERRORS = {  # RFC 9209, 2.3, the types that fit an origin
+# RFC 9209, 2.3
+PROXY_ERRORS = {
+    "dns_timeout",
+    "dns_error",
+    "destination_not_found",
     "destination_unavailable",
+    "destination_ip_prohibited",
+    "destination_ip_unroutable",
     "connection_refused",
     "connection_terminated",
     "connection_timeout",
     "connection_read_timeout",
+    "connection_write_timeout",
     "connection_limit_reached",
+    "tls_protocol_error",
+    "tls_certificate_error",
+    "tls_alert_received",
+    "http_request_error",
+    "http_request_denied",
     "http_response_incomplete",
+    "http_response_header_section_size",
+    "http_response_header_size",
+    "http_response_body_size",
+    "http_response_trailer_section_size",
+    "http_response_trailer_size",
+    "http_response_transfer_coding",
+    "http_response_content_coding",
+    "http_response_timeout",
+    "http_upgrade_failed",
     "http_protocol_error",
+    "proxy_internal_response",
+    "proxy_internal_error",
     "proxy_configuration_error",
+    "proxy_loop_detected",
 }
 OUTCOMES = [
     Outcome(tier, forward, status, stored, collapsed, stale, ttl, error)

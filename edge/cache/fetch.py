@@ -183,7 +183,7 @@ class Fetcher:
     async def _from_origin(self, ask: Ask, flight: Flight[Landing], held: Held | None, looked: Timings) -> None:
         try:
             if not await self._ask_origin(ask, flight, held, looked):
-                await self._ask_origin(ask, flight, None, looked)
+                await self._ask_origin(ask, flight, None, looked, ranged=False)
         except OriginError as error:
             if not flight.landed:
                 flight.land(self._failed(ask, error, held, looked))
@@ -207,38 +207,48 @@ class Fetcher:
 
     # -- the origin ------------------------------------------------------------------------------------------------
 
-    async def _ask_origin(self, ask: Ask, flight: Flight[Landing], held: Held | None, looked: Timings) -> bool:
-        """Fill or revalidate. False: what came does not fit what was asked; ask again, unconditionally."""
+    async def _ask_origin(
+        self, ask: Ask, flight: Flight[Landing], held: Held | None, looked: Timings, *, ranged: bool = True
+    ) -> bool:
+        """Fill or revalidate. False: what came does not fit what was asked; ask again, for the whole.
+
+        ranged: a cold range may be asked for as one.
+        """
         mark = self._tiers.purges.position
         why = self.why(ask, held)
         asked_at = self._clock.monotonic()
-        read = self._read(ask, held, flight)
+        read = self._read(ask, held, flight, ranged=ranged)
         async with self._reader.open(read) as response:
             delay_s = self._clock.monotonic() - asked_at
             fill = _Fill(ask, flight, held, response, mark, delay_s, (*looked, ("origin", delay_s)), why)
             if response.status == 304 and held is not None and (read.if_none_match or read.if_modified_since):
                 return self._revalidated(fill, held)
-            if response.status in _STALE_IF and held is not None and self._usable(ask, held):
+            if self._is_failure(ask, held, response.status):
                 raise OriginError(OriginFailure.UNAVAILABLE, f"the origin answered {response.status}")
             if response.status in (206, 416) and read.byte_range is not None:
-                await self._partial(fill, read.byte_range)
-                return True
+                return await self._partial(fill, read.byte_range)
             if response.status in (206, 304, 412, 416):
                 raise OriginError(OriginFailure.PROTOCOL, f"the origin answered {response.status} to a plain request")
             await self._judged(fill, self._head(fill, response.status, response.headers))
         return True
 
+    def _is_failure(self, ask: Ask, held: Held | None, status: int) -> bool:
+        """Whether a response counts as the origin failing: a store's 5xx always, a server's when there is a spare."""
+        if not self._site.forwards:
+            return status >= 500
+        return status in _STALE_IF and held is not None and self._usable(ask, held)
+
     def _usable(self, ask: Ask, held: Held) -> bool:
         return usable_on_error(held.value.head, self._clock.monotonic(), ask.directives)
 
-    def _read(self, ask: Ask, held: Held | None, flight: Flight[Landing]) -> ReadRequest:
+    def _read(self, ask: Ask, held: Held | None, flight: Flight[Landing], *, ranged: bool) -> ReadRequest:
         head = held.value.head if held is not None else None
         conditional = head is not None and head.status == 200
         return ReadRequest(
             ask.target or ask.uri,
             if_none_match=head.etag if head is not None and conditional else None,
             if_modified_since=head.last_modified if head is not None and conditional and head.etag is None else None,
-            byte_range=self._first_block(ask) if head is None else None,
+            byte_range=self._first_block(ask) if head is None and ranged else None,
             headers=whole_fields(ask),
             on_interim=flight.interim,
         )
@@ -352,15 +362,16 @@ class Fetcher:
         first = Part(0, self._limits.block_bytes - 1)
         await self._land_layout(fill, head, first, _first_bytes(fill.response.chunks, first.length))
 
-    async def _partial(self, fill: _Fill, asked: tuple[int, int]) -> None:
+    async def _partial(self, fill: _Fill, asked: tuple[int, int]) -> bool:
         """The answer to a cold range, asked for as a block: it tells the size and the validator of the whole."""
         whereabouts = parse_content_range(fill.response.field("content-range"))
         if fill.response.status == 416 or whereabouts is None:
+            if not self._site.forwards:
+                return False
             # Let the client ask for just what it wants: the origin has the last word on what that means.
-            fill.flight.land(
-                Unshared(Pass("the origin refuses that range", 0.0), forward=fill.forward, timings=fill.timings)
-            )
-            return
+            marker = Pass("the origin refuses that range", 0.0)
+            fill.flight.land(Unshared(marker, forward=fill.forward, timings=fill.timings))
+            return True
         part, total = whereabouts
         whole = tuple(line for line in fill.response.headers if line[0] not in ("content-range", "content-length"))
         head = self._head(fill, 200, (*whole, ("content-length", str(total))))
@@ -374,6 +385,7 @@ class Fetcher:
             marker = self._unshareable(fill.ask, head) or Pass("its parts cannot be told apart", self._soon())
             self._passes[_pass_key(fill.ask)] = marker
             fill.flight.land(Unshared(marker, forward=fill.forward, timings=fill.timings))
+        return True
 
     async def _land_layout(self, fill: _Fill, head: Head, part: Part, chunks: Chunks) -> None:
         layout = Layout(head, self._limits.block_bytes, fill.mark)

@@ -64,6 +64,8 @@ class Delivery:
     obeys: bool = False
 
 
+HEADERS: web.ResponseKey[CIMultiDict[str]] = web.ResponseKey("HEADERS", CIMultiDict)
+"""The fields of an answer as they are meant, before aiohttp adds what it thinks fit."""
 DELIVERY: web.AppKey[Delivery] = web.AppKey("DELIVERY", Delivery)
 
 
@@ -236,9 +238,6 @@ async def _send(request: web.Request, reply: Reply, node: str, *, published: boo
     response = web.StreamResponse(status=reply.status, headers=headers)
     response[HEADERS] = headers
     return await _stream(request, response, reply.body)
-
-
-HEADERS: Final = "edge.headers"
 
 
 async def exact_fields(_request: web.Request, response: web.StreamResponse) -> None:

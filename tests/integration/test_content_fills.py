@@ -211,7 +211,8 @@ async def test_head_is_get_without_the_body(edge: Worker, origin: ScriptedOrigin
             assert (response.status, response.headers["Content-Length"]) == (200, str(len(SEGMENT)))
             assert await response.read() == b""
     async with edge.session.head(edge.url + PATH, headers={"Range": "bytes=0-9"}) as response:
-        assert response.headers["Content-Length"] == "10"
+        # RFC 9110, 14.2: a range means something with GET only.
+        assert (response.status, response.headers["Content-Length"]) == (200, str(len(SEGMENT)))
     assert origin.count(PATH) == 1
 
 
@@ -343,25 +344,18 @@ async def test_what_must_not_be_shared_is_fetched_for_each_and_never_queues(
     assert edge.outcomes[-1].forward is Forward.BYPASS
 
 
-async def test_an_object_too_large_to_store_streams_through_and_its_ranges_are_forwarded(
+async def test_an_object_too_large_to_store_and_without_a_strong_validator_streams_through(
     edge: Worker, origin: ScriptedOrigin
 ) -> None:
     large = SEGMENT * 2
-    origin.objects[PATH] = Script(large, etag='"1"')
-    assert await edge.body(PATH) == large
-    sent = origin.sent_bytes
-    async with edge.get(PATH, range="bytes=700000-700009") as response:
-        assert (response.status, await response.read()) == (206, SEGMENT[:10])
-        assert response.headers["Content-Range"] == f"bytes 700000-700009/{len(large)}"
-    assert origin.sent_bytes == sent + 10
+    origin.objects[PATH] = Script(large, etag='W/"1"')
+    assert [await edge.body(PATH) for _ in range(2)] == [large] * 2
     async with edge.get(PATH, range="bytes=1400000-") as response:
         assert response.status == 416
     async with edge.session.head(edge.url + PATH) as response:
         assert response.headers["Content-Length"] == str(len(large))
+    assert origin.count(PATH) == 2
     assert edge.memory.used_bytes == 0
-    origin.objects[PATH] = Script(large[::-1], etag='"2"')
-    async with edge.get(PATH, range="bytes=0-9") as response:
-        assert (response.status, await response.read()) == (200, large[::-1])
 
 
 async def test_a_slow_client_of_a_large_object_slows_the_origin_and_not_the_memory(

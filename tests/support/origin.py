@@ -155,8 +155,11 @@ class ScriptedOrigin:
         body, status = script.body, script.status
         if script.ranges and asked.get("range", "").startswith("bytes="):
             first, _, last = asked["range"].removeprefix("bytes=").partition("-")
-            body, status = body[int(first) : int(last) + 1], 206
-            fields["Content-Range"] = f"bytes {first}-{last}/{len(script.body)}"
+            end = min(int(last) if last else len(script.body), len(script.body) - 1)
+            if int(first) > end:
+                return await _head_only(writer, 416, fields | {"Content-Range": f"bytes */{len(script.body)}"})
+            body, status = body[int(first) : end + 1], 206
+            fields["Content-Range"] = f"bytes {first}-{end}/{len(script.body)}"
         fields["Content-Length"] = str(len(body) if script.declare is None else script.declare)
         writer.write(_head(status, fields))
         return await self._body(script, body, writer)

@@ -16,6 +16,7 @@ from aiohttp import web
 from edge.appkeys import ENGINE, NODE
 from edge.cache.engine import Engine
 from edge.cache.fetch import Site
+from edge.cache.freshness import Rules
 from edge.cache.limits import Limits
 from edge.cache.memory import MemoryStore
 from edge.cache.model import Outcome, Tier
@@ -88,7 +89,7 @@ async def worker(
         reader=reader,
         memory=memory,
         slow=((Tier.REDIS, shared),) if shared is not None else (),
-        site=site or Site(ranges_known=True),
+        site=site or Site(rules=Rules(negative_ttl_s=2.0), ranges_known=True),
         siblings=siblings,
         clock=clock,
         limits=limits,

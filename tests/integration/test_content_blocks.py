@@ -1,0 +1,148 @@
+"""Large objects in blocks: what is fetched, what is kept, what a new version or a purge does to them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+
+from edge.cache.limits import Limits
+from edge.cache.model import Forward, Tier
+from edge.cache.purge import Kind
+from origin.http import Deadlines, HttpReader
+from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
+from tests.support.origin import Gate, Script, ScriptedOrigin
+from tests.support.ticking import ManualClock
+from tests.support.workers import Worker, worker
+
+PATH = "/media/film.mp4"
+BLOCK = 64 * 1024
+FILM = hashlib.shake_256(b"film").digest(20 * BLOCK + 1234)
+LIMITS = Limits(max_object_bytes=4 * BLOCK, block_bytes=BLOCK, fill_bytes=64 * BLOCK)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def origin(clock: ManualClock) -> AsyncIterator[ScriptedOrigin]:
+    async with ScriptedOrigin(clock.wall) as running:
+        running.objects[PATH] = Script(FILM, etag='"1"')
+        yield running
+
+
+@pytest.fixture
+async def reader(origin: ScriptedOrigin) -> AsyncIterator[HttpReader]:
+    reader = HttpReader(origin.url, deadlines=Deadlines(queue_s=2, connect_s=1, first_byte_s=5, idle_s=5))
+    yield reader
+    await reader.close()
+
+
+@pytest.fixture
+async def edge(reader: HttpReader, clock: ManualClock) -> AsyncIterator[Worker]:
+    async with worker(reader, clock=clock, limits=LIMITS) as running:
+        yield running
+
+
+def ranges_asked(origin: ScriptedOrigin) -> list[str]:
+    return [seen.headers.get("range", "whole") for seen in origin.seen]
+
+
+async def test_a_cold_range_fetches_only_the_blocks_it_needs_and_a_second_one_none(
+    edge: Worker, origin: ScriptedOrigin
+) -> None:
+    first, last = 5 * BLOCK + 100, 6 * BLOCK + 99
+    for _ in range(2):
+        async with edge.get(PATH, range=f"bytes={first}-{last}") as response:
+            assert (response.status, response.headers["Content-Range"]) == (206, f"bytes {first}-{last}/{len(FILM)}")
+            assert await response.read() == FILM[first : last + 1]
+    assert ranges_asked(origin) == [f"bytes={number * BLOCK}-{(number + 1) * BLOCK - 1}" for number in (5, 6)]
+    assert edge.outcomes[0].forward is Forward.MISS
+    assert (edge.outcomes[-1].forward, edge.outcomes[-1].tier) == (None, Tier.MEMORY)
+
+
+async def test_random_ranges_reassemble_to_the_same_bytes(edge: Worker, origin: ScriptedOrigin) -> None:
+    rng = random.Random(20261125)
+    for _ in range(40):
+        first = rng.randrange(len(FILM))
+        last = min(len(FILM) - 1, first + rng.randrange(5 * BLOCK))
+        assert await edge.body(PATH, range=f"bytes={first}-{last}") == FILM[first : last + 1]
+    assert await edge.body(PATH, range="bytes=-77") == FILM[-77:]
+    assert await edge.body(PATH) == FILM
+    asked = ranges_asked(origin)
+    assert len(asked) == len(set(asked)) <= len(FILM) // BLOCK + 1
+
+
+async def test_a_whole_read_from_cold_fetches_every_block_once_for_all_its_readers(
+    edge: Worker, origin: ScriptedOrigin
+) -> None:
+    origin.objects[PATH].headers |= {"Accept-Ranges": "bytes"}
+    bodies = await asyncio.gather(*(edge.body(PATH) for _ in range(30)))
+    assert all(body == FILM for body in bodies)
+    asked = ranges_asked(origin)
+    assert asked[0] == "whole"
+    assert sorted(asked[1:]) == sorted(f"bytes={n * BLOCK}-{min((n + 1) * BLOCK, len(FILM)) - 1}" for n in range(1, 21))
+
+
+async def test_a_slow_reader_holds_slices_and_not_the_object(edge: Worker, origin: ScriptedOrigin) -> None:
+    gate = Gate()
+    origin.objects[PATH].gate = gate
+    async with edge.get(PATH, range="bytes=0-9") as response:
+        gate.open()
+        assert await response.read() == FILM[:10]
+    assert edge.memory.used_bytes < 3 * BLOCK
+
+
+async def test_a_block_of_another_version_drops_the_layout_and_the_new_version_is_served(
+    edge: Worker, origin: ScriptedOrigin
+) -> None:
+    assert await edge.body(PATH, range="bytes=0-9") == FILM[:10]
+    newer = FILM[::-1]
+    origin.objects[PATH] = Script(newer, etag='"2"')
+    at = 9 * BLOCK
+    async with edge.get(PATH, range=f"bytes={at}-{at + 9}") as response:
+        assert (response.headers["ETag"], await response.read()) == ('"2"', newer[at : at + 10])
+    assert await edge.body(PATH, range="bytes=0-9") == newer[:10]
+
+
+async def test_a_stale_layout_is_revalidated_once_and_keeps_its_blocks(
+    edge: Worker, origin: ScriptedOrigin, clock: ManualClock
+) -> None:
+    assert await edge.body(PATH, range="bytes=0-9") == FILM[:10]
+    clock.advance(100)
+    assert await edge.body(PATH, range="bytes=5-14") == FILM[5:15]
+    assert [seen.headers.get("if-none-match") for seen in origin.seen] == [None, '"1"']
+
+
+@pytest.mark.parametrize("kind", [Kind.HARD, Kind.SOFT])
+async def test_a_purge_takes_the_layout_and_all_blocks(edge: Worker, origin: ScriptedOrigin, kind: Kind) -> None:
+    await edge.body(PATH, range=f"bytes=0-{3 * BLOCK}")
+    before = len(origin.seen)
+    edge.engine.purge(list(edge.memory.keys_of(PATH)), kind, lambda uri, _tags: uri == PATH)
+    if kind is Kind.HARD:
+        assert edge.memory.used_bytes == 0
+    assert await edge.body(PATH, range="bytes=0-9") == FILM[:10]
+    newest = origin.seen[before:]
+    expected = [None] if kind is Kind.HARD else ['"1"']
+    assert [seen.headers.get("if-none-match") for seen in newest] == expected
+
+
+async def test_a_precondition_on_a_large_object_is_judged_without_its_bytes(
+    edge: Worker, origin: ScriptedOrigin
+) -> None:
+    await edge.body(PATH, range="bytes=0-9")
+    sent = origin.sent_bytes
+    for headers, status in (
+        ({"if_none_match": '"1"'}, 304),
+        ({"if_match": '"2"'}, 412),
+        ({"range": f"bytes={len(FILM)}-"}, 416),
+        ({"range": "bytes=0-9", "if_range": '"1"'}, 206),
+    ):
+        async with edge.get(PATH, **headers) as response:
+            assert response.status == status
+    assert origin.sent_bytes == sent

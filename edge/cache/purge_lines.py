@@ -218,15 +218,17 @@ class Ledger:
             return []
         return [purge_line(self.position + 1, stand_in), line("skip", epoch, self.position + 1)]
 
-    def anew(self, keep: int, stand_in: PurgeRecord) -> list[bytes]:
+    def anew(self, keep: int, stand_in: PurgeRecord | None) -> list[bytes]:
         """All lines of a shorter log that says the same, with at most `keep` records told one by one.
 
-        stand_in: is told to the bus for records that are folded before it heard of them.
+        stand_in: is told to the bus for records that are folded before it heard of them; None where there is no bus.
         """
         compacted = compact(list(self.records.values()), keep)
         kept = list(compacted.kept)
         lost = self.unplaced.keys() - {numbered.record.id for numbered in kept}
-        if any(self._folds(self.records[identity], compacted.soft, compacted.validate) for identity in lost):
+        if stand_in is not None and any(
+            self._folds(self.records[identity], compacted.soft, compacted.validate) for identity in lost
+        ):
             kept.append(Numbered(self.position + 1, stand_in))
         places = sorted((self.places[record.id], record.id) for _, record in kept if record.id in self.places)
         return [

@@ -42,7 +42,8 @@ class PurgeLog:
     """All methods block: they are for a thread, one call at a time.
 
     directory: made when it is missing. node: this node's name, for records that the log makes itself.
-    wall: seconds since the epoch. lock_within_s: how long a sibling may hold the lock.
+    has_bus: other nodes are to hear of what is recorded here. wall: seconds since the epoch. lock_within_s: how long a
+    sibling may hold the lock.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class PurgeLog:
         *,
         node: str,
         wall: Callable[[], float] = time.time,
+        has_bus: bool = True,
         max_records: int = DEFAULT_RECORDS,
         lock_within_s: float = 5.0,
     ) -> None:
@@ -58,6 +60,7 @@ class PurgeLog:
         self._path = directory / "log"
         self._node = node
         self._wall = wall
+        self._has_bus = has_bus
         self._max_records = max_records
         self._lock_within_s = lock_within_s
         self._lock = -1
@@ -152,7 +155,8 @@ class PurgeLog:
             self._shorten()
 
     def _shorten(self) -> None:
-        self._replace(self.ledger.anew(self._max_records * 3 // 4, self._stand_in("")))
+        stand_in = self._stand_in("") if self._has_bus else None
+        self._replace(self.ledger.anew(self._max_records * 3 // 4, stand_in))
         self._open()
         self._take()
 

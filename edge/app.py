@@ -21,7 +21,7 @@ from edge.assembly.counting import counting as counting_of
 from edge.assets import load_assets
 from edge.cache.breaker import GuardedReader
 from edge.cache.engine import Engine
-from edge.cache.limits import Limits
+from edge.cache.limits import Limits, stored_bytes
 from edge.cache.memory import MemoryStore
 from edge.cache.model import Outcome, Tier
 from edge.cache.shared import RedisTier, connect
@@ -178,7 +178,8 @@ async def _engine(
     )
     await siblings.start()
     stack.push_async_callback(siblings.close)
-    memory = MemoryStore(max_bytes=settings.memory // settings.workers)
+    share = settings.memory // settings.workers
+    memory = MemoryStore(max_bytes=stored_bytes(share))
     engine = Engine(
         reader=reader,
         memory=memory,
@@ -186,7 +187,7 @@ async def _engine(
         siblings=siblings,
         clock=clock,
         record=_record,
-        limits=Limits.within(memory.max_bytes, max_object_bytes=settings.max_object, block_bytes=settings.block_size),
+        limits=Limits.within(share, max_object_bytes=settings.max_object, block_bytes=settings.block_size),
         site=origins.site(settings),
     )
     stack.push_async_callback(engine.close)

@@ -30,7 +30,7 @@ from edge.cache.tiers import Tiers
 from edge.clock import Clock
 from origin.reader import Chunks, ObjectReader, OriginError, OriginFailure, ReadRequest, ReadResponse
 
-SLICE_BYTES = 256 * 1024
+SLICE_BYTES = 64 * 1024
 """What a reader holds at a time."""
 _ATTEMPTS = 3  # at one block, each from where the one before broke off
 _FIRST = re.compile(r"bytes=([0-9]{1,18})-[0-9]{0,18}|bytes=-[0-9]{1,18}")

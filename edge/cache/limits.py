@@ -29,7 +29,7 @@ class Limits:
 
     @classmethod
     def within(cls, memory_bytes: int, *, max_object_bytes: int | None = None, block_bytes: int = _MIB) -> Limits:
-        """For a worker with a memory tier of that size: an object takes an eighth of it at most, all fills a quarter.
+        """For a worker that may use so much memory: an object takes an eighth of it at most, all fills a fifth.
 
         In a small memory an object may take half, up to 4 MiB, so that segments are still coalesced.
         """
@@ -37,5 +37,10 @@ class Limits:
         return cls(
             max_object_bytes=largest,
             block_bytes=min(block_bytes, largest),
-            fill_bytes=max(memory_bytes // 4, largest),
+            fill_bytes=max(memory_bytes // 5, largest),
         )
+
+
+def stored_bytes(memory_bytes: int) -> int:
+    """What the memory tier may hold of a worker's memory: the rest is for fills, and for what clients have not read."""
+    return memory_bytes * 7 // 10

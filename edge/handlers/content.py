@@ -267,12 +267,15 @@ def _headers(reply: Reply, node: str, *, published: bool) -> CIMultiDict[str]:
     headers: CIMultiDict[str] = CIMultiDict(fields)
     if reply.status == 206 and reply.part is not None:
         headers["Content-Range"] = reply.part.content_range(reply.head.length)
-    headers["Age"] = str(reply.age_s)
+    if reply.age_s or reply.outcome.ttl_s is not None:
+        headers["Age"] = str(reply.age_s)
     headers["Cache-Status"] = cache_status(node, reply.outcome)
     if published:
         headers["Accept-Ranges"] = "bytes"
         headers["Access-Control-Allow-Origin"] = "*"
         headers["Access-Control-Expose-Headers"] = _EXPOSED
+    else:
+        headers.add("Via", f"1.1 {node}")
     return headers
 
 

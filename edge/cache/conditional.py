@@ -28,12 +28,11 @@ def shape(head: Head, conditions: Conditions, method: str = "GET") -> Shape:
     """
     if not 200 <= head.status < 300:
         return Shape(head.status)
-    wall = sent(head) or 0.0
-    if not _preconditions_hold(head, conditions, wall):
+    if not _preconditions_hold(head, conditions):
         return Shape(412)
-    if _not_modified(head, conditions, wall):
+    if _not_modified(head, conditions):
         return Shape(304)
-    if conditions.byte_range is None or method != "GET" or not _range_applies(head, conditions, wall):
+    if conditions.byte_range is None or method != "GET" or not _range_applies(head, conditions):
         return Shape(head.status)
     return _cut(head, conditions.byte_range)
 
@@ -48,30 +47,37 @@ def _cut(head: Head, byte_range: str) -> Shape:
     return Shape(200) if part is None else Shape(206, part)
 
 
-def _preconditions_hold(head: Head, conditions: Conditions, wall: float) -> bool:
+def _preconditions_hold(head: Head, conditions: Conditions) -> bool:
     if conditions.if_match is not None:
         return matches(conditions.if_match, head.etag, strong=True)
-    limit, modified = http_date(conditions.if_unmodified_since, wall=wall), http_date(head.last_modified, wall=wall)
+    if conditions.if_unmodified_since is None:
+        return True
+    limit, modified = _date(conditions.if_unmodified_since, head), _date(head.last_modified, head)
     return limit is None or modified is None or modified <= limit
 
 
-def _not_modified(head: Head, conditions: Conditions, wall: float) -> bool:
+def _not_modified(head: Head, conditions: Conditions) -> bool:
     """If-None-Match, else If-Modified-Since; a cache takes the Date of what has no Last-Modified (RFC 9111, 4.3.2)."""
     if conditions.if_none_match is not None:
         return matches(conditions.if_none_match, head.etag, strong=False)
-    since = http_date(conditions.if_modified_since, wall=wall)
-    if since is None:
+    if conditions.if_modified_since is None:
         return False
-    changed = sent(head) if head.last_modified is None else http_date(head.last_modified, wall=wall)
-    return changed is not None and changed <= since
+    since = _date(conditions.if_modified_since, head)
+    changed = sent(head) if head.last_modified is None else _date(head.last_modified, head)
+    return since is not None and changed is not None and changed <= since
 
 
-def _range_applies(head: Head, conditions: Conditions, wall: float) -> bool:
+def _range_applies(head: Head, conditions: Conditions) -> bool:
     """If-Range (13.1.5): the same bytes by strong comparison, or by the exact Last-Modified where that is strong."""
     if conditions.if_range is None:
         return True
     validator = conditions.if_range.strip(OWS)
     if validator.startswith(('"', "W/")):
         return validator == head.strong_etag
-    date = http_date(validator, wall=wall)
-    return date is not None and date == http_date(head.last_modified, wall=wall) and is_strong_date(head)
+    date = _date(validator, head)
+    return date is not None and date == _date(head.last_modified, head) and is_strong_date(head)
+
+
+def _date(text: str | None, head: Head) -> float | None:
+    """A date in a request, or of the stored response: a two-digit year is near to when that was sent."""
+    return http_date(text, wall=sent(head) or 0.0)

@@ -21,6 +21,7 @@ Arguments = Mapping[str, str | None]
 """Directives by lower-case name, with their arguments, unquoted; None where there is none."""
 
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_REMEMBERED_CHARS = 256  # a longer field is read anew each time, so that what is remembered stays small
 _DIGITS = re.compile(r"[0-9]+")
 
 
@@ -70,13 +71,16 @@ _VALIDATE = RequestDirectives(no_cache=True)
 
 def parse(lines: Iterable[str]) -> Directives:
     """All Cache-Control field lines of one response, in order, as one value."""
-    return _response(",".join(lines))
+    text = ",".join(lines)
+    return _response(text) if len(text) <= _REMEMBERED_CHARS else said_by(arguments_in(text))
 
 
 def parse_request(lines: Iterable[str], pragma: Iterable[str] = ()) -> RequestDirectives:
     """All Cache-Control field lines of one request; its Pragma lines count when there are none (5.4)."""
     text = ",".join(lines)
-    return _request(text) if text else _request_of_old(",".join(pragma))
+    if not text:
+        return _VALIDATE if "no-cache" in arguments_in(",".join(pragma)) else NO_DIRECTIVES
+    return _request(text) if len(text) <= _REMEMBERED_CHARS else _asked_by(arguments_in(text))
 
 
 def said_by(arguments: Arguments) -> Directives:
@@ -112,7 +116,10 @@ def _response(text: str) -> Directives:
 
 @lru_cache(maxsize=512)
 def _request(text: str) -> RequestDirectives:
-    arguments = arguments_in(text)
+    return _asked_by(arguments_in(text))
+
+
+def _asked_by(arguments: Arguments) -> RequestDirectives:
     asked = RequestDirectives(
         max_age_s=_delta(arguments, "max-age"),
         min_fresh_s=_delta(arguments, "min-fresh", otherwise=MAX_DELTA_S),
@@ -123,10 +130,6 @@ def _request(text: str) -> RequestDirectives:
         only_if_cached="only-if-cached" in arguments,
     )
     return NO_DIRECTIVES if asked == NO_DIRECTIVES else asked
-
-
-def _request_of_old(pragma: str) -> RequestDirectives:
-    return _VALIDATE if pragma and "no-cache" in arguments_in(pragma) else NO_DIRECTIVES
 
 
 def arguments_in(text: str) -> dict[str, str | None]:

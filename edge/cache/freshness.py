@@ -41,10 +41,10 @@ __all__ = [
 ]
 
 _GONE = frozenset({404, 410})
-# Never in a stored head: what belongs to one hop's proxy (3.1), what the reply says anew, what is kept as a member.
-_NOT_KEPT = frozenset(
-    {"age", "content-length", "proxy-authenticate", "proxy-authentication-info", "proxy-authorization"}
-)
+# Never in a head's fields: what is kept as a member and the reply says anew.
+_MEMBERS = frozenset({"age", "content-length"})
+# Nor in a stored one's: what is between one proxy and its client (3.1).
+_NOT_STORED = _MEMBERS | {"proxy-authenticate", "proxy-authentication-info", "proxy-authorization"}
 # A 304 or HEAD does not replace what describes the stored bytes: Content-Length by 3.2, the others for their integrity
 # (some servers send those of the empty 304). Age and Date are those of the newer response, whether it has them or not.
 _OF_THE_BYTES = frozenset(
@@ -170,9 +170,10 @@ def head_of(
 def described(status: int, headers: Headers, *, born: float, freshness: Freshness) -> Head:
     """A head with what is looked up often taken out of its field lines. Raises ValueError: too many tags."""
     lines = gathered(headers)
+    left_out = _NOT_STORED if freshness.storable else _MEMBERS
     return Head(
         status=status,
-        headers=tuple(line for line in headers if line[0] not in _NOT_KEPT),
+        headers=tuple([line for line in headers if line[0] not in left_out]),
         length=_length(first(lines, "content-length")),
         born=born,
         freshness=freshness,
@@ -216,8 +217,8 @@ def _judged(got: _Arrival, rules: Rules, request: RequestFacts) -> Freshness:
     if reason:
         return Freshness(storable=False, lifetime_s=0.0, reason=reason)
     freshness = _allowed(said, own if own is not None else _implied_lifetime(got, rules), rules)
-    if freshness.useful_s == 0 and not _has_validator(got.lines):
-        return Freshness(storable=False, lifetime_s=0.0, reason="neither lifetime nor validator")
+    if (freshness.useful_s == 0 or freshness.validate_always) and not _has_validator(got.lines):
+        return Freshness(storable=False, lifetime_s=0.0, reason="no use without asking, and no validator to ask with")
     return freshness
 
 

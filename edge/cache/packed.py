@@ -1,7 +1,7 @@
-"""What is stored, without its body, as bytes for the tiers that are other processes. What was said comes back as said.
+"""A stored response's head as bytes, for the tiers that are other processes. What was said comes back as it was said.
 
 Instants do not travel: the monotonic clock is each machine's own. What travels is the age, or the wall clock's time of
-birth where the reader comes later. Nor do marks: a purge position is each node's own.
+birth where the reader comes later.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from edge.cache.freshness import described
-from edge.cache.model import Freshness, Head, Layout, Varying
+from edge.cache.model import Freshness, Head
 
 
 def pack(head: Head, *, age_s: float) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def pack(head: Head, *, age_s: float) -> dict[str, Any]:
     kept = head.freshness
     return {
         "status": head.status,
-        "headers": head.headers,
+        "headers": [(_text(name), _text(value)) for name, value in head.headers],
         "length": head.length,
         "age": age_s,
         "fresh": [
@@ -41,43 +41,13 @@ def unpack(members: dict[str, Any], *, now: float, older_s: float = 0.0) -> Head
         length = members["length"]
         head = described(
             int(members["status"]),
-            tuple((str(name), str(value)) for name, value in members["headers"]),
+            tuple((_untext(name), _untext(value)) for name, value in members["headers"]),
             born=now - max(0.0, float(members["age"]) + older_s),
             freshness=_freshness(*members["fresh"]),
         )
         return replace(head, length=None if length is None else int(length))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("not a packed head") from error
-
-
-def pack_varying(varying: Varying) -> dict[str, Any]:
-    """Members for a JSON object."""
-    return {"specs": varying.specs}
-
-
-def unpack_varying(members: dict[str, Any], *, mark: int = 0) -> Varying:
-    """The index of variants, under the reader's own mark. Raises ValueError."""
-    try:
-        return Varying(tuple(tuple(str(name) for name in spec) for spec in members["specs"]), mark)
-    except (KeyError, TypeError) as error:
-        raise ValueError("not a packed index of variants") from error
-
-
-def pack_layout(layout: Layout, *, age_s: float) -> dict[str, Any]:
-    """Members for a JSON object."""
-    return pack(layout.head, age_s=age_s) | {"block": layout.block_bytes}
-
-
-def unpack_layout(members: dict[str, Any], *, now: float, older_s: float = 0.0, mark: int = 0) -> Layout:
-    """The layout, under the reader's own mark. Raises ValueError."""
-    head = unpack(members, now=now, older_s=older_s)
-    try:
-        block_bytes = int(members["block"])
-    except (KeyError, TypeError) as error:
-        raise ValueError("not a packed layout") from error
-    if block_bytes <= 0 or head.length is None:
-        raise ValueError("not a packed layout")
-    return Layout(head, block_bytes, mark)
 
 
 def loads(text: bytes | str) -> dict[str, Any]:
@@ -86,6 +56,15 @@ def loads(text: bytes | str) -> dict[str, Any]:
     if not isinstance(members, dict):
         raise ValueError("not a JSON object")
     return members
+
+
+def _text(field: str) -> str:
+    """As JSON can hold it: bytes that are no text came as lone surrogates, which have no place in UTF-8."""
+    return field if field.isascii() else field.encode("utf-8", "surrogatepass").decode("latin-1")
+
+
+def _untext(text: str) -> str:
+    return text if text.isascii() else text.encode("latin-1").decode("utf-8", "surrogatepass")
 
 
 def _freshness(

@@ -98,8 +98,9 @@ def _weighted(member: str) -> tuple[str, int]:
 
 
 def _written(weighted: tuple[str, int]) -> str:
+    """Set apart by two commas, which no member holds, so that a bad weight, left in its member, looks like no other."""
     what, weight = weighted
-    return what if weight == _FULL_WEIGHT else f"{what};q={weight}"
+    return what if weight == _FULL_WEIGHT else f"{what},,{weight}"
 
 
 def _by_weight(weighted: tuple[str, int]) -> int:

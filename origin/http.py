@@ -1,22 +1,28 @@
-"""Objects over HTTP: one pooled client for a base address or a Unix socket, with deadlines and one table of failures.
+"""Objects over HTTP: any method, streamed both ways, over pooled connections, with deadlines.
 
-`HttpClient` does the exchange (connection, deadlines, concurrency limit, error mapping); `HttpReader` puts paths on it
-as they are. `origin.s3` adds signatures. Bodies pass as they arrived on the wire: nothing is decoded here.
+`HttpClient` does the exchange (places, connections, one repetition, fields of the connection); `HttpReader` puts the
+targets and fields of a ReadRequest on it as they are. `origin.s3` adds signatures. Bodies pass as they arrived on the
+wire: nothing is decoded here but the chunks.
+
+The layers below: `origin.pool` (connections to one address), `origin.connection` (one of them), `origin.wire` (HTTP
+without I/O), `origin.watch` (deadlines).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from math import inf
 from pathlib import Path
-from urllib.parse import quote
 
-import aiohttp
-from yarl import URL
+from origin.connection import Connection, Deadlines, Outgoing
+from origin.pool import Address, Pool, tls_context
+from origin.reader import Chunks, Headers, Interim, OriginError, OriginFailure, ReadRequest, ReadResponse
+from origin.wire import Head, RawFields, request_head
 
-from origin.reader import Chunks, Headers, OriginError, OriginFailure, ReadRequest, ReadResponse
+__all__ = ["Deadlines", "HttpClient", "HttpReader", "end_to_end", "tls_context"]
 
 HOP_BY_HOP = frozenset(
     {
@@ -32,90 +38,87 @@ HOP_BY_HOP = frozenset(
         "upgrade",
     }
 )
-_READ_BUFFER = 256 * 1024  # bytes: fewer, larger chunks than aiohttp's default of 64 KiB
-_HEAD_LIMIT = 64 * 1024  # bytes of one field line: a sibling's stored head travels in one
-
-
-@dataclass(frozen=True, slots=True)
-class Deadlines:
-    """How long each step of a read may take, in seconds.
-
-    queue_s: waiting for one of the limited places; connect_s: to the connection; first_byte_s: from the connection to
-    the response's head; idle_s: between two pieces of the body.
-    """
-
-    queue_s: float = 5.0
-    connect_s: float = 2.0
-    first_byte_s: float = 10.0
-    idle_s: float = 15.0
+_OURS = frozenset({"host", "content-length", "expect"})  # said anew for this exchange
+_CONDITIONS = frozenset({"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"})
+_OWN_READ: Headers = (("accept", "*/*"), ("accept-encoding", "identity"))
+_AGENT = ("user-agent", "smartedu-edge")
+_WITH_CONTENT = frozenset({"POST", "PUT", "PATCH"})
+_STREAMS_PER_PLACE = 16
+_YOUNG_S = 1.0  # a connection used this lately has hardly been closed by the other side in the meantime
 
 
 class HttpClient:
-    """One aiohttp session with a limit of exchanges under way; every failure leaves as OriginError."""
+    """The exchanges with one address; every failure leaves as OriginError.
 
-    def __init__(self, *, deadlines: Deadlines, max_concurrent: int, unix_socket: Path | None = None) -> None:
+    max_concurrent: requests that wait for the head of their response at one time. It is what loads an origin; bodies
+    on their way to slow clients do not, and have a bound 16 times as high.
+    """
+
+    def __init__(
+        self,
+        base: str,
+        *,
+        deadlines: Deadlines,
+        max_concurrent: int,
+        unix_socket: Path | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._address = Address.of(base, unix_socket)
         self._deadlines = deadlines
+        self._pool = Pool(self._address, tls=tls, keep=max_concurrent)
+        self._streams = asyncio.Semaphore(_STREAMS_PER_PLACE * max_concurrent)
         self._places = asyncio.Semaphore(max_concurrent)
-        self._unix_socket = unix_socket
-        self._session: aiohttp.ClientSession | None = None
+        self._chunks_known = True
+
+    @property
+    def authority(self) -> str:
+        """The origin's host, with its port where that is not the scheme's own."""
+        return self._address.authority
 
     @asynccontextmanager
-    async def exchange(self, url: URL, fields: Mapping[str, str]) -> AsyncIterator[ReadResponse]:
-        """GET `url`. The place and the connection are held until the context is left."""
-        await self._take_place()
-        try:
-            response = await self._head(url, fields)
+    async def exchange(self, request: ReadRequest, fields: Headers) -> AsyncIterator[ReadResponse]:
+        """Send the request with these fields (its own `headers` and conditions are not looked at).
+
+        The connection is held until the context is left.
+        """
+        end_by = asyncio.get_running_loop().time() + self._deadlines.total_s
+        exchange = _Exchange(self._pool, self._outgoing(request, fields), self._deadlines, end_by)
+        async with _place(self._streams, self._deadlines.queue_s):
             try:
-                yield ReadResponse(response.status, end_to_end(response.raw_headers), _chunks(response))
+                async with _place(self._places, self._deadlines.queue_s):
+                    head = await exchange.answer(_interims_to(request.on_interim), repeatable=request.repeatable)
+                self._chunks_known = head.version != "1.0"
+                body = _chunks(exchange)
+                yield ReadResponse(head.status, end_to_end(head.fields), body, head.reason, head.version)
             finally:
-                # An unread rest would have to be received before the connection could be used again: drop both.
-                response.close()
-        finally:
-            self._places.release()
+                await exchange.end()
 
     async def close(self) -> None:
-        """Close the pooled connections."""
-        if self._session is not None:
-            await self._session.close()
+        """Close the connections."""
+        await self._pool.close()
 
-    async def _take_place(self) -> None:
-        try:
-            async with asyncio.timeout(self._deadlines.queue_s):
-                await self._places.acquire()
-        except TimeoutError:
-            raise OriginError(OriginFailure.OVERLOADED, "too many reads of the origin are under way") from None
-
-    async def _head(self, url: URL, fields: Mapping[str, str]) -> aiohttp.ClientResponse:
-        try:
-            async with asyncio.timeout(self._deadlines.connect_s + self._deadlines.first_byte_s):
-                return await self._opened().get(url, headers=fields, allow_redirects=False)
-        except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise _failure(error, "before the response's head") from error
-
-    def _opened(self) -> aiohttp.ClientSession:
-        # Made on first use: a session belongs to the running loop of its worker.
-        if self._session is None:
-            connector = (
-                aiohttp.TCPConnector(limit=0, ttl_dns_cache=30)
-                if self._unix_socket is None
-                else aiohttp.UnixConnector(str(self._unix_socket), limit=0)
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                auto_decompress=False,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": "smartedu-edge", "Accept": "*/*", "Accept-Encoding": "identity"},
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=self._deadlines.connect_s, sock_read=self._deadlines.idle_s
-                ),
-                read_bufsize=_READ_BUFFER,
-                max_field_size=_HEAD_LIMIT,
-            )
-        return self._session
+    def _outgoing(self, request: ReadRequest, fields: Headers) -> Outgoing:
+        framing: Headers = ()
+        if request.body is None:
+            framing = (("content-length", "0"),) if request.method in _WITH_CONTENT else ()
+        elif request.body_length is not None:
+            framing = (("content-length", str(request.body_length)),)
+        elif self._chunks_known:
+            framing = (("transfer-encoding", "chunked"),)
+        else:
+            detail = "the origin speaks HTTP/1.0: it needs to know how long the body is"
+            raise OriginError(OriginFailure.REQUEST, detail, status=411)
+        expects = request.body is not None and any(name == "expect" for name, _ in fields)
+        lines = (("host", self.authority), *fields, *framing)
+        head = request_head(request.method, self._address.path + request.target, lines)
+        return Outgoing(request.method, head, request.body, request.body_length, expects)
 
 
 class HttpReader:
-    """An ObjectReader over any HTTP server: the object's path is appended to `base` (no trailing slash)."""
+    """An ObjectReader over any HTTP server: the request's target is appended to `base` (no trailing slash).
+
+    fields: sent with every request. tls: for an https base; by default the system's authorities are asked.
+    """
 
     def __init__(
         self,
@@ -125,18 +128,24 @@ class HttpReader:
         deadlines: Deadlines | None = None,
         max_concurrent: int = 256,
         fields: Mapping[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._base = base.rstrip("/")
-        self._fields = dict(fields or {})
+        self._fields = tuple((name.lower(), value) for name, value in (fields or {}).items())
         self._client = HttpClient(
-            deadlines=deadlines or Deadlines(), max_concurrent=max_concurrent, unix_socket=unix_socket
+            base, deadlines=deadlines or Deadlines(), max_concurrent=max_concurrent, unix_socket=unix_socket, tls=tls
         )
+
+    @property
+    def authority(self) -> str:
+        """The origin's host, with its port where that is not the scheme's own."""
+        return self._client.authority
 
     @asynccontextmanager
     async def open(self, request: ReadRequest) -> AsyncIterator[ReadResponse]:
         """Read one object; OriginError when there is no usable answer."""
-        url = URL(self._base + encoded_path(request.path), encoded=True)
-        async with self._client.exchange(url, self._fields | request.fields()) as response:
+        if request.method == "CONNECT":
+            raise OriginError(OriginFailure.REQUEST, "an origin is no tunnel", status=405)
+        async with self._client.exchange(request, (*self._fields, *_fields_of(request))) as response:
             yield response
 
     async def close(self) -> None:
@@ -144,51 +153,112 @@ class HttpReader:
         await self._client.close()
 
 
-def encoded_path(path: str) -> str:
-    """The path as it goes on the wire: UTF-8, all percent-encoded but RFC 3986's unreserved characters and `/`."""
-    return quote(path, safe="/-_.~")
-
-
-def end_to_end(raw: tuple[tuple[bytes, bytes], ...]) -> Headers:
+def end_to_end(raw: RawFields, *, exact: bool = False) -> Headers:
     """Field lines for storing and forwarding: names in lower case, without what belongs to the connection.
 
-    RFC 9110, 7.6.1: the listed hop-by-hop fields and those that the Connection field names. Lines that are no UTF-8 are
-    left out: they could not be forwarded byte for byte.
+    RFC 9110, 7.6.1: the listed hop-by-hop fields and those that the Connection field names. A value that is no UTF-8 is
+    read as ISO 8859-1, which it once was by definition (5.5), so that it can be stored and sent as text; exact: keep
+    such bytes as surrogate escapes instead, for who passes them on at once.
     """
-    lines = [(name.decode("ascii").lower(), value.decode("utf-8")) for name, value in raw if _is_utf8(value)]
+    lines = [(name.decode("latin-1").lower(), _text(value, exact=exact)) for name, value in raw]
     named = {token.strip().lower() for name, value in lines if name == "connection" for token in value.split(",")}
     return tuple((name, value) for name, value in lines if name not in HOP_BY_HOP and name not in named)
 
 
-def _is_utf8(value: bytes) -> bool:
+def _text(value: bytes, *, exact: bool) -> str:
     try:
-        value.decode("utf-8")
+        return value.decode("utf-8")
     except UnicodeDecodeError:
-        return False
-    return True
+        return value.decode("utf-8", "surrogateescape") if exact else value.decode("latin-1")
 
 
-async def _chunks(response: aiohttp.ClientResponse) -> Chunks:
+def _fields_of(request: ReadRequest) -> Headers:
+    """The fields to send: the client's, with the request's own conditions instead of the client's; or just our own."""
+    own = tuple((name.lower(), value) for name, value in request.fields().items())
+    if not request.headers:
+        return (*_OWN_READ, _AGENT, *own)
+    hidden = (
+        HOP_BY_HOP | (_OURS if request.body is None else _OURS - {"expect"}) | (_CONDITIONS if own else frozenset())
+    )
+    passed = tuple(line for line in request.headers if line[0] not in hidden)
+    agent = () if any(name == "user-agent" for name, _ in passed) else (_AGENT,)
+    return (*passed, *agent, *own)
+
+
+class _Exchange:
+    """Owns the connection and the task that sends the request's body, until the response is no longer wanted."""
+
+    def __init__(self, pool: Pool, outgoing: Outgoing, deadlines: Deadlines, end_by: float) -> None:
+        self._pool = pool
+        self._outgoing = outgoing
+        self._deadlines = deadlines
+        self._end_by = end_by
+        self._connection: Connection | None = None
+        self._upload: asyncio.Task[None] | None = None
+
+    async def answer(self, interim: Callable[[Head], None], *, repeatable: bool) -> Head:
+        """Send the request; the response's head.
+
+        Once more on a fresh connection, when a kept one turns out to have been closed by the origin before it said a
+        word (RFC 9112, 9.3.1). What cannot be repeated goes on a connection that was in use a moment ago, or a new one.
+        """
+        kept = self._pool.take(younger_than_s=inf if repeatable else _YOUNG_S)
+        if kept is not None:
+            try:
+                return await self._ask(kept, interim)
+            except OriginError as error:
+                if not (repeatable and kept.silent and error.failure is OriginFailure.TERMINATED):
+                    raise
+        return await self._ask(await self._pool.connect(self._deadlines.connect_s), interim)
+
+    async def piece(self) -> bytes:
+        """The next piece of the response's body; nothing at its end."""
+        return b"" if self._connection is None else await self._connection.piece()
+
+    async def end(self) -> None:
+        """Stop sending. The connection is kept when the response has come in full.
+
+        An unread rest would have to be received before the connection could be used again: it is closed then.
+        """
+        if self._upload is not None:
+            self._upload.cancel()
+            await asyncio.wait([self._upload])
+        if self._connection is not None:
+            self._pool.give_back(self._connection)
+            self._connection = None
+
+    async def _ask(self, connection: Connection, interim: Callable[[Head], None]) -> Head:
+        self._connection = connection
+        connection.begin(self._outgoing, self._deadlines, self._end_by)
+        if self._outgoing.body is not None:
+            self._upload = asyncio.create_task(connection.send_body(self._outgoing), name="request body to the origin")
+        return await connection.head(interim)
+
+
+@asynccontextmanager
+async def _place(places: asyncio.Semaphore, within_s: float) -> AsyncIterator[None]:
+    """One of the limited places, for as long as the context lasts."""
     try:
-        async for chunk in response.content.iter_any():
-            yield chunk
-    except (TimeoutError, aiohttp.ClientError, OSError) as error:
-        raise _failure(error, "in the middle of the body") from error
+        if places.locked():
+            async with asyncio.timeout(within_s):
+                await places.acquire()
+        else:
+            await places.acquire()
+    except TimeoutError:
+        detail = "too many requests to the origin are under way"
+        raise OriginError(OriginFailure.OVERLOADED, detail, retry_after_s=1.0) from None
+    try:
+        yield
+    finally:
+        places.release()
 
 
-def _failure(error: Exception, when: str) -> OriginError:
-    """The one place where the client library's errors become ours."""
-    detail = f"{type(error).__name__} {when}"
-    match error:
-        case aiohttp.ConnectionTimeoutError():
-            return OriginError(OriginFailure.TIMEOUT, detail)
-        case TimeoutError():  # aiohttp.SocketTimeoutError is one, too
-            return OriginError(OriginFailure.READ_TIMEOUT, detail)
-        case aiohttp.ClientConnectorError():
-            return OriginError(OriginFailure.CONNECT, detail)
-        case aiohttp.ClientPayloadError():
-            return OriginError(OriginFailure.INCOMPLETE, detail)
-        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() | OSError():
-            return OriginError(OriginFailure.TERMINATED, detail)
-        case _:
-            return OriginError(OriginFailure.PROTOCOL, detail)
+def _interims_to(told: Interim | None) -> Callable[[Head], None]:
+    if told is None:
+        return lambda _: None
+    return lambda head: told(head.status, end_to_end(head.fields))
+
+
+async def _chunks(exchange: _Exchange) -> Chunks:
+    while piece := await exchange.piece():
+        yield piece

@@ -1,7 +1,7 @@
 """What the cache needs from an origin: one object at a time, streamed, judged by its head before its body.
 
 The interface is shaped by its consumer (the cache's fill), not by any store's API. Implementations: `origin.s3` (object
-storage) and `origin.http` (another edge process, later any HTTP origin).
+storage), `origin.http` (any HTTP origin, a sibling process), `origin.parents` (several of them as one).
 """
 
 from __future__ import annotations
@@ -23,33 +23,79 @@ Chunks = AsyncGenerator[bytes, None]
 class OriginFailure(Enum):
     """Why an origin gave no usable answer. The values are RFC 9209 proxy error types."""
 
+    DNS = "dns_error"
     CONNECT = "connection_refused"
     TIMEOUT = "connection_timeout"
+    TLS = "tls_protocol_error"
+    CERTIFICATE = "tls_certificate_error"
+    WRITE_TIMEOUT = "connection_write_timeout"
     READ_TIMEOUT = "connection_read_timeout"
+    EXCHANGE_TIMEOUT = "http_response_timeout"
     TERMINATED = "connection_terminated"
     INCOMPLETE = "http_response_incomplete"
+    HEADERS = "http_response_header_section_size"
+    CODING = "http_response_transfer_coding"
     PROTOCOL = "http_protocol_error"
     UNAVAILABLE = "destination_unavailable"
     OVERLOADED = "connection_limit_reached"
     CONFIGURATION = "proxy_configuration_error"
+    REQUEST = "http_request_error"
 
     @property
     def status(self) -> int:
         """The status a client is told: 504 when the origin was too slow, 503 when we are too busy, 502 for the rest."""
         return _STATUS.get(self, 502)
 
+    @property
+    def unsent(self) -> bool:
+        """Whether it is certain that the origin saw nothing of the request."""
+        return self in _UNSENT
 
-_STATUS = {OriginFailure.TIMEOUT: 504, OriginFailure.READ_TIMEOUT: 504, OriginFailure.OVERLOADED: 503}
+    @property
+    def blames_origin(self) -> bool:
+        """Whether it says something about the origin's health, and not only about us, the client or one object."""
+        return self not in _BLAMELESS
+
+
+_STATUS = {
+    OriginFailure.TIMEOUT: 504,
+    OriginFailure.WRITE_TIMEOUT: 504,
+    OriginFailure.READ_TIMEOUT: 504,
+    OriginFailure.EXCHANGE_TIMEOUT: 504,
+    OriginFailure.OVERLOADED: 503,
+    OriginFailure.REQUEST: 400,
+}
+_UNSENT = frozenset(
+    {
+        OriginFailure.DNS,
+        OriginFailure.CONNECT,
+        OriginFailure.TIMEOUT,
+        OriginFailure.TLS,
+        OriginFailure.CERTIFICATE,
+        OriginFailure.OVERLOADED,
+    }
+)
+_BLAMELESS = frozenset({OriginFailure.OVERLOADED, OriginFailure.CONFIGURATION, OriginFailure.REQUEST})
 
 
 class OriginError(Exception):
-    """The origin could not be asked, or broke off; `failure` says how (RFC 9209, section 2.3)."""
+    """The origin could not be asked, or broke off; `failure` says how (RFC 9209, section 2.3).
 
-    def __init__(self, failure: OriginFailure, detail: str) -> None:
+    status: what the client is told, by default the failure's own; retry_after_s: when it is worth asking again.
+    """
+
+    def __init__(
+        self, failure: OriginFailure, detail: str, *, status: int | None = None, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(f"{failure.value}: {detail}")
         self.failure = failure
         self.detail = detail
+        self.status = failure.status if status is None else status
+        self.retry_after_s = retry_after_s
 
+
+IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+"""Methods whose repetition changes nothing more (RFC 9110, 9.2.2)."""
 
 Interim = Callable[[int, Headers], None]
 """Told about each interim response (1xx): its status and end-to-end fields."""
@@ -80,6 +126,11 @@ class ReadRequest:
     body_length: int | None = None
     on_interim: Interim | None = None
 
+    @property
+    def repeatable(self) -> bool:
+        """Whether it may be sent once more when nobody knows what became of the first time."""
+        return self.method in IDEMPOTENT and self.body is None
+
     def fields(self) -> dict[str, str]:
         """The HTTP request fields that the members other than `headers` mean."""
         fields: dict[str, str] = {}
@@ -100,11 +151,14 @@ class ReadResponse:
 
     status: the HTTP status (200, 206, 304, 404, ...); headers: lower-case names, end-to-end fields only, in order.
     chunks: the body's bytes; raises OriginError when it breaks off or does not match its declared length.
+    reason: the phrase after the status, often nothing; version: of the response, `1.1` or `1.0`, for Via.
     """
 
     status: int
     headers: Headers
     chunks: Chunks
+    reason: str = ""
+    version: str = "1.1"
 
     def field(self, name: str) -> str | None:
         """The first field line of that (lower-case) name."""

@@ -11,6 +11,7 @@ COMMANDS = {
     "up": ("Run the whole chain on this machine: storage, Redis, edge, sample lessons.", "smartedu up"),
     "publish": ("Package videos into lessons and publish them.", "smartedu publish lesson.mp4 --section curriculum"),
     "catalog": ("List and check what is published.", "smartedu catalog check"),
+    "purge": ("Remove objects from all caches, or make them stale.", "smartedu purge --tag lesson-000001"),
     "counts": ("Read view counts.", "smartedu counts --top 10"),
 }
 

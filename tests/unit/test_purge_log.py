@@ -269,7 +269,7 @@ def test_what_was_read_before_a_failed_write_is_handed_over_by_the_next_call(tmp
     with opened(tmp_path) as one, opened(tmp_path) as two:
         two.read()
         one.add([record(1)])
-        two._append = _refuse  # type: ignore[method-assign]
+        two._append = _refuse  # type: ignore[method-assign,assignment]
         with pytest.raises(PurgeLogError):
             two.add([record(2)])
         del two._append

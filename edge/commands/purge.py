@@ -1,0 +1,158 @@
+"""`smartedu purge`: remove objects from every worker and node, or make them stale, and see who has confirmed it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import click
+
+EXAMPLE = """\b
+Example:
+  smartedu purge --url https://edu.example/media/lesson-000001/master.m3u8
+  smartedu purge --prefix /media/lesson-000001/ --soft
+  smartedu purge --tag lesson-000001 --tag lesson-000002 --token-file admin-token
+  smartedu purge --all --json
+
+\b
+Exit status 0 when every node has confirmed; 1 also when the purge is made, but not confirmed by all."""
+
+DEFAULT_ADMIN = "http://127.0.0.1:9090"
+TIMEOUT_S = 30.0
+
+
+@click.command(epilog=EXAMPLE)
+@click.option("--url", "urls", multiple=True, metavar="URL", help="A URL or path, with all its variants (repeatable).")
+@click.option("--prefix", metavar="PREFIX", help="Everything whose path and query begin with it.")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Everything that carries the tag (repeatable).")
+@click.option("--all", "everything", is_flag=True, help="Everything.")
+@click.option("--soft", is_flag=True, help="Make stale instead of removing: revalidated, not fetched again.")
+@click.option(
+    "--admin", default=DEFAULT_ADMIN, show_default=True, envvar="SMARTEDU_ADMIN_URL", help="Admin address of any node."
+)
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    envvar="SMARTEDU_ADMIN_TOKEN_FILE",
+    help="File with the bearer token of the admin listener.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@click.pass_context
+def purge(
+    ctx: click.Context,
+    urls: tuple[str, ...],
+    prefix: str | None,
+    tags: tuple[str, ...],
+    everything: bool,
+    soft: bool,
+    admin: str,
+    token_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Purge objects from all caches, and show which node has confirmed it."""
+    if urlsplit(admin).scheme not in ("http", "https") or not urlsplit(admin).hostname:
+        raise click.UsageError(
+            f"--admin {admin!r} is not an address; allowed: http://HOST[:PORT] or https://HOST[:PORT]"
+        )
+    order = _order(urls, prefix, tags, everything) | ({"soft": True} if soft else {})
+    document = _send(admin.rstrip("/") + "/purge", order, token_file)
+    if as_json:
+        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+    else:
+        _show(document)
+    if not document["complete"]:
+        ctx.exit(1)
+
+
+def _order(urls: tuple[str, ...], prefix: str | None, tags: tuple[str, ...], everything: bool) -> dict[str, object]:
+    named: dict[str, object] = {}
+    if urls:
+        named |= {"url": urls[0]} if len(urls) == 1 else {"urls": list(urls)}
+    if prefix is not None:
+        named["prefix"] = prefix
+    if tags:
+        named |= {"tag": tags[0]} if len(tags) == 1 else {"tags": list(tags)}
+    if everything:
+        named["all"] = True
+    if len(named) != 1:
+        raise click.UsageError("give one of --url, --prefix, --tag and --all")
+    return named
+
+
+def _send(url: str, order: dict[str, object], token_file: Path | None) -> dict[str, Any]:
+    """The answer to the order; a refusal becomes one line and exit status 1."""
+    from urllib.error import HTTPError, URLError
+    from urllib.request import Request, urlopen
+
+    fields = {"Content-Type": "application/json"}
+    try:
+        if token_file is not None:
+            fields["Authorization"] = f"Bearer {token_file.read_text().strip()}"
+        request = Request(url, json.dumps(order).encode(), fields, method="POST")  # noqa: S310  http(s) was checked
+        with urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+            document: dict[str, Any] = json.load(answer)
+    except HTTPError as error:
+        _refuse(_detail(error.read()) or f"{url} answers {error.code} {error.reason}")
+    except (URLError, OSError, ValueError) as error:
+        _refuse(f"{url} cannot be asked: {getattr(error, 'reason', error)}")
+    return document
+
+
+def _refuse(message: str) -> NoReturn:
+    raise click.ClickException(message) from None
+
+
+def _detail(body: bytes) -> str:
+    """What a problem document says."""
+    try:
+        return str(json.loads(body)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def _show(document: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for name, side in (("Node", "left"), ("State", "left"), ("Confirmed", "left"), ("Epoch", "right")):
+        table.add_column(name, justify="right" if side == "right" else "left", overflow="fold")
+    table.add_column("Workers", justify="right")
+    table.add_column("Last seen", overflow="fold")
+    for node in document["nodes"]:
+        workers = node["workers"]
+        confirmed = sum(worker["confirmed"] for worker in workers)
+        table.add_row(
+            node["node"],
+            node["state"],
+            "yes" if node["confirmed"] else "no",
+            "-" if node["epoch"] is None else str(node["epoch"]),
+            f"{confirmed} of {len(workers)}",
+            node["last_seen"],
+        )
+    console = Console()
+    console.print(_headline(document), highlight=False, markup=False)
+    console.print(table)
+    for line in _remarks(document):
+        console.print(line, highlight=False, markup=False)
+
+
+def _headline(document: dict[str, Any]) -> str:
+    values = document.get("values") or [document["value"]]
+    what = document["scope"] if document["scope"] == "all" else f"{document['scope']} {values[0]}"
+    more = f" and {len(values) - 1} more" if len(values) > 1 else ""
+    how = "softly purged" if document["soft"] else "purged"
+    return f"{how}: {what}{more}; {document['removed']:,} in memory here"
+
+
+def _remarks(document: dict[str, Any]) -> list[str]:
+    if document["complete"]:
+        return ["confirmed by every node that may be serving"]
+    if not document["published"]:
+        return ["NOT COMPLETE: the purge bus cannot be reached; the other nodes are told when it is back"]
+    missing = [node["node"] for node in document["nodes"] if not node["confirmed"] and node["state"] != "stopped"]
+    return [
+        f"NOT COMPLETE: {', '.join(missing)} has not confirmed; what it missed is applied before it uses Redis again"
+    ]

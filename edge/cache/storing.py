@@ -69,7 +69,7 @@ def _allows_shared(said: Directives) -> bool:
 _FORBIDDING: Final[tuple[tuple[str, Callable[[Received, RequestFacts], bool]], ...]] = (
     ("only responses to GET are stored", lambda _, request: request.method != "GET"),
     ("the client forbids storing it", lambda _, request: request.no_store),
-    ("an interim response", lambda got, _: got.status < 200),
+    ("not a final status", lambda got, _: not 200 <= got.status < 600),
     (
         "its status answers this request alone",
         lambda got, request: got.status in _OF_ONE_REQUEST and not (got.status == 206 and request.partial),

@@ -30,7 +30,7 @@ def names(headers: Headers) -> tuple[str, ...]:
     said = [value for name, value in headers if name == "vary"]
     if not said:
         return ()
-    found = {name.lower() for name in members(",".join(said))}
+    found = {name.strip(OWS).lower() for value in said for name in value.split(",")} - {""}
     if "*" in found or not all(map(_TOKEN.fullmatch, found)):
         return ANYTHING
     return tuple(sorted(found))

@@ -43,9 +43,9 @@ def test_answers_to_one_request_alone_are_never_stored(status: int) -> None:
     assert reason(status, *FRESH, *ETAG)
 
 
-@pytest.mark.parametrize("status", [100, 101, 102, 103, 199])
-def test_interim_responses_are_never_stored(status: int) -> None:
-    assert reason(status, *FRESH) == "an interim response"
+@pytest.mark.parametrize("status", [100, 101, 102, 103, 199, 600, 999])
+def test_what_is_no_final_status_is_never_stored(status: int) -> None:
+    assert reason(status, *FRESH) == "not a final status"
 
 
 def test_a_206_is_stored_where_a_block_was_asked_for() -> None:

@@ -3,7 +3,7 @@
     closed --(limit failures in a row)--> open --(probe succeeds)--> closed
 
 While open, `allow` lets one call through per `probe_after_s`; there is no third state to get stuck in when a probe is
-cancelled.
+cancelled. So the rate at which a neighbour that only fails is asked falls to the probe rate, whatever is asked of us.
 """
 
 from __future__ import annotations
@@ -11,7 +11,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from edge.cache.dates import http_date
 from origin.reader import ObjectReader, OriginError, OriginFailure, ReadRequest, ReadResponse
+
+LONGEST_REST_S = 60.0
+"""However long an origin asks to be left alone, it is asked again after this."""
 
 
 class Breaker:
@@ -29,6 +33,11 @@ class Breaker:
         """Whether all is well."""
         return self._failures < self._limit
 
+    @property
+    def rest_s(self) -> float:
+        """Seconds until the next probe may go; 0 when there is nothing to wait for."""
+        return 0.0 if self.closed else max(0.0, self._probe_at - self._now())
+
     def allow(self) -> bool:
         """Whether to call now. While open, true for one caller per probe interval."""
         if self.closed:
@@ -41,20 +50,25 @@ class Breaker:
     def succeeded(self) -> None:
         """A call went well: closed."""
         self._failures = 0
+        self._probe_at = 0.0
 
-    def failed(self, *, decisive: bool = False) -> None:
-        """A call failed; `decisive` opens at once (nobody listens)."""
+    def failed(self, *, decisive: bool = False, rest_s: float = 0.0) -> None:
+        """A call failed; `decisive` opens at once (nobody listens). rest_s: for how long it asks to be left alone.
+
+        One failure is no reason to rest, whatever it asks for: it may be about one object only.
+        """
         self._failures = self._limit if decisive else min(self._failures + 1, self._limit)
         if not self.closed:
-            self._probe_at = self._now() + self._probe_after_s
-
-
-# Failures that say something about our side or about one object, not about whether the origin is alive.
-_NO_SIGN_OF_DEATH = frozenset({OriginFailure.OVERLOADED, OriginFailure.CONFIGURATION})
+            rest_s = max(self._probe_after_s, min(rest_s, LONGEST_REST_S))
+            # A late answer to an earlier call must not shorten a rest that was asked for.
+            self._probe_at = max(self._probe_at, self._now() + rest_s)
 
 
 class GuardedReader:
-    """An ObjectReader behind a breaker: while it is open, `open` fails at once instead of waiting for a dead origin."""
+    """An ObjectReader behind a breaker: while it is open, `open` fails at once instead of waiting for a dead origin.
+
+    An origin that answers nothing but 5xx is as good as dead: asking on would only keep it down.
+    """
 
     def __init__(self, reader: ObjectReader, breaker: Breaker) -> None:
         self._reader = reader
@@ -69,7 +83,12 @@ class GuardedReader:
     async def open(self, request: ReadRequest) -> AsyncIterator[ReadResponse]:
         """As the reader's; only the head counts as success or failure."""
         if not self._breaker.allow():
-            raise OriginError(OriginFailure.UNAVAILABLE, "the origin failed repeatedly and is being left alone")
+            raise OriginError(
+                OriginFailure.UNAVAILABLE,
+                "the origin failed repeatedly and is being left alone",
+                status=503,
+                retry_after_s=self._breaker.rest_s,
+            )
         answered = False
         try:
             async with self._reader.open(request) as response:
@@ -77,13 +96,26 @@ class GuardedReader:
                 if response.status < 500:
                     self._breaker.succeeded()
                 else:
-                    self._breaker.failed()
+                    self._breaker.failed(rest_s=retry_after_s(response))
                 yield response
         except OriginError as error:
-            if not answered and error.failure not in _NO_SIGN_OF_DEATH:
-                self._breaker.failed()
+            if not answered and error.failure.blames_origin:
+                self._breaker.failed(rest_s=error.retry_after_s or 0.0)
             raise
 
     async def close(self) -> None:
         """Close the reader."""
         await self._reader.close()
+
+
+def retry_after_s(response: ReadResponse) -> float:
+    """For how long the response asks us to stay away, seconds (RFC 9110, 10.2.3); 0 when it does not.
+
+    A date counts from the response's own Date, so that the two clocks need not agree.
+    """
+    said = (response.field("retry-after") or "").strip()
+    if said.isascii() and said.isdigit():
+        return min(float(said), LONGEST_REST_S)
+    sent = http_date(response.field("date"), wall=0.0)
+    until = http_date(said, wall=0.0)
+    return 0.0 if sent is None or until is None else min(max(0.0, until - sent), LONGEST_REST_S)

@@ -1,0 +1,215 @@
+"""Several origins that hold the same things, as one: each key has its own, and others to fall back on.
+
+Which: rendezvous hashing. Every parent has a weight for every key, the heaviest is the key's own. When a parent goes,
+its keys, and only they, move to the next in their ranks, spread over all others. So a group of parent edges holds each
+object once and is one shield, and a lost parent costs the storage behind it only what that parent held.
+
+How much: bounded loads (Mirrokni, Thorup, Zadimoghaddam 2016). A parent takes no more requests at one time than `BOUND`
+times the mean; what is beyond goes to the next in rank. So a title that everybody watches does not sink its parent.
+
+Health: a parent that refuses a connection, or fails `FAILURES` times in a row, is left out. From then on it is asked
+in the background, with a HEAD for what it failed at last, and comes back with the first answer below 500. No client
+waits for that. When none is healthy, all are tried: the breaker in front of the whole keeps the rate low then.
+
+Falling back: what certainly was not sent goes to the next parent at once. What may have been sent goes on only when
+repeating it is harmless, and within a budget, so that trouble is never multiplied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from hashlib import blake2b
+from math import ceil
+
+from origin.reader import ObjectReader, OriginError, OriginFailure, ReadRequest, ReadResponse
+from origin.retries import RetryBudget
+
+log = logging.getLogger(__name__)
+
+BOUND = 1.25
+"""The load that one parent takes, in means over the healthy ones."""
+AT_EASE = 4
+"""Requests under way at one parent that are never too many: below that, keeping a key at its place is worth more."""
+FAILURES = 5
+ATTEMPTS = 3
+"""Parents that one request is sent to at most."""
+PROBE_S = 1.0
+_PASSING = frozenset({502, 503, 504})  # statuses that speak of the parent's own trouble, not of the object
+
+
+@dataclass(slots=True)
+class _Parent:
+    """under_way: exchanges; failures: in a row; target: what it failed at last, for the probe."""
+
+    name: str
+    reader: ObjectReader
+    under_way: int = 0
+    failures: int = 0
+    healthy: bool = True
+    target: str = "/"
+    probe: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def open(self, request: ReadRequest) -> AsyncIterator[ReadResponse]:
+        """As the reader's, counted."""
+        self.under_way += 1
+        try:
+            async with self.reader.open(request) as response:
+                yield response
+        finally:
+            self.under_way -= 1
+
+    def weight(self, target: str) -> bytes:
+        """The parent with the greatest one has the key."""
+        name = f"{self.name}\n{target}".encode("utf-8", "surrogateescape")
+        return blake2b(name, digest_size=8).digest()
+
+
+class Parents:
+    """An ObjectReader over readers by name; the name is what a key's place depends on.
+
+    budget: for what may reach a second parent. sleep: waits between two probes.
+    """
+
+    def __init__(
+        self,
+        readers: Mapping[str, ObjectReader],
+        *,
+        budget: RetryBudget,
+        probe_s: float = PROBE_S,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._parents = [_Parent(name, reader) for name, reader in readers.items()]
+        self._budget = budget
+        self._probe_s = probe_s
+        self._sleep = sleep
+        self._closed = False
+
+    @property
+    def healthy(self) -> Mapping[str, bool]:
+        """Which of them are well, by name."""
+        return {parent.name: parent.healthy for parent in self._parents}
+
+    @property
+    def under_way(self) -> Mapping[str, int]:
+        """Exchanges with each of them now, by name."""
+        return {parent.name: parent.under_way for parent in self._parents}
+
+    def rank(self, target: str) -> list[str]:
+        """The parents for a key, its own first."""
+        return [parent.name for parent in self._ranked(target)]
+
+    @asynccontextmanager
+    async def open(self, request: ReadRequest) -> AsyncIterator[ReadResponse]:
+        """Read from the key's parent, or the next that can; OriginError when none could."""
+        self._budget.asked()
+        async with AsyncExitStack() as held:
+            yield await self._answer(request, held)
+
+    async def close(self) -> None:
+        """Stop probing, close the readers."""
+        self._closed = True
+        probes = [parent.probe for parent in self._parents if parent.probe is not None]
+        for probe in probes:
+            probe.cancel()
+        await asyncio.gather(*probes, return_exceptions=True)
+        for parent in self._parents:
+            await parent.reader.close()
+
+    async def _answer(self, request: ReadRequest, held: AsyncExitStack) -> ReadResponse:
+        tried: list[_Parent] = []
+        while True:
+            parent = self._chosen(request.target, tried)
+            tried.append(parent)
+            try:
+                response = await self._ask(parent, request, held)
+            except OriginError as error:
+                if not self._goes_on(request, tried, error.failure):
+                    raise
+                continue
+            if response.status not in _PASSING or not self._goes_on(request, tried, OriginFailure.UNAVAILABLE):
+                return response
+            await held.aclose()
+
+    async def _ask(self, parent: _Parent, request: ReadRequest, held: AsyncExitStack) -> ReadResponse:
+        try:
+            response = await held.enter_async_context(parent.open(request))
+        except OriginError as error:
+            if error.failure.blames_origin:
+                self._failed(parent, request.target, decisive=error.failure is OriginFailure.CONNECT)
+            raise
+        if response.status < 500:
+            self._well(parent)
+        else:
+            self._failed(parent, request.target)
+        return response
+
+    def _goes_on(self, request: ReadRequest, tried: list[_Parent], failure: OriginFailure) -> bool:
+        """Whether to ask once more after that failure; a lone origin only if it closed the connection."""
+        if len(tried) == ATTEMPTS or not (failure.blames_origin or failure.unsent):
+            return False
+        others = len(tried) < len(self._parents)
+        if failure.unsent:
+            return others
+        again = len(tried) == 1 and failure is OriginFailure.TERMINATED
+        return (others or again) and request.repeatable and self._budget.spend()
+
+    # -- which ---------------------------------------------------------------------------------------------------------
+
+    def _ranked(self, target: str) -> list[_Parent]:
+        if len(self._parents) == 1:
+            return self._parents
+        return sorted(self._parents, key=lambda parent: parent.weight(target), reverse=True)
+
+    def _chosen(self, target: str, tried: list[_Parent]) -> _Parent:
+        """The first in rank that is well and has not more than its share to do."""
+        untried = [parent for parent in self._ranked(target) if parent not in tried] or self._parents
+        well = [parent for parent in untried if parent.healthy] or untried
+        share = self._share()
+        return next(
+            (parent for parent in well if parent.under_way < share), min(well, key=lambda parent: parent.under_way)
+        )
+
+    def _share(self) -> int:
+        """Requests under way that one parent may have, the one to be placed included."""
+        well = sum(parent.healthy for parent in self._parents) or len(self._parents)
+        total = sum(parent.under_way for parent in self._parents) + 1
+        return max(AT_EASE, ceil(BOUND * total / well))
+
+    # -- health --------------------------------------------------------------------------------------------------------
+
+    def _well(self, parent: _Parent) -> None:
+        parent.failures = 0
+        if not parent.healthy:
+            parent.healthy = True
+            log.info("parent %s answers again", parent.name)
+
+    def _failed(self, parent: _Parent, target: str, *, decisive: bool = False) -> None:
+        parent.failures += 1
+        parent.target = target
+        if parent.healthy and len(self._parents) > 1 and (decisive or parent.failures >= FAILURES):
+            parent.healthy = False
+            log.warning("parent %s is left out until it answers again", parent.name)
+            if parent.probe is None and not self._closed:
+                parent.probe = asyncio.create_task(self._probing(parent), name=f"probe of {parent.name}")
+
+    async def _probing(self, parent: _Parent) -> None:
+        """Until the parent is well, by this or by a client's request that had no other to go to."""
+        try:
+            while not parent.healthy:
+                await self._sleep(self._probe_s)
+                if not parent.healthy and await self._answers(parent):
+                    self._well(parent)
+        finally:
+            parent.probe = None
+
+    async def _answers(self, parent: _Parent) -> bool:
+        try:
+            async with parent.reader.open(ReadRequest(parent.target, method="HEAD")) as response:
+                return response.status < 500
+        except OriginError:
+            return False

@@ -1,0 +1,251 @@
+"""Several real origins as one: fail-over, health, bounded loads, bounded amplification."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from math import ceil
+
+import pytest
+
+from edge.cache.breaker import Breaker, GuardedReader
+from origin.http import Deadlines, HttpReader
+from origin.parents import BOUND, FAILURES, Parents
+from origin.reader import OriginError, OriginFailure, ReadRequest, ReadResponse
+from origin.retries import RetryBudget
+from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
+from tests.support.origin import Script, ScriptedOrigin
+from tests.support.raw_origin import End, Raw, RawOrigin, response
+from tests.support.ticking import ManualClock
+from tests.support.waiting import eventually
+
+DEADLINES = Deadlines(queue_s=5, connect_s=5, first_byte_s=10, idle_s=10)
+KEYS = [f"/media/{number}" for number in range(200)]
+
+
+class Anything(dict[str, Script]):
+    """The same object under every path."""
+
+    def __init__(self, script: Script) -> None:
+        super().__init__()
+        self.script = script
+
+    def get(self, _key: str, _default: object = None) -> Script:
+        return self.script
+
+
+class Group:
+    """Parents over scripted origins; `say` sets what one of them answers to everything."""
+
+    def __init__(self, origins: list[ScriptedOrigin], budget: RetryBudget) -> None:
+        self.origins = {origin.url: origin for origin in origins}
+        readers = {url: HttpReader(url, deadlines=DEADLINES, max_concurrent=512) for url in self.origins}
+        self.probes = asyncio.Semaphore(0)
+        self.parents = Parents(readers, budget=budget, sleep=self._until_probe)
+        for url in self.origins:
+            self.say(url, Script(b"well"))
+
+    def say(self, url: str, script: Script) -> None:
+        self.origins[url].objects = Anything(script)
+
+    def own(self, target: str) -> ScriptedOrigin:
+        """The origin that has the key."""
+        return self.origins[self.parents.rank(target)[0]]
+
+    def asked(self) -> int:
+        """Requests that all of them have seen, probes left out."""
+        return sum(seen.method != "HEAD" for origin in self.origins.values() for seen in origin.seen)
+
+    async def _until_probe(self, _seconds: float) -> None:
+        await self.probes.acquire()
+
+
+@pytest.fixture
+async def group() -> AsyncIterator[Group]:
+    """Four of them."""
+    async with grouped(4) as made:
+        yield made
+
+
+@asynccontextmanager
+async def grouped(number: int) -> AsyncIterator[Group]:
+    async with AsyncExitStack() as stack:
+        origins = [await stack.enter_async_context(ScriptedOrigin()) for _ in range(number)]
+        made = Group(origins, RetryBudget(now=ManualClock().monotonic))
+        stack.push_async_callback(made.parents.close)
+        yield made
+
+
+async def read(parents: Parents | GuardedReader, request: ReadRequest) -> tuple[ReadResponse, bytes]:
+    async with parents.open(request) as answer:
+        return answer, b"".join([piece async for piece in answer.chunks])
+
+
+async def test_each_key_is_asked_of_its_own_parent(group: Group) -> None:
+    for key in KEYS[:40]:
+        await read(group.parents, ReadRequest(key))
+    for key in KEYS[:40]:
+        assert group.own(key).count(key) == 1
+    assert group.asked() == 40
+
+
+async def test_a_parent_that_is_gone_costs_no_client_anything_and_is_left_out_at_once(group: Group) -> None:
+    gone = group.own(KEYS[0])
+    await gone.stop()
+    for key in KEYS:
+        _, body = await read(group.parents, ReadRequest(key))
+        assert body == b"well"
+    assert group.parents.healthy[gone.url] is False
+    assert group.asked() == len(KEYS), "what was not sent is no amplification and needs no budget"
+
+
+async def test_a_request_with_a_body_goes_on_too_while_nothing_of_it_was_sent(group: Group) -> None:
+    await group.own("/a").stop()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield b"abc"
+
+    answer, _ = await read(group.parents, ReadRequest("/a", method="POST", body=body(), body_length=3))
+    assert answer.status == 200
+
+
+async def test_a_parent_that_comes_back_is_found_by_the_probe_and_by_no_client(group: Group) -> None:
+    gone = group.own("/a")
+    await gone.stop()
+    await read(group.parents, ReadRequest("/a"))
+    group.probes.release()
+    await eventually(group.probes.locked)
+    assert group.parents.healthy[gone.url] is False
+    await gone.start()
+    group.probes.release()
+    await eventually(lambda: group.parents.healthy[gone.url])
+    assert [(seen.method, seen.path) for seen in gone.seen] == [("HEAD", "/a")]
+    await read(group.parents, ReadRequest("/a"))
+    assert gone.count("/a") == 2
+
+
+async def test_a_parent_that_answers_only_5xx_is_left_out_until_it_answers_otherwise(group: Group) -> None:
+    ill = group.own("/a")
+    group.say(ill.url, Script(b"", status=500))
+    statuses = Counter([(await read(group.parents, ReadRequest("/a")))[0].status for _ in range(20)])
+    assert statuses == {500: FAILURES, 200: 20 - FAILURES}, "a 500 may be the object's own and is passed on"
+    group.say(ill.url, Script(b"", status=404))
+    group.probes.release()
+    await eventually(lambda: group.parents.healthy[ill.url])
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_a_parents_own_trouble_sends_an_idempotent_request_on(group: Group, status: int) -> None:
+    group.say(group.own("/a").url, Script(b"", status=status))
+    answer, body = await read(group.parents, ReadRequest("/a"))
+    assert (answer.status, body) == (200, b"well")
+    answer, _ = await read(group.parents, ReadRequest("/a", method="POST"))
+    assert answer.status == status
+
+
+async def test_the_last_answer_counts_when_all_are_in_trouble(group: Group) -> None:
+    for url in group.origins:
+        group.say(url, Script(b"", status=503))
+    answer, _ = await read(group.parents, ReadRequest("/a"))
+    assert answer.status == 503
+    for origin in group.origins.values():
+        await origin.stop()
+    with pytest.raises(OriginError) as caught:
+        await read(group.parents, ReadRequest("/a"))
+    assert caught.value.failure is OriginFailure.CONNECT
+
+
+async def test_when_none_is_well_all_are_tried(group: Group) -> None:
+    for origin in group.origins.values():
+        await origin.stop()
+    for key in KEYS[:8]:
+        with pytest.raises(OriginError):
+            await read(group.parents, ReadRequest(key))
+    assert not any(group.parents.healthy.values())
+    for origin in group.origins.values():
+        await origin.start()
+    assert (await read(group.parents, ReadRequest("/a")))[1] == b"well"
+    assert group.parents.healthy[group.own("/a").url]
+
+
+async def test_one_title_with_half_of_the_load_keeps_the_busiest_parent_within_the_bound() -> None:
+    async with grouped(10) as group:
+        hold = asyncio.Event()
+        for url in group.origins:
+            group.say(url, Script(b"x", hold=hold))
+        targets = [KEYS[0] if number % 2 else KEYS[number] for number in range(200)]
+        reading = [asyncio.create_task(read(group.parents, ReadRequest(target))) for target in targets]
+        await eventually(lambda: sum(group.parents.under_way.values()) == len(targets))
+        loads = group.parents.under_way
+        assert max(loads.values()) <= ceil(BOUND * len(targets) / len(loads))
+        assert min(loads.values()) > 0
+        hold.set()
+        await asyncio.gather(*reading)
+        assert set(group.parents.under_way.values()) == {0}
+
+
+async def test_a_quiet_node_keeps_every_key_at_its_place(group: Group) -> None:
+    hold = asyncio.Event()
+    own = group.own("/a")
+    group.say(own.url, Script(b"x", hold=hold))
+    reading = [asyncio.create_task(read(group.parents, ReadRequest("/a"))) for _ in range(4)]
+    await eventually(lambda: own.count("/a") == 4)
+    hold.set()
+    await asyncio.gather(*reading)
+
+
+async def test_parents_that_only_fail_are_asked_at_most_a_tenth_more(group: Group) -> None:
+    for url in group.origins:
+        group.say(url, Script(b"", status=503))
+    for number in range(1000):
+        await read(group.parents, ReadRequest(KEYS[number % len(KEYS)]))
+    assert 1000 < group.asked() <= 1100
+
+
+async def test_behind_a_breaker_parents_that_only_fail_are_asked_at_the_probe_rate(group: Group) -> None:
+    clock = ManualClock()
+    guarded = GuardedReader(group.parents, Breaker(now=clock.monotonic, limit=5, probe_after_s=1.0))
+    for url in group.origins:
+        group.say(url, Script(b"", status=503))
+    for _ in range(1000):
+        with OriginErrorsPass():
+            await read(guarded, ReadRequest("/a"))
+        clock.advance(0.01)
+    assert group.asked() <= (5 + 11) + 3, "5 until it opens, 1 a second for 10 s, and the retries of a quiet node"
+
+
+class OriginErrorsPass:
+    """Lets an OriginError pass unseen."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> bool:
+        return kind is OriginError
+
+
+async def test_a_lone_origin_is_asked_once_more_only_if_it_closed_the_connection() -> None:
+    async with RawOrigin(Raw([], End.CLOSE), Raw([response(b"well")], End.CLOSE)) as origin:
+        parents = Parents(
+            {"only": HttpReader(origin.url, deadlines=DEADLINES)}, budget=RetryBudget(now=ManualClock().monotonic)
+        )
+        assert (await read(parents, ReadRequest("/a")))[1] == b"well"
+        origin.answers = [Raw([], End.CLOSE)]
+        for _ in range(20):
+            with pytest.raises(OriginError):
+                await read(parents, ReadRequest("/a"))
+        assert len(origin.asked) == 2 + 20 + 2, "a budget of 3 retries, one of them spent before"
+        with pytest.raises(OriginError):
+            await read(parents, ReadRequest("/a", method="POST"))
+        assert len(origin.asked) == 25
+        await parents.close()
+
+
+async def test_closing_in_the_middle_of_a_probe_leaves_no_task_behind(group: Group) -> None:
+    gone = group.own("/a")
+    await gone.stop()
+    await read(group.parents, ReadRequest("/a"))
+    await group.parents.close()
+    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("probe of")]

@@ -23,6 +23,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -44,7 +45,10 @@ STALE_S: Final = 5.0
 """Without a word from the bus for so long, we do not know what it has."""
 BACKLOG_S: Final = 20.0
 """How long a starting worker may go on hearing, while it gets answers."""
-MAX_RECENT: Final = 4096
+MAX_TOGETHER: Final = 4000
+"""Purges in one write of the log."""
+MAX_RECENT: Final = 2 * MAX_TOGETHER
+"""Purges of which it is remembered what they removed here."""
 YIELD_EVERY: Final = 200
 
 Apply = Callable[[PurgeRecord, int], Awaitable[int]]
@@ -122,10 +126,12 @@ class PurgeFollower:
         self._position = 0  # of the last purge that is applied to memory, too
         self._unplaced = 0
         self._first_unplaced: int | None = None
+        self._made: list[PurgeRecord] = []
         self._recent: OrderedDict[str, Applied] = OrderedDict()
         self._running = False
         self._attached = bus is None
-        self._heard_at = self._roster_at = clock.monotonic()
+        self._heard_at = clock.monotonic()
+        self._roster_at = self._heard_at - ROSTER_S
         self._error = ""
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="purge-log")
         self._order = asyncio.Lock()
@@ -142,7 +148,7 @@ class PurgeFollower:
         """
         await self._step(self._purges.read)
         if self._bus is not None:
-            await self._hear_backlog()
+            await self._hear_backlog(self._bus)
             self._tasks.append(begin(self._follow(self._bus), "purge-follow"))
         self._running = True
         self._tasks.append(begin(self._watch(), "purge-watch"))
@@ -197,9 +203,16 @@ class PurgeFollower:
         return self._position
 
     async def record(self, records: Sequence[PurgeRecord]) -> list[Applied]:
-        """Purges made on this node: on disk and applied here when it returns. Raises PurgeLogError."""
-        await self._step(lambda: self._purges.add(records))
-        return [self._recent[record.id] for record in records]
+        """Purges made on this node: on disk and applied here when it returns. Raises PurgeLogError.
+
+        What several callers bring while the disk is busy is written together.
+        """
+        self._made.extend(records)
+        await self._step(None)
+        try:
+            return [self._recent[record.id] for record in records]
+        except KeyError:
+            raise PurgeLogError("the log of purges could not be written") from None
 
     def removed_by(self, first: int, last: int) -> int:
         """How many values the purges at these positions took out of this worker's memory, or made stale there."""
@@ -207,8 +220,11 @@ class PurgeFollower:
 
     # -- the log -----------------------------------------------------------------------------------------------------
 
-    async def _step(self, work: Callable[[], list[News]]) -> None:
-        """One call of the log, and what it brought applied. Carried through even when the caller is cancelled."""
+    async def _step(self, work: Callable[[], list[News]] | None) -> None:
+        """One call of the log (None: write what was made here), and what it brought applied.
+
+        Carried through even when the caller is cancelled.
+        """
         task = asyncio.create_task(self._carry_out(work), name="purge-step")
         self._steps.add(task)
         task.add_done_callback(self._stepped)
@@ -219,8 +235,11 @@ class PurgeFollower:
         if not task.cancelled():
             task.exception()  # its caller may have left
 
-    async def _carry_out(self, work: Callable[[], list[News]]) -> None:
+    async def _carry_out(self, work: Callable[[], list[News]] | None) -> None:
         async with self._order:
+            if work is None:
+                made, self._made = self._made[:MAX_TOGETHER], self._made[MAX_TOGETHER:]
+                work = partial(self._purges.add, made)
             for number, item in enumerate(await asyncio.get_running_loop().run_in_executor(self._thread, work), 1):
                 await self._take(item)
                 if number % YIELD_EVERY == 0:
@@ -280,20 +299,20 @@ class PurgeFollower:
 
     # -- the bus -----------------------------------------------------------------------------------------------------
 
-    async def _hear_backlog(self) -> None:
+    async def _hear_backlog(self, bus: PurgeBus) -> None:
         try:
             async with asyncio.timeout(BACKLOG_S):
-                while await self._heard_more():
+                while await self._heard_more(bus):
                     pass
+                await self._see_who_is_there(bus)
         except (BusError, PurgeLogError, TimeoutError) as error:
             self._failed(error)
         else:
             self._caught_up()
 
-    async def _heard_more(self) -> bool:
-        assert self._bus is not None  # noqa: S101 - called only with one
+    async def _heard_more(self, bus: PurgeBus) -> bool:
         async with asyncio.timeout(self._catch_up_s):
-            return await self._advance(self._bus)
+            return await self._advance(bus)
 
     async def _follow(self, bus: PurgeBus) -> None:
         while True:
@@ -308,10 +327,13 @@ class PurgeFollower:
             if await self._advance(bus):
                 continue
             self._caught_up()
-            if self._clock.monotonic() - self._roster_at > ROSTER_S:
-                self._roster_at = self._clock.monotonic()
-                self.witnesses.note(await bus.roster())
+            if self._clock.monotonic() - self._roster_at >= ROSTER_S:
+                await self._see_who_is_there(bus)
             await bus.wait(self.heard.epoch)
+
+    async def _see_who_is_there(self, bus: PurgeBus) -> None:
+        self._roster_at = self._clock.monotonic()
+        self.witnesses.note(await bus.roster())
 
     async def _advance(self, bus: PurgeBus) -> bool:
         """One exchange with the bus; False when neither side had anything new for the other."""
@@ -319,7 +341,8 @@ class PurgeFollower:
         hearing = await bus.hear(*known)
         self._heard_at = self._clock.monotonic()
         if hearing.bus != known.bus:
-            _log.warning("the purge bus is another one: it is told what this node remembers")
+            if known.bus:
+                _log.warning("the purge bus lost its past: it is told what this node remembers")
             await self._step(lambda: self._purges.adopt(hearing.bus, hearing.birth, hearing.bus))
         elif known.epoch < hearing.floor:
             _log.warning("purges up to epoch %d were missed: everything is validated before use", hearing.floor)

@@ -98,8 +98,9 @@ class Receipt:
 
     @property
     def complete(self) -> bool:
-        """Whether everybody who may be serving has confirmed."""
-        return all(node.confirmed for node in self.nodes if node.presence is not Presence.STOPPED)
+        """Whether everybody who may be serving has confirmed: nobody can know while the bus is away."""
+        told = self.epoch is not None
+        return told and all(node.confirmed for node in self.nodes if node.presence is not Presence.STOPPED)
 
     @property
     def unconfirmed(self) -> int:

@@ -112,6 +112,17 @@ class Purger:
         self.unconfirmed = receipt.unconfirmed
         return receipt
 
+    async def spread(self, records: Sequence[PurgeRecord]) -> None:
+        """Purges that nobody waits for a receipt of: applied on this node when it returns, elsewhere soon after.
+
+        The follower tells the bus. Raises PurgeLogError: then nothing was purged.
+        """
+        if not records:
+            return
+        applied = await self._follower.record(records)
+        ends = self._clock.monotonic() + self._deadline_s
+        await self._tell_siblings(applied[0].seq, applied[-1].seq, ends)
+
     # -- this node ---------------------------------------------------------------------------------------------------
 
     async def _tell_siblings(self, first: int, last: int, ends: float) -> _Answered:

@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,26 +16,25 @@ from aiohttp import web
 
 from config.settings import EdgeSettings
 from edge import appkeys, metrics, routes
+from edge.access_log import AccessLog
+from edge.account import Accounts
+from edge.admin_token import AdminToken
 from edge.assembly import origins
+from edge.assembly.caching import Caching, caching
 from edge.assembly.counting import Counting
 from edge.assembly.counting import counting as counting_of
+from edge.assembly.gauges import Gauges
+from edge.assembly.origins import Origin
 from edge.assets import load_assets
-from edge.cache.breaker import GuardedReader
+from edge.cache import target
 from edge.cache.engine import Engine
-from edge.cache.limits import Limits, stored_bytes
-from edge.cache.memory import MemoryStore
-from edge.cache.model import Outcome, Tier
-from edge.cache.shared import RedisTier, connect
-from edge.cache.siblings import Siblings
-from edge.cache.status import word
 from edge.catalog_view import CatalogView
 from edge.clock import SystemClock
-from edge.handlers import content, health
+from edge.handlers import content, health, purge
 from edge.inflight import InFlight
+from edge.overload import Overload
 from edge.problems import as_problems
 from edge.tasks import begin, end
-from origin.http import Deadlines, HttpReader
-from origin.reader import ObjectReader
 
 log = logging.getLogger(__name__)
 
@@ -42,18 +42,30 @@ log = logging.getLogger(__name__)
 MAX_REQUEST_BODY = 512 * 1024
 # A lesson's first viewer may come this soon after it was published; until then its id is unknown to the counters.
 CATALOG_PERIOD_S = 1.0
-# Longer than what the key's owner itself may wait for the storage, so that a slow one is not asked twice.
-SIBLING_DEADLINES = Deadlines(queue_s=2.0, connect_s=0.5, first_byte_s=20.0, idle_s=20.0)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerNode:
-    """One worker's applications, by listener, and what the server needs to drain them."""
+    """One worker's applications, by listener, and what the server needs to serve and to drain them."""
 
     public: web.Application
     admin: web.Application
     siblings: web.Application
     sibling_socket: Path
+    in_flight: InFlight
+    overload: Overload
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What the applications hand to their handlers."""
+
+    settings: EdgeSettings
+    origin: Origin
+    cache: Caching
+    catalog: CatalogView | None
+    counting: Counting | None
+    accounts: Accounts
     in_flight: InFlight
 
 
@@ -64,83 +76,110 @@ async def node(settings: EdgeSettings, slot: int) -> AsyncIterator[WorkerNode]:
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         run_dir = _short_path(settings.data_dir / "run", stack)
-        shared = await _shared_tier(settings, clock, stack)
-        reader = await origins.reader(settings, clock, stack)
-        engine = await _engine(settings, slot, run_dir, reader, shared, clock, stack)
-        catalog = _catalog(engine, stack) if settings.site else None
+        stack.callback(metrics.flush)
+        origin = await origins.origin(settings, clock, stack)
+        cache = await caching(settings, slot, run_dir, origin.reader, clock, stack)
+        catalog = _catalog(cache.engine, stack) if settings.site else None
         known = _known(catalog) if catalog is not None else None
         counting = await counting_of(settings, slot, known, clock, stack)
         in_flight = InFlight()
-        stack.callback(metrics.flush)
-        _own_task(_keep_metrics(counting, in_flight), "metrics", stack)
-        siblings = web.Application()
-        siblings[appkeys.ENGINE] = engine
-        routes.add_siblings(siblings)
+        log = _access_log(settings, slot, stack)
+        _own_task(Gauges(cache, origin, counting, in_flight, log).keep(), "gauges", stack)
+        overload = Overload(max_in_flight=settings.max_in_flight, loop=asyncio.get_running_loop())
+        stack.callback(overload.stop)
+        parts = _Parts(settings, origin, cache, catalog, counting, Accounts(log, clock.monotonic), in_flight)
         yield WorkerNode(
-            _public(settings, engine, catalog, counting, in_flight),
-            _admin(settings, in_flight, _checks(settings, reader, shared, counting, in_flight)),
-            siblings,
+            _public(parts),
+            _admin(parts),
+            _siblings(parts),
             run_dir / f"worker-{slot}.sock",
             in_flight,
+            overload,
         )
 
 
-def _public(
-    settings: EdgeSettings,
-    engine: Engine,
-    catalog: CatalogView | None,
-    counting: Counting | None,
-    in_flight: InFlight,
-) -> web.Application:
+def _public(parts: _Parts) -> web.Application:
+    settings, in_flight = parts.settings, parts.in_flight
     application = web.Application(middlewares=[in_flight.middleware(), as_problems], client_max_size=MAX_REQUEST_BODY)
     application.on_response_prepare.append(in_flight.on_prepare)
+    application.on_response_prepare.append(content.exact_fields)
     application[appkeys.NODE] = settings.node
-    application[appkeys.ENGINE] = engine
+    application[appkeys.ENGINE] = parts.cache.engine
     application[content.DELIVERY] = content.Delivery(
+        accounts=parts.accounts,
         published=settings.bucket is not None,
         query_keys=settings.known_query_keys,
         obeys=settings.obeys_request_directives,
+        shows_key=settings.cache_status_key,
+        shows_timing=settings.server_timing,
     )
-    application.on_response_prepare.append(content.exact_fields)
-    if counting is not None:
-        application[appkeys.INTAKE] = counting.intake
-        application[appkeys.BOARD] = counting.board
-    if catalog is not None:
-        application[appkeys.CATALOG_VIEW] = catalog
+    if parts.counting is not None:
+        application[appkeys.INTAKE] = parts.counting.intake
+        application[appkeys.BOARD] = parts.counting.board
+    if parts.catalog is not None:
+        application[appkeys.CATALOG_VIEW] = parts.catalog
         application[appkeys.ASSETS] = load_assets()
-    routes.add_public(application, site_on=catalog is not None, published=settings.bucket is not None)
+    routes.add_public(application, site_on=parts.catalog is not None, published=settings.bucket is not None)
     return application
 
 
-def _admin(settings: EdgeSettings, in_flight: InFlight, checks: health.Checks) -> web.Application:
+def _admin(parts: _Parts) -> web.Application:
+    settings = parts.settings
     application = web.Application(middlewares=[as_problems], client_max_size=MAX_REQUEST_BODY)
-    application.on_response_prepare.append(in_flight.on_prepare)
+    application.on_response_prepare.append(parts.in_flight.on_prepare)
     application[appkeys.NODE] = settings.node
-    application[health.CHECKS] = checks
+    application[health.CHECKS] = _checks(parts)
     application[health.CONFIG] = settings.public_view()
+    application[purge.PURGER] = parts.cache.purging.purger
+    application[purge.ADMIN_TOKEN] = AdminToken.read(settings.admin_token_file)
+    application[purge.CANONICAL] = (
+        _canonical_published
+        if settings.bucket is not None
+        else partial(target.canonical, query_keys=settings.known_query_keys)
+    )
     routes.add_admin(application)
     return application
 
 
-def _checks(
-    settings: EdgeSettings,
-    reader: GuardedReader,
-    shared: RedisTier | None,
-    counting: Counting | None,
-    in_flight: InFlight,
-) -> health.Checks:
+def _siblings(parts: _Parts) -> web.Application:
+    application = web.Application()
+    application[appkeys.ENGINE] = parts.cache.engine
+    application[purge.FOLLOWER] = parts.cache.purging.follower
+    routes.add_siblings(application)
+    return application
+
+
+def _checks(parts: _Parts) -> health.Checks:
     """What readiness asks, by the name it appears under."""
+    cache, counting, in_flight = parts.cache, parts.counting, parts.in_flight
     checks: dict[str, Callable[[], health.Check]] = {
         "accepting": lambda: health.Check(not in_flight.draining, "false while the worker drains", vital=True),
-        "origin": lambda: health.Check(reader.healthy, "the origin answers, as far as it was asked"),
+        "origin": parts.origin.check,
+        "purges": cache.purging.check,
     }
-    if shared is not None:
-        checks["redis"] = lambda: health.Check(shared.healthy, "cache tier in Redis")
+    disk, redis = cache.disk, cache.redis
+    if disk is not None:
+        checks["disk"] = lambda: health.Check(disk.healthy, "cache tier on disk")
+    if redis is not None:
+        checks["redis"] = lambda: health.Check(redis.healthy, "cache tier in Redis")
     if counting is not None:
         checks["counters_redis"] = counting.check
-    elif settings.counters_url() is not None:
+    elif parts.settings.counters_url() is not None:
         checks["journal"] = lambda: health.Check(ok=False, detail="view events are refused: see the log")
     return checks
+
+
+def _canonical_published(raw: str) -> str:
+    return target.parse(raw).uri
+
+
+def _access_log(settings: EdgeSettings, slot: int, stack: AsyncExitStack) -> AccessLog | None:
+    if settings.access_log == "off":
+        return None
+    log = AccessLog(settings.access_log, node=settings.node, slot=slot, sample=settings.access_log_sample)
+    log.start()
+    stack.callback(log.close)
+    return log
 
 
 def _short_path(directory: Path, stack: AsyncExitStack) -> Path:
@@ -148,50 +187,6 @@ def _short_path(directory: Path, stack: AsyncExitStack) -> Path:
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     stack.callback(os.close, descriptor)
     return Path(f"/proc/self/fd/{descriptor}")
-
-
-async def _shared_tier(settings: EdgeSettings, clock: SystemClock, stack: AsyncExitStack) -> RedisTier | None:
-    if settings.redis is None:
-        return None
-    client = connect(settings.redis.get_secret_value())
-    stack.push_async_callback(client.aclose)
-    tier = RedisTier(client, clock=clock, namespace=settings.origin_name)
-    await tier.start()
-    stack.push_async_callback(tier.close)
-    return tier
-
-
-async def _engine(
-    settings: EdgeSettings,
-    slot: int,
-    run_dir: Path,
-    reader: ObjectReader,
-    shared: RedisTier | None,
-    clock: SystemClock,
-    stack: AsyncExitStack,
-) -> Engine:
-    siblings = Siblings(
-        run_dir=run_dir,
-        own_slot=slot,
-        connect=lambda path: HttpReader("http://sibling", unix_socket=path, deadlines=SIBLING_DEADLINES),
-        clock=clock,
-    )
-    await siblings.start()
-    stack.push_async_callback(siblings.close)
-    share = settings.memory // settings.workers
-    memory = MemoryStore(max_bytes=stored_bytes(share))
-    engine = Engine(
-        reader=reader,
-        memory=memory,
-        slow=((Tier.REDIS, shared),) if shared is not None else (),
-        siblings=siblings,
-        clock=clock,
-        record=_record,
-        limits=Limits.within(share, max_object_bytes=settings.max_object, block_bytes=settings.block_size),
-        site=origins.site(settings),
-    )
-    stack.push_async_callback(engine.close)
-    return engine
 
 
 def _catalog(engine: Engine, stack: AsyncExitStack) -> CatalogView:
@@ -207,17 +202,3 @@ def _known(catalog: CatalogView) -> Callable[[str], bool]:
 def _own_task(work: Coroutine[object, object, None], name: str, stack: AsyncExitStack) -> None:
     """Run `work` until the stack is left."""
     stack.push_async_callback(end, [begin(work, name)])
-
-
-async def _keep_metrics(counting: Counting | None, in_flight: InFlight) -> None:
-    """Write what was counted, and the gauges of things that nobody tells us about when they change."""
-    while True:
-        metrics.IN_FLIGHT.set(in_flight.count)
-        if counting is not None:
-            metrics.JOURNAL_PENDING.set(counting.flusher.state().pending_bytes)
-        metrics.flush()
-        await asyncio.sleep(metrics.FLUSH_EVERY_S)
-
-
-def _record(outcome: Outcome) -> None:
-    metrics.OUTCOMES.inc("none", word(outcome), outcome.tier.value)

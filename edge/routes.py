@@ -6,7 +6,7 @@ from functools import partial
 
 from aiohttp import web
 
-from edge.handlers import content, counts, health, site, views
+from edge.handlers import content, counts, health, purge, site, views
 from edge.problems import expect
 
 
@@ -42,8 +42,10 @@ def add_admin(application: web.Application) -> None:
     get("/readyz", health.readyz)
     get("/metrics", health.prometheus)
     get("/config", health.config)
+    purge.add_admin_routes(application)
 
 
 def add_siblings(application: web.Application) -> None:
     """What the other workers of this node may ask."""
+    purge.add_sibling_routes(application)
     application.router.add_route("GET", "/{path:.*}", content.get_for_sibling)

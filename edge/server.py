@@ -22,6 +22,7 @@ import ssl
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -214,9 +215,10 @@ class EdgeWorker(Worker):  # type: ignore[misc]
             stack.push_async_callback(siblings.cleanup)
             await web.UnixSite(siblings, node.sibling_socket, backlog=BACKLOG).start()
             stack.callback(node.sibling_socket.unlink, missing_ok=True)
+            shared = {"limits": _limits(settings), "node": settings.node, "on_refused": _refused}
             runners = [
-                await self._listen(node.public, self._sockets()[:-1], _tls(settings)),
-                await self._listen(node.admin, self._sockets()[-1:], None),
+                await self._listen(node.public, self._sockets()[:-1], _tls(settings), overload=node.overload, **shared),
+                await self._listen(node.admin, self._sockets()[-1:], None, **shared),
             ]
             self.booted = True
             log.info("worker serves in slot %d", slot.number)
@@ -235,7 +237,7 @@ class EdgeWorker(Worker):  # type: ignore[misc]
         return [listener.sock for listener in self.sockets]
 
     async def _listen(
-        self, application: web.Application, sockets: list[socket.socket], tls: ssl.SSLContext | None
+        self, application: web.Application, sockets: list[socket.socket], tls: ssl.SSLContext | None, **edge: Any
     ) -> web.AppRunner:
         from edge.protocol import EdgeRunner  # noqa: PLC0415 - see run()
 
@@ -246,6 +248,7 @@ class EdgeWorker(Worker):  # type: ignore[misc]
             handler_cancellation=True,
             # runner.cleanup() is called after our own drain, so it need not wait again.
             shutdown_timeout=0.1,
+            **edge,
         )
         await runner.setup()
         for listener in sockets:
@@ -258,6 +261,18 @@ class EdgeWorker(Worker):  # type: ignore[misc]
             self.notify()
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopping.wait(), HEARTBEAT_S)
+
+
+def _limits(settings: EdgeSettings) -> Any:
+    from edge.connections import Limits  # noqa: PLC0415 - see run()
+
+    return Limits(header_s=settings.header_timeout_s, connections=settings.max_connections)
+
+
+def _refused(reason: Enum) -> None:
+    from edge import metrics  # noqa: PLC0415 - see run()
+
+    metrics.SHEDS.inc(reason.value)
 
 
 def _tls(settings: EdgeSettings) -> ssl.SSLContext | None:

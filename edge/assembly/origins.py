@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 
-from config.settings import EdgeSettings
+from config.settings import Bucket, EdgeSettings
 from edge.cache.breaker import Breaker, GuardedReader
 from edge.cache.fetch import Site
 from edge.cache.freshness import Rules
 from edge.cache.target import canonical
 from edge.clock import Clock
+from edge.handlers import health
+from edge.metered import MeteredReader
 from edge.tasks import begin, end
 from origin.credentials import CredentialSource
 from origin.http import Deadlines, HttpReader
+from origin.parents import Parents
 from origin.reader import ObjectReader
+from origin.retries import RetryBudget
 from origin.s3 import AccessKey, S3Reader
 
 FAILURES = 5
@@ -34,23 +39,69 @@ def site(settings: EdgeSettings) -> Site:
     )
 
 
-async def reader(settings: EdgeSettings, clock: Clock, stack: AsyncExitStack) -> GuardedReader:
+class Origin:
+    """reader: what the cache reads from. parents: when there are several."""
+
+    def __init__(self, name: str, guarded: GuardedReader, parents: Parents | None = None) -> None:
+        self.reader = guarded
+        self._name = name
+        self._parents = parents
+
+    def by_name(self) -> Mapping[str, bool]:
+        """Which of the origins are being asked, by name."""
+        return {self._name: self.reader.healthy} if self._parents is None else self._parents.healthy
+
+    def check(self) -> health.Check:
+        """Whether misses can be served, as far as it was tried lately."""
+        away = [name for name, healthy in self.by_name().items() if not healthy]
+        detail = f"no answer from {', '.join(away)}" if away else "the origin answers, as far as it was asked"
+        return health.Check(self.reader.healthy and not away, detail)
+
+
+async def origin(settings: EdgeSettings, clock: Clock, stack: AsyncExitStack) -> Origin:
     """The reader behind its breaker; closed with the stack."""
-    bucket = settings.bucket
-    store: ObjectReader
-    if bucket is None:
-        store = HttpReader(settings.http_origins[0], deadlines=_deadlines(settings))
-    else:
-        store = S3Reader(
-            endpoint=settings.s3_endpoint or f"https://s3.{settings.s3_region}.amazonaws.com",
-            bucket=bucket.name,
-            prefix=bucket.prefix,
-            region=settings.s3_region,
-            credentials=await _credentials(stack),
-            deadlines=_deadlines(settings),
-        )
+    store, parents = await _store(settings, clock, stack)
     stack.push_async_callback(store.close)
-    return GuardedReader(store, Breaker(now=clock.monotonic, limit=FAILURES, probe_after_s=PROBE_S))
+    guarded = GuardedReader(store, Breaker(now=clock.monotonic, limit=FAILURES, probe_after_s=PROBE_S))
+    return Origin(settings.origin_name, guarded, parents)
+
+
+async def _store(settings: EdgeSettings, clock: Clock, stack: AsyncExitStack) -> tuple[ObjectReader, Parents | None]:
+    if settings.bucket is not None:
+        return MeteredReader(
+            await _bucket(settings, settings.bucket, stack), settings.origin_name, clock.monotonic
+        ), None
+    tls = _tls(settings)
+    readers: dict[str, ObjectReader] = {
+        url: MeteredReader(
+            HttpReader(url, deadlines=_deadlines(settings), max_concurrent=settings.origin_concurrency, tls=tls),
+            url,
+            clock.monotonic,
+        )
+        for url in settings.http_origins
+    }
+    if len(readers) == 1:
+        return next(iter(readers.values())), None
+    parents = Parents(readers, budget=RetryBudget(now=clock.monotonic))
+    return parents, parents
+
+
+async def _bucket(settings: EdgeSettings, bucket: Bucket, stack: AsyncExitStack) -> S3Reader:
+    return S3Reader(
+        endpoint=settings.s3_endpoint or f"https://s3.{settings.s3_region}.amazonaws.com",
+        bucket=bucket.name,
+        prefix=bucket.prefix,
+        region=settings.s3_region,
+        credentials=await _credentials(stack),
+        deadlines=_deadlines(settings),
+        max_concurrent=settings.origin_concurrency,
+    )
+
+
+def _tls(settings: EdgeSettings) -> ssl.SSLContext | None:
+    if not any(url.startswith("https:") for url in settings.http_origins):
+        return None
+    return ssl.create_default_context(cafile=settings.origin_ca)
 
 
 def _deadlines(settings: EdgeSettings) -> Deadlines:
@@ -58,6 +109,7 @@ def _deadlines(settings: EdgeSettings) -> Deadlines:
         connect_s=settings.origin_connect_s,
         first_byte_s=settings.origin_first_byte_s,
         idle_s=settings.origin_idle_s,
+        total_s=settings.origin_total_s,
     )
 
 

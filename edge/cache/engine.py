@@ -7,9 +7,11 @@ the cache on its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
+from itertools import chain
 
 from edge.cache import invalidation, siblings
 from edge.cache.ask import Ask
@@ -24,8 +26,9 @@ from edge.cache.limits import Limits
 from edge.cache.memory import MemoryStore
 from edge.cache.model import CacheKey, Entry, Forward, Head, Layout, Outcome, Tier
 from edge.cache.passing import Passing
-from edge.cache.purge import Kind
+from edge.cache.purge import Kind, PurgeRecord, Scope
 from edge.cache.ranges import Part
+from edge.cache.recorder import Recorder, Unrecorded
 from edge.cache.reply import Body, Reply, Unavailable, reply_of, shaped, ttl_s
 from edge.cache.siblings import Answer, Answered, Question, Siblings
 from edge.cache.tiers import Held, NoPurges, Purges, SlowTier, Tiers, part_of, weakened
@@ -34,6 +37,7 @@ from origin.reader import ObjectReader, OriginError, OriginFailure
 
 __all__ = ["Ask", "Body", "Engine", "Reply", "Site", "Unavailable"]
 
+_PURGES_IN_A_ROW = 500
 _ROUNDS = 4  # of asking once more because the world changed meanwhile
 
 Invalidate = Callable[[tuple[str, ...], tuple[str, ...]], Awaitable[None]]
@@ -49,7 +53,7 @@ class Engine:
 
     slow: the tiers beside memory, fastest first. limits: of objects and fills; by default what suits the memory tier.
     patience_s: how long a request waits for the origin when a stale response could be served instead.
-    invalidate: see `Invalidate`.
+    recorder: told of the fills. invalidate: see `Invalidate`.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Engine:
         clock: Clock,
         purges: Purges | None = None,
         record: Callable[[Outcome], None] = lambda _outcome: None,
+        recorder: Recorder | None = None,
         limits: Limits | None = None,
         site: Site | None = None,
         patience_s: float = 2.0,
@@ -83,6 +88,7 @@ class Engine:
             clock=clock,
             limits=self._limits,
             site=self._site,
+            recorder=recorder or Unrecorded(),
         )
 
     @property
@@ -132,20 +138,45 @@ class Engine:
 
     # -- purge -----------------------------------------------------------------------------------------------------
 
-    def purge(self, keys: list[CacheKey], kind: Kind, touches: Callable[[str, tuple[str, ...] | None], bool]) -> int:
-        """Drop these values from memory, or make them stale; how many. Flights that began before are joined no more.
+    async def purge(self, record: PurgeRecord, _position: int = 0) -> int:
+        """Take out of memory, or make stale there, what the purge names; how many values that were.
 
-        touches(uri, tags): whether the purge names such a response; tags are None while they are not known.
+        Flights that began before are joined no more. It gives way to the loop now and then.
         """
-        self._fetcher.detach(touches)
-        memory, now = self._tiers.memory, self._clock.monotonic()
-        if kind is Kind.HARD:
-            return sum(memory.remove(key) for key in keys)
+        self._fetcher.detach(partial(_touches, record))
+        count = 0
+        for count, key in enumerate(self._named(record), 1):
+            self._purge_one(key, record.kind)
+            if count % _PURGES_IN_A_ROW == 0:
+                await asyncio.sleep(0)
+        return count
+
+    def _named(self, record: PurgeRecord) -> Iterable[CacheKey]:
+        memory = self._tiers.memory
+        match record.scope:
+            case Scope.URL:
+                return memory.keys_of(record.value)
+            case Scope.TAG:
+                return self._with_blocks(memory.tagged(record.value))
+            case Scope.PREFIX | Scope.ALL:
+                return chain.from_iterable(map(memory.keys_of, memory.uris_under(record.value)))
+
+    def _with_blocks(self, keys: tuple[CacheKey, ...]) -> Iterator[CacheKey]:
+        """The blocks of a large object bear no tags of their own."""
         for key in keys:
-            value = memory.peek(key)
-            if isinstance(value, Entry | Layout) and not key.part.startswith("b:"):
-                memory.put(key, replace(value, head=weakened(value.head, kind, now)))
-        return len(keys)
+            if isinstance(self._tiers.memory.peek(key), Layout):
+                yield from self._tiers.memory.keys_of(key.uri)
+            else:
+                yield key
+
+    def _purge_one(self, key: CacheKey, kind: Kind) -> None:
+        memory = self._tiers.memory
+        if kind is Kind.HARD:
+            memory.remove(key)
+            return
+        value = memory.peek(key)
+        if isinstance(value, Entry | Layout) and not key.part.startswith("b:"):
+            memory.put(key, replace(value, head=weakened(value.head, kind, self._clock.monotonic())))
 
     # -- for the other workers -------------------------------------------------------------------------------------
 
@@ -275,14 +306,7 @@ class Engine:
         mark = self._tiers.purges.position
         reply = await self._passing.get(ask, self._fetcher.why(ask, held))
         if held is not None:
-            updated = updated_by_head(
-                held.value.head,
-                reply.status,
-                reply.head.headers,
-                now=self._clock.monotonic(),
-                wall=self._clock.wall(),
-                rules=self._site.rules,
-            )
+            updated = updated_by_head(held.value.head, reply.head, rules=self._site.rules)
             if updated is None:
                 await self._tiers.forget(ask.uri, held.part)
             else:
@@ -462,6 +486,17 @@ def _outcome(found: Found, head: Head, now: float, *, collapsed: bool) -> Outcom
         error=found.error,
         timings=found.timings,
     )
+
+
+def _touches(record: PurgeRecord, uri: str, tags: tuple[str, ...] | None) -> bool:
+    """Whether a purge names a response; while its tags are not known yet, every purge by tag does."""
+    match record.scope:
+        case Scope.URL:
+            return uri == record.value
+        case Scope.TAG:
+            return tags is None or record.value in tags
+        case Scope.PREFIX | Scope.ALL:
+            return uri.startswith(record.value)
 
 
 def _nothing() -> None:

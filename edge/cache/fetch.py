@@ -16,8 +16,8 @@ its `mark`, and is compared once more when the value is about to be kept. So a p
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeGuard
@@ -29,11 +29,12 @@ from edge.cache.ask import Ask
 from edge.cache.blocks import Blocks, first_offset, whole_fields
 from edge.cache.fill import FillBudget, GrowingBody, receive
 from edge.cache.flight import Flight, Flights
-from edge.cache.freshness import RequestFacts, Rules, Verdict, decide, freshened, head_of, usable_on_error
+from edge.cache.freshness import RequestFacts, Rules, Verdict, decide, head_of, usable_on_error, validated
 from edge.cache.landing import Failed, Found, Growing, Handoff, Landing, Timings, Unshared
 from edge.cache.limits import Limits
 from edge.cache.model import CacheKey, Entry, Forward, Head, Layout, Pass, Tier, Varying
 from edge.cache.ranges import Part, parse_content_range
+from edge.cache.recorder import FillEnd, Filling, Recorder, filling
 from edge.cache.siblings import Answered, Siblings
 from edge.cache.tiers import Held, Tiers, part_of
 from edge.clock import Clock
@@ -75,8 +76,10 @@ class Fetcher:
         clock: Clock,
         limits: Limits,
         site: Site,
+        recorder: Recorder,
     ) -> None:
         self._reader = reader
+        self._recorder = recorder
         self._tiers = tiers
         self._siblings = siblings
         self._clock = clock
@@ -218,9 +221,9 @@ class Fetcher:
         why = self.why(ask, held)
         asked_at = self._clock.monotonic()
         read = self._read(ask, held, flight, ranged=ranged)
-        async with self._reader.open(read) as response:
+        async with self._recorded(read) as (response, record):
             delay_s = self._clock.monotonic() - asked_at
-            fill = _Fill(ask, flight, held, response, mark, delay_s, (*looked, ("origin", delay_s)), why)
+            fill = _Fill(ask, flight, held, response, mark, delay_s, (*looked, ("origin", delay_s)), why, record)
             if response.status == 304 and held is not None and (read.if_none_match or read.if_modified_since):
                 return self._revalidated(fill, held)
             if self._is_failure(ask, held, response.status):
@@ -231,6 +234,12 @@ class Fetcher:
                 raise OriginError(OriginFailure.PROTOCOL, f"the origin answered {response.status} to a plain request")
             await self._judged(fill, self._head(fill, response.status, response.headers))
         return True
+
+    @asynccontextmanager
+    async def _recorded(self, read: ReadRequest) -> AsyncIterator[tuple[ReadResponse, Filling]]:
+        with filling(self._recorder) as record:
+            async with self._reader.open(read) as response:
+                yield response, record
 
     def _is_failure(self, ask: Ask, held: Held | None, status: int) -> bool:
         """Whether a response counts as the origin failing: a store's 5xx always, a server's when there is a spare."""
@@ -276,13 +285,15 @@ class Fetcher:
         )
 
     def _revalidated(self, fill: _Fill, held: Held) -> bool:
-        base, response = held.value, fill.response
-        confirmed = response.field("etag")
-        if confirmed is not None and confirmed.removeprefix("W/") != (base.head.etag or "").removeprefix("W/"):
+        """A 304 makes the stored response young again; False when it is about another one."""
+        received = self._head(fill, fill.response.status, fill.response.headers)
+        request = RequestFacts(authorized=fill.ask.authorized)
+        fresh = validated(held.value.head, received, rules=self._site.rules, request=request)
+        if fresh is None:
             return False
-        fresh = self._head(fill, base.head.status, freshened(base.head.headers, response.headers))
-        value = replace(base, head=replace(fresh, length=base.head.length), mark=fill.mark)
+        value = replace(held.value, head=fresh, mark=fill.mark)
         stored = fresh.freshness.storable and self._tiers.keep(fill.ask, value)
+        fill.record.result = FillEnd.REVALIDATED
         if not stored:
             self._tiers.memory.remove(CacheKey(fill.ask.uri, held.part))
         found = Found(value, Tier.ORIGIN, fill.forward, 304, part=held.part, timings=fill.timings, stored=stored)
@@ -344,6 +355,7 @@ class Fetcher:
         if fill.held is not None and head.status < 500 and not fill.ask.directives.no_store:
             await self._tiers.forget(fill.ask.uri, fill.held.part)
         self._passes[_pass_key(fill.ask)] = marker
+        fill.record.result = FillEnd.PASSED
         if fill.flight.leader_left.is_set():
             fill.flight.land(Unshared(marker, forward=fill.forward, timings=fill.timings))
             return
@@ -391,6 +403,7 @@ class Fetcher:
         layout = Layout(head, self._limits.block_bytes, fill.mark)
         self._tiers.memory.remove_uri(fill.ask.uri)  # blocks of an earlier version
         stored = self._tiers.keep(fill.ask, layout)
+        fill.record.result = FillEnd.STORED if stored else FillEnd.UNSTORED
         found = Found(
             layout,
             Tier.ORIGIN,
@@ -501,6 +514,7 @@ class Fetcher:
                     )
             except OriginError as error:
                 log.warning("fill of %s broke off: %s", fill.ask.uri, error)
+                fill.record.result = FillEnd.FAILED
                 body.fail(error)
                 return
             except BaseException:
@@ -509,7 +523,8 @@ class Fetcher:
             # Stored first: whoever sees the end of the body finds the entry.
             if whole is not None and keep:
                 entry = Entry(replace(head, length=len(whole)), whole, fill.mark)
-                self._tiers.keep(fill.ask, entry, everywhere=everywhere)
+                stored = self._tiers.keep(fill.ask, entry, everywhere=everywhere)
+                fill.record.result = FillEnd.STORED if stored else FillEnd.UNSTORED
             body.finish(whole)
 
     async def _resuming(self, ask: Ask, head: Head, chunks: Chunks) -> Chunks:
@@ -546,6 +561,7 @@ class _Fill:
     delay_s: float
     timings: Timings
     forward: Forward
+    record: Filling = field(default_factory=Filling)
 
 
 def _pass_key(ask: Ask) -> CacheKey:

@@ -15,7 +15,8 @@ from typing import Final
 from aiohttp import HttpVersion11, hdrs, web
 from multidict import CIMultiDict
 
-from edge import metrics
+from edge.access_log import End
+from edge.account import Account, Accounts
 from edge.appkeys import ENGINE, NODE
 from edge.cache import siblings, target
 from edge.cache.ask import Ask
@@ -23,7 +24,7 @@ from edge.cache.directives import NO_DIRECTIVES, RequestDirectives, parse_reques
 from edge.cache.engine import Body, Reply, Unavailable
 from edge.cache.model import UNCONDITIONAL, Conditions, Head, Outcome
 from edge.cache.siblings import Answered
-from edge.cache.status import cache_status, proxy_status
+from edge.cache.status import append, cache_status, proxy_status, server_timing
 from edge.forwarding import Hop, LoopError, forwarded
 from edge.problems import problem
 from origin.reader import Headers, Interim, OriginError
@@ -52,16 +53,19 @@ _CONDITIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How a node serves its content.
+    """How a node serves its content, and who is told of it.
 
     published: it is published objects, to be read by any page, whose errors the edge words itself; otherwise responses
     of an HTTP origin, passed on as they are. query_keys: the parameters that count, None: all. obeys: a client's
-    Cache-Control is obeyed.
+    Cache-Control is obeyed. shows_key, shows_timing: in Cache-Status, in Server-Timing.
     """
 
+    accounts: Accounts
     published: bool = True
     query_keys: frozenset[str] | None = None
     obeys: bool = False
+    shows_key: bool = False
+    shows_timing: bool = False
 
 
 HEADERS: web.ResponseKey[CIMultiDict[str]] = web.ResponseKey("HEADERS", CIMultiDict)
@@ -138,7 +142,7 @@ async def get_for_sibling(request: web.Request) -> web.StreamResponse:
             response.content_length = len(body)
         elif question.block is None and answer.head is not None and answer.head.length is not None:
             response.content_length = answer.head.length
-        return await _stream(request, response, body)
+        return await _stream(request, response, body, Account(0.0))
     finally:
         done()
 
@@ -207,37 +211,51 @@ def _interim(request: web.Request) -> Interim | None:
 
 
 async def _answer(request: web.Request, ask: Ask) -> web.StreamResponse:
-    node, published = request.app[NODE], request.app[DELIVERY].published
+    delivery = request.app[DELIVERY]
+    account = delivery.accounts.begin()
+    account.uri = ask.uri
+    try:
+        return await _answered(request, ask, delivery, account)
+    finally:
+        delivery.accounts.enter(account, request)
+
+
+async def _answered(request: web.Request, ask: Ask, delivery: Delivery, account: Account) -> web.StreamResponse:
+    node = request.app[NODE]
     try:
         reply = await request.app[ENGINE].get(ask)
     except Unavailable as unavailable:
-        return _unavailable(node, unavailable.outcome, unavailable.error, published=published)
+        response = _unavailable(node, unavailable.outcome, unavailable.error, published=delivery.published)
+        delivery.accounts.answered(account, unavailable.outcome, response.status)
+        account.end = End.WHOLE
+        return response
     try:
-        response = await _send(request, reply, node, published=published)
+        delivery.accounts.answered(account, reply.outcome, reply.status, reply.age_s)
+        return await _send(request, ask, reply, delivery, account)
     finally:
         await reply.close()
-    if request.method != "HEAD":
-        sent = reply.length if reply.length is not None else response.body_length
-        metrics.BODY_BYTES.inc("none", reply.outcome.tier.value, by=sent)
-    return response
 
 
-async def _send(request: web.Request, reply: Reply, node: str, *, published: bool) -> web.StreamResponse:
-    headers = _headers(reply, node, published=published)
-    if _is_ours(reply, published=published):
+async def _send(
+    request: web.Request, ask: Ask, reply: Reply, delivery: Delivery, account: Account
+) -> web.StreamResponse:
+    headers = _headers(request.app[NODE], ask, reply, delivery)
+    if delivery.shows_timing and account.head_at is not None:
+        headers["Server-Timing"] = server_timing(reply.outcome, account.head_at - account.began)
+    if _is_ours(reply, published=delivery.published):
+        account.end = End.WHOLE
         return _refusal(reply, headers)
     if reply.length is not None and reply.status not in (204, 304) and reply.status >= 200:
         headers["Content-Length"] = str(reply.length)
     if isinstance(reply.body, bytes | memoryview) and len(reply.body) <= SLICE_BYTES:
         # One write for head and body; HEAD keeps its Content-Length and sends none of it.
-        response: web.StreamResponse = web.Response(
-            status=reply.status, headers=headers, body=bytes(reply.body) or None
-        )
-        response[HEADERS] = headers
-        return response
+        whole = web.Response(status=reply.status, headers=headers, body=bytes(reply.body) or None)
+        whole[HEADERS] = headers
+        account.bytes, account.end = len(reply.body), End.WHOLE
+        return whole
     response = web.StreamResponse(status=reply.status, headers=headers)
     response[HEADERS] = headers
-    return await _stream(request, response, reply.body)
+    return await _stream(request, response, reply.body, account)
 
 
 async def exact_fields(_request: web.Request, response: web.StreamResponse) -> None:
@@ -259,9 +277,9 @@ def _is_ours(reply: Reply, *, published: bool) -> bool:
     return published and reply.status >= 400 and not reply.length
 
 
-def _headers(reply: Reply, node: str, *, published: bool) -> CIMultiDict[str]:
+def _headers(node: str, ask: Ask, reply: Reply, delivery: Delivery) -> CIMultiDict[str]:
     """The public head: the origin's end-to-end fields, then ours."""
-    fields = public_fields(reply.head) if published else forwarded_fields(reply.head)
+    fields = public_fields(reply.head) if delivery.published else forwarded_fields(reply.head)
     if reply.status == 304:
         fields = [line for line in fields if line[0] in _IN_NOT_MODIFIED]
     headers: CIMultiDict[str] = CIMultiDict(fields)
@@ -269,12 +287,15 @@ def _headers(reply: Reply, node: str, *, published: bool) -> CIMultiDict[str]:
         headers["Content-Range"] = reply.part.content_range(reply.head.length)
     if reply.age_s or reply.outcome.ttl_s is not None:
         headers["Age"] = str(reply.age_s)
-    headers["Cache-Status"] = cache_status(node, reply.outcome)
-    if published:
+    member = cache_status(node, reply.outcome, ask.uri if delivery.shows_key else None)
+    if delivery.published:
+        headers["Cache-Status"] = member
         headers["Accept-Ranges"] = "bytes"
         headers["Access-Control-Allow-Origin"] = "*"
         headers["Access-Control-Expose-Headers"] = _EXPOSED
     else:
+        before = [value for name, value in reply.head.headers if name == "cache-status"]
+        headers["Cache-Status"] = append(", ".join(before), member)
         headers.add("Via", f"1.1 {node}")
     return headers
 
@@ -318,20 +339,25 @@ def _unavailable(node: str, outcome: Outcome, error: OriginError, *, published: 
     )
 
 
-async def _stream(request: web.Request, response: web.StreamResponse, body: Body) -> web.StreamResponse:
+async def _stream(
+    request: web.Request, response: web.StreamResponse, body: Body, account: Account
+) -> web.StreamResponse:
     """Send a body with backpressure. Cancelling this (the client left) touches nothing but this response."""
     try:
         await response.prepare(request)
         if isinstance(body, bytes | memoryview):
             for offset in range(0, len(body), SLICE_BYTES):
-                await _write(response, memoryview(body)[offset : offset + SLICE_BYTES])
+                await _write(response, memoryview(body)[offset : offset + SLICE_BYTES], account)
         else:
             async with aclosing(body):
                 async for chunk in body:
-                    await _write(response, chunk)
+                    await _write(response, chunk, account)
         async with asyncio.timeout(STALL_S):
             await response.write_eof()
-    except (OriginError, TimeoutError):
+        account.end = End.WHOLE
+    except (OriginError, TimeoutError) as error:
+        if isinstance(error, OriginError):
+            account.end = End.BROKEN
         # No proper end: neither the missing bytes nor the last chunk may be made up for the client.
         if request.transport is not None:
             request.transport.close()
@@ -341,6 +367,7 @@ async def _stream(request: web.Request, response: web.StreamResponse, body: Body
     return response
 
 
-async def _write(response: web.StreamResponse, chunk: bytes | memoryview) -> None:
+async def _write(response: web.StreamResponse, chunk: bytes | memoryview, account: Account) -> None:
+    account.bytes += len(chunk)
     async with asyncio.timeout(STALL_S):
         await response.write(chunk)

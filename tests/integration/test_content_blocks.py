@@ -11,7 +11,7 @@ import pytest
 
 from edge.cache.limits import Limits
 from edge.cache.model import Forward, Tier
-from edge.cache.purge import Kind
+from edge.cache.purge import Kind, PurgeRecord, Scope
 from origin.http import Deadlines, HttpReader
 from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
 from tests.support.origin import Gate, Script, ScriptedOrigin
@@ -123,7 +123,7 @@ async def test_a_stale_layout_is_revalidated_once_and_keeps_its_blocks(
 async def test_a_purge_takes_the_layout_and_all_blocks(edge: Worker, origin: ScriptedOrigin, kind: Kind) -> None:
     await edge.body(PATH, range=f"bytes=0-{3 * BLOCK}")
     before = len(origin.seen)
-    edge.engine.purge(list(edge.memory.keys_of(PATH)), kind, lambda uri, _tags: uri == PATH)
+    await edge.engine.purge(PurgeRecord("1", Scope.URL, PATH, kind, 0.0, "edge-1"))
     if kind is Kind.HARD:
         assert edge.memory.used_bytes == 0
     assert await edge.body(PATH, range="bytes=0-9") == FILM[:10]

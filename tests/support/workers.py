@@ -13,6 +13,7 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
+from edge.account import Accounts
 from edge.appkeys import ENGINE, NODE
 from edge.cache.engine import Engine
 from edge.cache.fetch import Site
@@ -104,7 +105,7 @@ async def worker(
     internal.router.add_route("GET", "/{path:.*}", content.get_for_sibling)
     for app in (public, internal):
         app[NODE], app[ENGINE] = "edge-1", engine
-        app[content.DELIVERY] = content.Delivery()
+        app[content.DELIVERY] = content.Delivery(Accounts(None, clock.monotonic))
         app.on_response_prepare.append(content.exact_fields)
     port = await _listen(public, runners)
     if run_dir is not None:

@@ -1,0 +1,90 @@
+"""The levels and totals that nobody tells of when they change, read twice a second and written with the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import NoReturn
+
+from edge import metrics
+from edge.access_log import AccessLog
+from edge.assembly.caching import Caching
+from edge.assembly.counting import Counting
+from edge.assembly.origins import Origin
+from edge.inflight import InFlight
+from edge.instruments import Batched
+
+
+class Gauges:
+    """All that is read of one worker."""
+
+    def __init__(
+        self, cache: Caching, origin: Origin, counting: Counting | None, in_flight: InFlight, log: AccessLog | None
+    ) -> None:
+        self._cache = cache
+        self._origin = origin
+        self._counting = counting
+        self._in_flight = in_flight
+        self._log = log
+        self._before: Counter[tuple[str, ...]] = Counter()
+
+    async def keep(self) -> NoReturn:
+        """Read and write, again and again."""
+        while True:
+            self.read()
+            metrics.flush()
+            await asyncio.sleep(metrics.FLUSH_EVERY_S)
+
+    def read(self) -> None:
+        """As of now."""
+        metrics.IN_FLIGHT.set(self._in_flight.count)
+        self._read_memory()
+        self._read_slow_tiers()
+        self._read_purging()
+        for name, healthy in self._origin.by_name().items():
+            metrics.BREAKER_OPEN.set(not healthy, name)
+        if self._counting is not None:
+            metrics.JOURNAL_PENDING.set(self._counting.flusher.state().pending_bytes)
+        if self._log is not None:
+            self._grown(metrics.LOG_LINES, self._log.written, "written")
+            self._grown(metrics.LOG_LINES, self._log.dropped, "dropped")
+
+    def _read_memory(self) -> None:
+        memory, fetcher = self._cache.memory, self._cache.engine.fetcher
+        metrics.FLIGHTS.set(fetcher.in_flight)
+        metrics.FILL_BYTES.set(fetcher.fill_bytes)
+        metrics.MEMORY_ENTRIES.set(len(memory))
+        metrics.MEMORY_BYTES.set(memory.used_bytes)
+        metrics.MEMORY_LIMIT_BYTES.set(memory.max_bytes)
+        self._grown(metrics.EVICTIONS, memory.evictions, "memory")
+
+    def _read_slow_tiers(self) -> None:
+        disk, redis = self._cache.disk, self._cache.redis
+        if disk is not None:
+            stats = disk.stats
+            metrics.DISK_ENTRIES.set(stats.entries)
+            metrics.DISK_BYTES.set(stats.bytes)
+            metrics.TIER_HEALTHY.set(disk.healthy, "disk")
+            self._grown(metrics.EVICTIONS, stats.evictions, "disk")
+            self._grown(metrics.TIER_FAILURES, stats.corrupt, "disk", "corrupt")
+            self._grown(metrics.TIER_FAILURES, stats.errors, "disk", "error")
+            self._grown(metrics.TIER_FAILURES, stats.skipped, "disk", "skipped")
+        if redis is not None:
+            lost = redis.stats
+            metrics.TIER_HEALTHY.set(redis.healthy, "redis")
+            self._grown(metrics.TIER_FAILURES, lost.corrupt, "redis", "corrupt")
+            self._grown(metrics.TIER_FAILURES, lost.incomplete, "redis", "incomplete")
+            self._grown(metrics.TIER_FAILURES, lost.errors, "redis", "error")
+            self._grown(metrics.TIER_FAILURES, lost.skipped, "redis", "skipped")
+
+    def _read_purging(self) -> None:
+        state = self._cache.purging.follower.state()
+        metrics.PURGE_BUS_ATTACHED.set(state.attached)
+        metrics.PURGES_UNPLACED.set(state.unplaced)
+
+    def _grown(self, metric: Batched, total: int, *labels: str) -> None:
+        """A total that is kept elsewhere, as the increase since it was last read."""
+        key = (metric.row.name, *labels)
+        if total > self._before[key]:
+            metric.inc(*labels, by=total - self._before[key])
+        self._before[key] = total

@@ -49,12 +49,13 @@ def reused(number: int, status: int | None = None) -> Claim:
     )
 
 
-def validated(number: int, *precondition: str) -> Claim:
-    """The origin was asked once, conditionally, and the answer is the stored one of that number."""
+def validated(number: int, name: str = "If-None-Match", *value: str) -> Claim:
+    """The origin was asked once, with that condition, and the answer is the stored one of that number."""
+    precondition = (name, *value)
     return every(
-        f"the client gets stored answer {number}, validated for this request",
+        f"the client gets stored answer {number}, validated by {': '.join(precondition)} for this request",
         asked(1),
-        asked_with(*(precondition or ("If-None-Match",))),
+        asked_with(*precondition),
         answered(number),
         forwarded("stale"),
         cache_status("fwd-status", 304),
@@ -116,6 +117,11 @@ def part(number: int, first: int, last: int) -> Claim:
         )
 
     return _claim(f"the client gets bytes {first}-{last} of answer {number} as 206", fault)
+
+
+def version(wanted: str) -> Claim:
+    """The HTTP version in the status line."""
+    return _claim(f"the answer is in {wanted}", lambda seen: _same("the version", wanted, seen.answer.version))
 
 
 def trailers(*wanted: tuple[str, str]) -> Claim:

@@ -12,7 +12,7 @@ from tests.conformance.message import values as values_of
 
 EXCHANGE_WITHIN_S = 15.0
 CLOSE_WITHIN_S = 5.0
-_STATUS_LINE = re.compile(r"HTTP/1\.1 ([1-9][0-9]{2}) ([\t\x20-\x7e\x80-\xff]*)")
+_STATUS_LINE = re.compile(r"(HTTP/1\.[01]) ([1-9][0-9]{2}) ([\t\x20-\x7e\x80-\xff]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class Answer:
     complete: bool = False
     closed: bool = False
     fault: str = ""
+    version: str = ""
 
     def values(self, name: str) -> tuple[str, ...]:
         """The values of every field line of that name."""
@@ -101,10 +102,10 @@ async def _read(
     later = request.later
     try:
         while (head := await read_head(reader)) is not None:
-            status = _status(head)
+            version, status = _status(head)
             if status >= 200 or status == 101:
                 on_head()
-                return await _final(reader, request, head, tuple(interim))
+                return replace(await _final(reader, request, head, status, tuple(interim)), version=version)
             interim.append(Interim(status, head.fields))
             writer.write(later)
             later = b""
@@ -113,8 +114,9 @@ async def _read(
     return Answer(interim=tuple(interim), fault="the connection ended without a response")
 
 
-async def _final(reader: asyncio.StreamReader, request: Request, head: Head, interim: tuple[Interim, ...]) -> Answer:
-    status = _status(head)
+async def _final(
+    reader: asyncio.StreamReader, request: Request, head: Head, status: int, interim: tuple[Interim, ...]
+) -> Answer:
     try:
         empty = request.method == "HEAD" or status in (204, 304)
         content = Content() if empty else await read_content(reader, head, until_end=True)
@@ -133,8 +135,9 @@ async def _ends(reader: asyncio.StreamReader) -> bool:
         return False
 
 
-def _status(head: Head) -> int:
+def _status(head: Head) -> tuple[str, int]:
+    """Version and status of a response."""
     matched = _STATUS_LINE.fullmatch(head.start)
     if matched is None:
         raise MessageError(f"a bad status line: {head.start!r}")
-    return int(matched[1])
+    return matched[1], int(matched[2])

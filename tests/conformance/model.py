@@ -46,7 +46,8 @@ class Reply:
     fields: field lines as text. body: None for one that names the case and the number of the answer, so that it can be
     told from all others. interim: heads of 1xx responses sent before. raw: bytes sent instead of everything else, and
     then the end of the connection. cut: end the connection after so many bytes of the body. dated: add Date unless
-    `fields` has one. ranges, conditional: obey Range, answer 304 to a matching If-None-Match or If-Modified-Since.
+    `fields` has one. ranges: obey Range. conditional: answer
+    304 to an If-None-Match or If-Modified-Since that matches, 412 to an If-Match that does not.
     """
 
     status: int = 200
@@ -68,6 +69,11 @@ class Reply:
     def bodiless(self) -> bool:
         """Its status allows no content (RFC 9110, 6.4.1)."""
         return self.status in (204, 304)
+
+    @property
+    def fails(self) -> bool:
+        """It is an answer after which an edge might leave the origin alone for a while."""
+        return self.status >= 500 or self.raw is not None or self.cut is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,7 +86,7 @@ class RawOrigin:
         self.stages: dict[str, Stage] = {}
         self.port = 0
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     @property
     def url(self) -> str:
@@ -100,14 +100,14 @@ class RawOrigin:
     async def __aexit__(self, *_exc: object) -> None:
         if self._server is not None:
             self._server.close()
-        for connection in self._connections:
-            connection.cancel()
+        for writer in self._connections.values():
+            writer.transport.abort()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = asyncio.current_task()
         assert connection is not None
-        self._connections.add(connection)
+        self._connections[connection] = writer
         try:
             while await self._exchange(reader, writer):
                 pass
@@ -116,7 +116,7 @@ class RawOrigin:
         except (ConnectionError, asyncio.IncompleteReadError, MessageError):
             pass
         finally:
-            self._connections.discard(connection)
+            del self._connections[connection]
             writer.transport.abort()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -165,7 +165,9 @@ class _Answer:
         self._fields = [fill(line) for line in one.fields]
         self._status = one.status
         self._body = body
-        if one.conditional and self._matches(request):
+        if one.conditional and self._fails_if_match(request):
+            self._status, self._body = 412, b""
+        elif one.conditional and self._matches(request):
             self._status, self._body = 304, b""
         elif one.ranges and request.method == "GET":
             self._cut_out(request)
@@ -223,6 +225,10 @@ class _Answer:
     def _own(self, name: str) -> str | None:
         found = (line.partition(":") for line in self._fields)
         return next((value.strip() for known, _, value in found if known.lower() == name.lower()), None)
+
+    def _fails_if_match(self, request: Received) -> bool:
+        wanted = request.values("If-Match")
+        return bool(wanted) and wanted != (self._own("ETag"),)
 
     def _matches(self, request: Received) -> bool:
         tags, tag = request.values("If-None-Match"), self._own("ETag")

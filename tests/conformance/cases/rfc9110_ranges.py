@@ -10,6 +10,7 @@ from tests.conformance.claims import (
     answered,
     asked,
     body,
+    broken_off,
     cache_status,
     either,
     every,
@@ -106,7 +107,7 @@ CONDITIONAL = [
         ("date", "the exact Last-Modified allows the range", (_MODIFIED, "Date: <now>"), "<now-5000>", True),
         ("date-later", "a later date is not the exact one", (_MODIFIED, "Date: <now>"), "<now-4000>", False),
         ("date-earlier", "an earlier date is not the exact one", (_MODIFIED, "Date: <now>"), "<now-6000>", False),
-        ("date-none-stored", "a date does not match a response without Last-Modified", ("Date: <now-5000>",), "<now-5000>", False),
+        ("date-none-stored", "a date does not match a response without Last-Modified", ("Date: <now-500>",), "<now-500>", False),
         ("unquoted", "a word is neither", (_TAG,), "a", False),
         ("star", "`*` is neither", (_TAG,), "*", False),
     )
@@ -172,8 +173,8 @@ FORM = [
         origin=[fresh(status=404, body=_TEN)], client=[get(fetched(1)), get("Range: bytes=2-4", reused(1))],
     ),
     case(
-        "range-two-lines", "RFC 9110, 5.3", "two Range lines are no valid Range: the whole, or a refusal",
-        origin=[fresh(body=_TEN)], client=[get(fetched(1)), get("Range: bytes=0-1", "Range: bytes=4-5", either("whole or 400", reused(1), status(400)))],
+        "range-two-lines", "RFC 9110, 5.3", "two Range lines, which no client may send, confuse nobody: the whole, the first, or a refusal",
+        origin=[fresh(body=_TEN)], client=[get(fetched(1)), get("Range: bytes=0-1", "Range: bytes=4-5", either("whole, first or 400", reused(1), part(1, 0, 1), status(400)))],
     ),
     case(
         "range-close-delimited", "RFC 9110, 14.2", "a range of a stored response whose length was not told",
@@ -243,7 +244,7 @@ COLD = [
     case(
         "range-cold-no-validator", "RFC 9111, 3.4", "parts without a validator are never combined, and are right",
         origin=[fresh(_ACCEPTS, body=_LARGE, ranges=True), fresh(_ACCEPTS, body=_LARGE[::-1], ranges=True)],
-        client=[get("Range: bytes=5-9", part(1, 5, 9)), get("Range: bytes=3000000-3000009", either("of one of the two", part(1, 3000000, 3000009), part(2, 3000000, 3000009)))],
+        client=[get("Range: bytes=5-9", either("of one of the two", part(1, 5, 9), part(2, 5, 9))), get("Range: bytes=3000000-3000009", either("of one of the two", part(1, 3000000, 3000009), part(2, 3000000, 3000009)))],
     ),
     case(
         "range-blocks-reused", "RFC 9111, 3.4", "a range within what was fetched of a large body is a hit",
@@ -255,7 +256,7 @@ COLD = [
         origin=[fresh(_TAG, _ACCEPTS, body=_LARGE, ranges=True)],
         client=[
             get("Range: bytes=0-99", part(1, 0, 99)),
-            get(f"Range: bytes={_BLOCK - 10}-{_BLOCK + 10}", part(1, _BLOCK - 10, _BLOCK + 10), either("fwd=partial or a hit", forwarded("partial"), hit())),
+            get(f"Range: bytes={_BLOCK - 10}-{_BLOCK + 10}", part(1, _BLOCK - 10, _BLOCK + 10), forwarded("partial")),
         ],
     ),
     case(
@@ -269,8 +270,18 @@ COLD = [
         client=[
             get("Range: bytes=0-99", part(1, 0, 99)),
             get(f"Range: bytes={_BLOCK - 10}-{_BLOCK + 10}", either(
-                "all of one or all of the other", part(1, _BLOCK - 10, _BLOCK + 10), part(2, _BLOCK - 10, _BLOCK + 10),
+                "all of one, all of the other, or visibly cut off", part(1, _BLOCK - 10, _BLOCK + 10), part(2, _BLOCK - 10, _BLOCK + 10), broken_off(),
             )),
+            get(f"Range: bytes={_BLOCK - 10}-{_BLOCK + 10}", part(2, _BLOCK - 10, _BLOCK + 10), again=True),
+        ],
+    ),
+    case(
+        "range-blocks-changed-412", "RFC 9110, 13.1.1", "an origin that says by 412 that the entity has changed is asked for the new one",
+        origin=[fresh(_TAG, _ACCEPTS, body=_LARGE, ranges=True), fresh('ETag: "b"', _ACCEPTS, body=_LARGE[::-1], ranges=True, conditional=True)],
+        client=[
+            get("Range: bytes=0-99", part(1, 0, 99)),
+            get(f"Range: bytes={2 * _BLOCK}-{2 * _BLOCK + 9}", part(2, 2 * _BLOCK, 2 * _BLOCK + 9), again=True),
+            get(body(_LARGE[::-1]), status(200)),
         ],
     ),
     case(

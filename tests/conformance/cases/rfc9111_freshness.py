@@ -5,9 +5,22 @@
 
 from __future__ import annotations
 
-from tests.conformance.claims import age, asked, fetched, has, hit, lacks, matches, problem, reused, status, ttl
+from tests.conformance.claims import (
+    age,
+    asked,
+    fetched,
+    has,
+    hit,
+    lacks,
+    matches,
+    problem,
+    reused,
+    status,
+    ttl,
+    validated,
+)
 from tests.conformance.model import Case, case
-from tests.conformance.script import LONG, fresh, get, raw, reply, spent
+from tests.conformance.script import LONG, fresh, get, not_modified, raw, reply, spent
 
 _FUTURE = "Expires: <now+3600>"
 _PAST = "Expires: <now-3600>"
@@ -195,6 +208,14 @@ SENT_AGE = [
     case(
         "age-sent-on-fetch", _AGE_FIELD, "what was fetched for this request carries the Age that the origin told",
         origin=[fresh("Age: 100")], client=[get(fetched(1), matches("Age", r"10\d"))],
+    ),
+    case(
+        "age-not-on-fetch", _AGE_FIELD, "an Age would say that the response was not generated for this request: there is none",
+        origin=[fresh()], client=[get(fetched(1), lacks("Age"))],
+    ),
+    case(
+        "age-not-on-validation", _AGE_FIELD, "nor is there one when it was validated for this request",
+        origin=[spent('ETag: "a"'), not_modified(LONG, 'ETag: "a"')], client=[get(fetched(1)), get(validated(1), lacks("Age"))],
     ),
     case(
         "age-sent-on-304", "RFC 9111, 4", "a 304 made from a stored response carries its Age",

@@ -25,7 +25,7 @@ _OLD = "Last-Modified: <now-864000>"
 _BODILESS = (204,)
 _STORABLE = (
     *(200, 203, 204, 300, 301, 302, 303, 307, 308),
-    *(400, 403, 404, 405, 406, 410, 414, 418, 422, 429, 451, 499),
+    *(400, 403, 404, 405, 406, 410, 414, 418, 422, 451, 499),
     *(201, 202, 226, 299, 399, 500, 501, 503, 504, 599),
 )
 _HEURISTIC = (200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501)
@@ -63,6 +63,17 @@ NOT_HEURISTIC = [
         client=[get(fetched(1)), get(fetched(2))],
     )
     for code in _NOT_HEURISTIC
+]
+
+NEVER = [
+    case(
+        f"store-never-{code}",
+        f"RFC 6585, {section}",
+        f"a {code} must not be stored, whatever its lifetime",
+        origin=[fresh(status=code), fresh(status=code)],
+        client=[get(fetched(1)), get(fetched(2))],
+    )
+    for code, section in ((428, 3), (429, 4), (431, 5), (511, 6))
 ]
 
 METHODS = [
@@ -545,6 +556,7 @@ CASES: list[Case] = [
     *EXPLICIT,
     *HEURISTIC,
     *NOT_HEURISTIC,
+    *NEVER,
     *METHODS,
     *FORBIDDEN,
     *PLAIN,

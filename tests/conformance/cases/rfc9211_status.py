@@ -192,6 +192,18 @@ ERRORS = [
     )
 ] + [
     case(
+        "status-none-on-502", _FIELD, "an answer that the edge made itself has no member of the edge's",
+        origin=[raw("")], client=[get(problem(502), lacks("Cache-Status"))],
+    ),
+    case(
+        "proxy-status-400", "RFC 9209, 2.3.25", "a malformed request is told to be one, under the edge's name",
+        origin=[reply()], client=[send(lines("GET <path> HTTP/1.1"), problem(400, "http_request_error"))],
+    ),
+    case(
+        "proxy-status-504", "RFC 9209, 2", "what only the cache could have answered is an error of the edge's own",
+        origin=[reply()], client=[get("Cache-Control: only-if-cached", problem(504), has("Cache-Control", "no-store"))],
+    ),
+    case(
         "proxy-status-not-on-origin-error", "RFC 9209, 2", "an origin's own error is not the edge's",
         origin=[reply(status=502)], client=[get(fetched(1), lacks("Proxy-Status"))],
     ),

@@ -11,9 +11,12 @@ from typing import Protocol
 
 from edge.cache.eviction import Policy, Slot
 from edge.cache.model import CacheKey, Stored
-from edge.cache.tag_index import TagIndex
+from edge.cache.tag_index import TagIndex, tags_of
 
 _LARGEST = 8  # a value may take this part of the store, no more: one must not drive out everything else
+# Bytes beyond what a value counts for itself, measured by `python -m tests.bench.storecost`, for the worst case each:
+_PART_OVERHEAD = 256  # the mapping of a URI's parts, which may have this one only
+_TAG_OVERHEAD = 352  # the tag's text beyond its characters, and its place in the index, where it may be the only one
 
 
 class Watcher(Protocol):
@@ -59,7 +62,7 @@ class MemoryStore:
 
         What replaces a value inherits its standing: freshening or a soft purge makes nothing more or less likely to go.
         """
-        size = value.size
+        size = _cost(key, value)
         slot = self._find(key)
         if size > self.largest_bytes:
             self.remove(key)
@@ -167,3 +170,11 @@ class MemoryStore:
     def _tell_dropped(self, slot: Slot) -> None:
         for watcher in self._watchers:
             watcher.dropped(slot.key, slot.value)
+
+
+def _cost(key: CacheKey, value: Stored) -> int:
+    """Bytes of memory that it takes to keep the value under the key, findable by its tags."""
+    size = value.size + len(key.uri)
+    if key.part:
+        size += len(key.part) + _PART_OVERHEAD
+    return size + sum(len(tag) + _TAG_OVERHEAD for tag in tags_of(value))

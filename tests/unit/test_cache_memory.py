@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 from edge.cache.memory import MemoryStore
 from edge.cache.model import CacheKey, Entry, Freshness, Head, Layout, Stored, Varying
 
@@ -15,6 +17,12 @@ def head(length: int, *tags: str) -> Head:
 
 def entry(length: int = 100, *tags: str) -> Entry:
     return Entry(head(length, *tags), bytes(length))
+
+
+class Watched(Entry):
+    """An entry that can be watched for its end."""
+
+    __slots__ = ("__weakref__",)
 
 
 class Beside:
@@ -31,23 +39,85 @@ class Beside:
         assert self.values.pop(key) is value
 
 
-def test_bodies_and_their_overhead_stay_within_the_bound() -> None:
-    one = entry(1000)
-    store = MemoryStore(max_bytes=10 * one.size)
-    for number in range(100):
-        assert store.put(CacheKey(f"/media/{number}"), one)
-        assert store.used_bytes == min(number + 1, 10) * one.size
+def filled(count: int, value: Entry) -> MemoryStore:
+    """A store with room for so many values under keys like /media/07, and full of them."""
+    store = MemoryStore(max_bytes=count * (value.size + len("/media/00")), largest_bytes=10**9)
+    for number in range(count):
+        assert store.put(CacheKey(f"/media/{number:02}"), value)
+    assert (len(store), store.used_bytes, store.evictions) == (count, store.max_bytes, 0)
+    return store
+
+
+def test_bodies_keys_and_their_overhead_stay_within_the_bound() -> None:
+    store = filled(10, entry(1000))
+    for number in range(10, 100):
+        assert store.put(CacheKey(f"/media/{number}"), entry(1000))
+        assert store.used_bytes == store.max_bytes
     assert (len(store), store.evictions) == (10, 90)
 
 
 def test_what_is_used_outlives_what_is_not() -> None:
-    one = entry(1000)
-    store = MemoryStore(max_bytes=10 * one.size)
-    hot = CacheKey("/media/hot")
-    store.put(hot, one)
-    for number in range(100):
-        assert store.get(hot) is one
-        store.put(CacheKey(f"/media/{number}"), one)
+    store = filled(10, entry(1000))
+    hot = CacheKey("/media/03")
+    for number in range(10, 100):
+        assert store.get(hot) is not None
+        store.put(CacheKey(f"/media/{number}"), entry(1000))
+    assert store.peek(hot) is not None
+
+
+def test_a_peek_is_no_use() -> None:
+    peeked, plain = filled(10, entry(1000)), filled(10, entry(1000))
+    for number in range(10, 50):
+        for _ in range(5):
+            peeked.peek(CacheKey("/media/03"))
+        for store in (peeked, plain):
+            store.put(CacheKey(f"/media/{number}"), entry(1000))
+    assert set(peeked.uris_under("")) == set(plain.uris_under(""))
+
+
+def test_what_is_replaced_in_place_leaves_no_sooner_and_no_later() -> None:
+    replaced, plain = filled(50, entry(1000)), filled(50, entry(1000))
+    for number in range(50, 99):
+        for store in (replaced, plain):
+            store.get(CacheKey(f"/media/{number % 7:02}"))
+            store.put(CacheKey(f"/media/{number}"), entry(1000))
+        for uri in list(replaced.uris_under("")):
+            assert replaced.put(CacheKey(uri), entry(1000))
+        assert set(replaced.uris_under("")) == set(plain.uris_under(""))
+
+
+def test_a_larger_replacement_makes_room_and_says_so_when_it_was_the_one_to_go() -> None:
+    store = filled(10, entry(1000))
+    assert store.put(CacheKey("/media/09"), entry(1500))
+    assert (len(store), store.evictions) == (9, 1)
+    alone = MemoryStore(max_bytes=5000, largest_bytes=5000)
+    assert alone.put(CacheKey("/a"), entry(100))
+    assert alone.put(CacheKey("/b"), entry(100))
+    assert not alone.put(CacheKey("/a"), entry(3500))
+    assert alone.peek(CacheKey("/a")) is None
+    assert alone.peek(CacheKey("/b")) is not None
+
+
+def test_tags_and_parts_are_paid_for() -> None:
+    store = MemoryStore(max_bytes=100_000)
+    store.put(CacheKey("/a"), entry(100))
+    plain = store.used_bytes
+    store.put(CacheKey("/a"), entry(100, "lesson-1", "maths"))
+    assert store.used_bytes > plain + 2 * 300
+    store.clear()
+    store.put(CacheKey("/a", "v:1"), entry(100))
+    assert store.used_bytes > plain + 200
+
+
+def test_a_removed_value_is_let_go_at_once() -> None:
+    store = MemoryStore(max_bytes=100_000)
+    key = CacheKey(URI)
+    watched = Watched(head(0), b"")
+    gone = weakref.ref(watched)
+    store.put(key, watched)
+    del watched
+    store.remove(key)
+    assert gone() is None
 
 
 def test_a_value_of_more_than_an_eighth_of_the_store_is_refused_and_what_it_replaces_is_gone() -> None:

@@ -22,6 +22,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -334,6 +335,8 @@ class PurgeFollower:
     async def _see_who_is_there(self, bus: PurgeBus) -> None:
         self._roster_at = self._clock.monotonic()
         self.witnesses.note(await bus.roster())
+        with suppress(OSError):  # what can't be noted makes us forget too early, which is on the safe side
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._purges.touch)
 
     async def _advance(self, bus: PurgeBus) -> bool:
         """One exchange with the bus; False when neither side had anything new for the other."""

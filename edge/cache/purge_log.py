@@ -1,6 +1,6 @@
 """The purges a node has heard of: one append-only file, shared by its workers, on disk before anybody is told.
 
-    DATA/purges/lock    flock: whoever holds it may read to the end and write
+    DATA/purges/lock    flock: whoever holds it may read to the end and write; its time: when the bus was last heard
     DATA/purges/log     lines as in `edge.cache.purge_lines`
 
 * Only the holder of the lock reads or writes, so what follows the last line break is a dead writer's, never confirmed
@@ -95,7 +95,11 @@ class PurgeLog:
 
     def adopt(self, bus: str, birth: int, genesis: str) -> list[News]:
         """The bus is another one, which began with the record `genesis` at epoch `birth`."""
-        return self._do(lambda: [] if self.ledger.bus == bus else [line("bus", bus, birth, genesis)])
+        return self._do(lambda: self._adoption(bus, birth, genesis))
+
+    def touch(self) -> None:
+        """Note that everything the bus has is known. Raises OSError."""
+        os.utime(self._lock, (self._wall(), self._wall()))
 
     def hear(self, bus: str, entries: Sequence[tuple[int, PurgeRecord]]) -> list[News]:
         """Record what this bus has, (epoch, record) in order; nothing is taken beyond a gap in the epochs."""
@@ -108,6 +112,16 @@ class PurgeLog:
     def place(self, bus: str, epochs: Mapping[str, int]) -> list[News]:
         """The bus had these records (id -> epoch) before; they were not known to be the same."""
         return self._do(lambda: self.ledger.late_places(epochs) if self.ledger.bus == bus else [])
+
+    def _adoption(self, bus: str, birth: int, genesis: str) -> list[bytes]:
+        known = self.ledger
+        if known.bus == bus:
+            return []
+        lines = [line("bus", bus, birth, genesis)]
+        if known.bus and self._wall() - os.fstat(self._lock).st_mtime > REMEMBER_S:
+            # What others heard of since then is too old to be told to the new bus.
+            lines.append(purge_line(known.position + 1, self._stand_in(MISSED)))
+        return lines
 
     def _do(self, plan: Callable[[], list[bytes]]) -> list[News]:
         try:

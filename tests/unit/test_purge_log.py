@@ -223,6 +223,22 @@ def test_another_bus_is_told_what_was_purged_in_the_last_day_whoever_made_it(tmp
         assert list(log.ledger.unplaced) == ["id-2"]
 
 
+def test_a_node_that_was_away_for_longer_than_others_remember_validates_everything(tmp_path: Path) -> None:
+    now = NOW_S
+    log = PurgeLog(tmp_path, node="edge-1", wall=lambda: now)
+    log.adopt("bus-1", 1, "bus-1")
+    log.touch()
+    now += 86_000
+    log.adopt("bus-2", 2, "bus-2")
+    assert not log.ledger.records
+    log.touch()
+    now += 87_000
+    position = log.ledger.position
+    assert table_of(log.adopt("bus-3", 3, "bus-3")).verdict("/", (), position) is Kind.VALIDATE
+    assert not log.ledger.unplaced, "the others need not"
+    log.close()
+
+
 def test_what_was_missed_is_stood_for_by_one_purge_of_everything(tmp_path: Path) -> None:
     with opened(tmp_path) as log:
         log.adopt("bus-1", 1, "bus-1")

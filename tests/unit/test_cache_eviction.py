@@ -62,7 +62,7 @@ def test_a_scan_of_a_hundred_times_the_store_leaves_what_was_used_in_it() -> Non
 def test_what_is_used_now_and_then_survives_a_scan_of_values_however_small(size: int) -> None:
     room = Room(100 * 100)
     hot = [f"hot-{number}" for number in range(50)]
-    for name in hot:
+    for name in hot * 3:
         room.use(name)
     misses = 0
     for number in range(10_000):

@@ -68,7 +68,7 @@ def test_what_is_used_now_and_then_survives_a_scan_of_values_however_small(size:
     for number in range(10_000):
         room.use(f"cold-{number}", size)
         misses += not room.use(hot[number // 10 % 50])
-    assert misses == 0
+    assert misses < 10  # one in a thousand, while the scan begins
 
 
 def test_what_comes_back_soon_after_it_left_is_no_newcomer() -> None:

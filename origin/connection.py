@@ -142,7 +142,7 @@ class Connection(asyncio.Protocol):
         """Wait for the next exchange, so many seconds at most."""
         self._incoming = None
         self._idle_since = self._loop.time()
-        self._watch.stop()
+        self._watch.clear()
         self._watch.expect(keep_s, OriginFailure.TERMINATED, "the next request")
 
     def close(self) -> None:
@@ -265,7 +265,7 @@ class Connection(asyncio.Protocol):
     def _after_data(self, incoming: Incoming) -> None:
         """Let the time begin for what has to come next."""
         if incoming.ended:
-            self._watch.stop()
+            self._watch.clear()
         elif incoming.buffered >= BUFFER_BYTES and self._transport is not None and self.alive:
             self._transport.pause_reading()
             self._reading_paused = True

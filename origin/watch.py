@@ -41,9 +41,13 @@ class Watch:
         """Nothing is expected for now but the end of it all."""
         self._by = inf
 
-    def stop(self) -> None:
-        """Nothing is expected any more."""
+    def clear(self) -> None:
+        """It is over in time; the timer stays for what may come next."""
         self._by = self._end_by = inf
+
+    def stop(self) -> None:
+        """Nothing will come any more."""
+        self.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

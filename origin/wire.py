@@ -64,7 +64,7 @@ def chunk(piece: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A response's status line and field lines, as they arrived. version: `1.1` or `1.0`."""
+    """A response's status line and field lines, names in lower case. version: `1.1` or `1.0`."""
 
     status: int
     reason: str
@@ -72,13 +72,13 @@ class Head:
     fields: RawFields
 
     def tokens(self, name: bytes) -> list[str]:
-        """The comma-separated members of all lines of that (lower-case) name, in lower case."""
-        lines = b",".join(value for known, value in self.fields if known.lower() == name)
+        """The comma-separated members of all lines of that name, in lower case."""
+        lines = b",".join([value for known, value in self.fields if known == name])
         return [token.strip().lower() for token in lines.decode("latin-1").split(",") if token.strip()]
 
     def has(self, name: bytes) -> bool:
-        """Whether there is a line of that (lower-case) name."""
-        return any(known.lower() == name for known, _ in self.fields)
+        """Whether there is a line of that name."""
+        return any(known == name for known, _ in self.fields)
 
 
 class _Until(Enum):
@@ -206,7 +206,7 @@ class Incoming:
         if self._section_bytes > self._max_head or len(self._fields) == MAX_FIELD_LINES:
             self._fail(self._too_long())
         if self.head is None:
-            self._fields.append((name, value.rstrip(b" \t")))
+            self._fields.append((name.lower(), value.rstrip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """An empty line: the head is complete."""

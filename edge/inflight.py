@@ -8,9 +8,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from edge import metrics
+from edge.framing import Refused
+from edge.problems import SERVER
 
-# The software's name without its version, which is nobody's business (RFC 9110, 10.2.4).
-SERVER = "smartedu-edge"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -51,6 +51,9 @@ class InFlight:
                 response = await handler(request)
                 status = str(response.status)
             except ConnectionError:
+                raise
+            except Refused as refused:  # the request's body turned out to be broken
+                status = str(refused.status)
                 raise
             except Exception:
                 status = "500"

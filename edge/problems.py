@@ -9,6 +9,8 @@ import orjson
 from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler
 
+# The software's name without its version, which is nobody's business (RFC 9110, 10.2.4).
+SERVER = "smartedu-edge"
 CONTENT_TYPE = "application/problem+json"
 
 
@@ -46,6 +48,31 @@ def problem(
     return response
 
 
+def refused_status(node: str, status: int) -> str:
+    """Proxy-Status of a request that was turned away before it was routed (RFC 9209, 2.3)."""
+    error = "http_request_error" if status < 500 else "proxy_internal_response"
+    return f"{node}; error={error}"
+
+
+def on_the_wire(status: int, detail: str, node: str, *, close: bool = False) -> bytes:
+    """A whole HTTP/1.1 response with a problem document, for where there is no time, or no request, to make one from.
+
+    503 says when to come again. close: it is the last on its connection.
+    """
+    body = orjson.dumps({"type": "about:blank", "title": title_of(status), "status": status, "detail": detail})
+    lines = [
+        f"HTTP/1.1 {status} {title_of(status)}",
+        f"Content-Type: {CONTENT_TYPE}",
+        f"Content-Length: {len(body)}",
+        "Cache-Control: no-store",
+        f"Proxy-Status: {refused_status(node, status)}",
+        f"Server: {SERVER}",
+        *(["Retry-After: 1"] if status == 503 else []),
+        *(["Connection: close"] if close else []),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
 async def expect(request: web.Request) -> web.StreamResponse | None:
     """A route's answer to an Expect field: 100-continue is met, anything else is 417 (RFC 9110, 10.1.1)."""
     if request.headers.get("Expect", "").lower() != "100-continue":
@@ -59,8 +86,6 @@ async def expect(request: web.Request) -> web.StreamResponse | None:
 @web.middleware
 async def as_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """A middleware: what the router refuses (no such path, wrong method) becomes a problem document, too."""
-    if request.version.major != 1:
-        return problem(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
     try:
         return await handler(request)
     except web.HTTPMethodNotAllowed as error:

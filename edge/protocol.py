@@ -1,42 +1,386 @@
-"""The connection's protocol: aiohttp's own, with our words for what its parser refuses.
+"""The connection's protocol: aiohttp's own, fed so that one request can never be taken for a part of another.
 
-The fast lane will override `data_received` here; until then the only change is that errors met outside a handler are
-problem documents without a stack trace, and that a client's broken request is no error of ours and fills no log.
+Bytes go to aiohttp's parser in portions that end where a request's head ends, and where its body ends. So whatever the
+parser finds wrong concerns exactly one request, requests before it are answered, and it makes no difference how the
+bytes were cut into packets. What the parser lets pass and `edge.framing` does not is refused before it is queued. There
+is no second parser: the end of a head is its first empty line (the strict parser has no other), the end of a body is
+its Content-Length as the parser read it. A chunked body's end only the parser knows, so a request with one is the last
+on its connection: nothing smuggled in behind it is ever looked at, and its trailers cannot leak into a next request
+(aiohttp 3.14 adds the last trailer field to it).
+
+States of a connection's input:
+
+    HEAD     waiting for a request's head, or in it
+    BODY     in a body of known length
+    CHUNKED  in a chunked body
+    DEAF     the last request has been received or refused: what else comes is thrown away
+
+After a refusal the connection is closed in stages (RFC 9112, 9.6), so that the client gets to read why.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from enum import Enum
+from functools import partial
+from typing import Any
 
-from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
-from aiohttp.web_protocol import RequestHandler
+from aiohttp import HttpVersion11, web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
-from edge.inflight import SERVER
-from edge.problems import problem
+from edge.connections import Connections, Limits, Patience
+from edge.framing import (
+    CHUNKED,
+    END_OF_HEAD,
+    MAX_FIELDS,
+    MAX_HEAD_BYTES,
+    MAX_LINE_BYTES,
+    BrokenBody,
+    Refusal,
+    Refused,
+    head_too_large,
+    in_origin_form,
+    judge,
+    malformed,
+    refusal_of,
+    too_much_overhead,
+)
+from edge.overload import Overload
+from edge.problems import SERVER, on_the_wire, problem, refused_status
 
 log = logging.getLogger(__name__)
 
+LINGER_S = 1.0
+LINGER_BYTES = 1024 * 1024
+"""A client that keeps sending after it was refused is listened to for this long, to this many bytes."""
 
-MAX_LINE_BYTES = 8190
+_Queued = tuple[RawRequestMessage | _ErrInfo, StreamReader]
+
+
+class _Phase(Enum):
+    HEAD = 1
+    BODY = 2
+    CHUNKED = 3
+    DEAF = 4
+
+
+_IN_BODY = (_Phase.BODY, _Phase.CHUNKED)
 
 
 class EdgeProtocol(RequestHandler):
     """One connection."""
 
-    __slots__ = ("_half_closed", "_owed")
+    __slots__ = (
+        "_awaited",
+        "_body",
+        "_clean",
+        "_discarded",
+        "_edge",
+        "_ended",
+        "_half_closed",
+        "_last",
+        "_left",
+        "_lingers",
+        "_overload",
+        "_owed",
+        "_partial",
+        "_pending",
+        "_phase",
+        "_portion",
+        "_wire",
+    )
+
+    def __init__(self, edge: EdgeServer, **kwargs: Any) -> None:
+        super().__init__(edge, **kwargs)
+        self._edge = edge
+        self._overload = edge.overload
+        self._awaited: Patience | None = None  # what the client has to deliver in time
+        self._phase = _Phase.HEAD
+        self._clean = True  # at the beginning of a request, nothing kept back
+        self._partial = b""  # of the head, as far as it has come and has been fed
+        self._pending = b""  # received, and not yet to be fed
+        self._body: StreamReader = EMPTY_PAYLOAD
+        self._left = 0  # bytes of the body still to come
+        self._wire = 0  # bytes of a chunked body as it came
+        self._portion = 0  # bytes of the body since it was last said to make progress
+        self._last = False  # no request is taken after this one
+        self._owed = 0  # requests received and not yet answered
+        self._half_closed = False
+        self._lingers = False  # the client may still be sending
+        self._discarded = 0
+        self._ended: asyncio.Future[None] | None = None  # nothing comes any more
+
+    # What comes in.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._half_closed = False
-        self._owed = 0  # requests received and not yet answered
+        """Take the connection, or turn it away when there is no place."""
+        if not self._edge.guests.admit(self):
+            self._phase, self._clean = _Phase.DEAF, False
+            transport.write(self._edge.full)  # type: ignore[attr-defined]
+            transport.close()
+            self._edge.on_refused(Refusal.CONNECTIONS)
+            return
         super().connection_made(transport)
+        self._await(self._edge.guests.heads)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The connection is closed, by whomever."""
+        self._edge.guests.gone(self)
+        if self._overload is not None:
+            self._overload.ended(self._owed)
+        self._owed = 0
+        self._phase, self._clean = _Phase.DEAF, False
+        self._end()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        queued = len(self._messages)
-        super().data_received(data)
-        self._owed += len(self._messages) - queued
+        """Called by the transport; with nothing, by the base class, when a full queue or body buffer has room again."""
+        if self._clean:
+            # One whole head and no more is nearly everything that ever comes.
+            end = data.find(END_OF_HEAD)
+            if end > 0 and end + 4 == len(data) and not self._close and not self._force_close:
+                self._take_head(data, data)
+                return
+        self._take(data)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's protocols may answer it, aiohttp's never does
+        """The client sends no more. If it waits for an answer to what it has sent, it gets that before we close."""
+        if self._phase in _IN_BODY and not self._body.is_eof():
+            self._break_body(BrokenBody(400, Refusal.MALFORMED, "the request body ended before its time"))
+        self._phase, self._clean = _Phase.DEAF, False
+        self._end()
+        if self._owed == 0 or self.transport is None:
+            return False
+        if self.transport.get_extra_info("sslcontext") is not None:
+            return False  # TLS has no half-closed connections
+        self._half_closed = True
+        return True
+
+    def _take(self, data: bytes) -> None:
+        """Whatever came, as far as there is room for it."""
+        if self._hears() and (self._close or self._force_close):
+            return
+        data, self._pending = self._pending + data, b""
+        if self._phase in _IN_BODY:
+            self._take_body(b"")  # the parser may have kept something back while the body's buffer was full
+        while data and self._hears():
+            if self._reading_paused or len(self._messages) >= self._max_msg_queue_size:
+                self._pending = data
+                break
+            data = self._take_some(data)
+        if not self._hears():
+            self._discard(data)
+        self._settle()
+
+    def _hears(self) -> bool:
+        return self._phase is not _Phase.DEAF
+
+    def _take_some(self, data: bytes) -> bytes:
+        """Feed what belongs together; the rest."""
+        if self._phase is _Phase.HEAD:
+            return self._take_head_part(data)
+        if self._phase is _Phase.CHUNKED:
+            self._take_body(data)
+            return b""
+        piece, rest = data[: self._left], data[self._left :]
+        self._left -= len(piece)
+        self._take_body(piece)
+        return rest
+
+    def _take_head_part(self, data: bytes) -> bytes:
+        fed = len(self._partial)
+        seen = self._partial + data
+        end = seen.find(END_OF_HEAD, max(0, fed - 3)) + 4
+        if end > 3:
+            self._partial = b""
+            self._take_head(seen[:end], seen[fed:end])
+            return seen[end:]
+        self._partial = seen
+        try:
+            if self._feed(data, seen):
+                raise malformed("the header section has no end")
+            if len(seen) > MAX_HEAD_BYTES:
+                raise head_too_large()
+        except Refused as refused:
+            self._refuse(refused)
+        return b""
+
+    def _take_head(self, head: bytes, unfed: bytes) -> None:
+        """A head is complete; `unfed` is the part of it that the parser has not had yet."""
+        if self._awaited is not None:
+            self._await(None)
+        try:
+            found = self._feed(unfed, head)
+            if len(found) != 1:
+                raise malformed("there are empty lines before the request")
+            message, payload = found[0]
+            length = judge(message, head)
+            if (length == 0) is not (payload is EMPTY_PAYLOAD):
+                raise malformed("the length of the request body is not clear")
+        except Refused as refused:
+            self._refuse(refused)
+            return
+        if self._overload is not None and (reason := self._overload.verdict()) is not None:
+            self._shed(message, payload, reason)
+            return
+        self._owed += 1
+        if message.path[0] != "/":
+            message = in_origin_form(message)
+        if length != 0:
+            message = self._expect_body(message, payload, length)
+        elif message.should_close:
+            self._phase, self._clean = _Phase.DEAF, False
+        self._enqueue(message, payload)
+
+    def _expect_body(self, message: RawRequestMessage, payload: StreamReader, length: int) -> RawRequestMessage:
+        self._body, self._left, self._wire, self._portion = payload, length, 0, 0
+        self._clean = False
+        if length == CHUNKED:
+            self._phase = _Phase.CHUNKED
+            message = message._replace(should_close=True)
+        else:
+            self._phase = _Phase.BODY
+        self._last = message.should_close
+        self._await(self._edge.guests.bodies)
+        return message
+
+    def _take_body(self, data: bytes) -> None:
+        """Feed a part of the body, all of which belongs to it unless it is chunked."""
+        body = self._body
+        try:
+            self._feed(data, b"")
+        except Refused as refused:
+            if not body.is_eof():
+                self._break_body(BrokenBody(refused.status, refused.reason, "the request body is not well chunked"))
+                return
+        if body.is_eof():
+            self._body = EMPTY_PAYLOAD
+            self._phase = _Phase.DEAF if self._last else _Phase.HEAD
+            return
+        self._portion += len(data)
+        if self._portion >= self._edge.guests.limits.body_portion:
+            self._portion = 0
+            self._edge.guests.bodies.begin(self)
+        self._wire += len(data)
+        if (
+            self._phase is _Phase.CHUNKED
+            and not self._reading_paused
+            and too_much_overhead(self._wire, body.total_bytes)
+        ):
+            self._break_body(BrokenBody(413, Refusal.TOO_LARGE, "the request body has too much beside its data"))
+
+    def _feed(self, data: bytes, head: bytes) -> Sequence[tuple[RawRequestMessage, StreamReader]]:
+        """What the parser makes of `data`. Raises Refused. head: as far as it is known, to word the refusal."""
+        parser: Any = self._parser
+        try:
+            messages, upgrades, _ = parser.feed_data(data)
+        except HttpProcessingError as error:
+            raise refusal_of(error, head) from None
+        if upgrades:
+            parser.set_upgraded(False)  # the request is answered as if it had not asked to (RFC 9110, 7.8)
+        return messages  # type: ignore[no-any-return]
+
+    def _enqueue(self, message: RawRequestMessage | _ErrInfo, payload: StreamReader) -> None:
+        """As the base class does it: for `start`, which answers one request after the other."""
+        self._request_count += 1
+        self._messages.append((message, payload))
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+        if not self._buffer_paused and len(self._messages) >= self._max_msg_queue_size:
+            self._pause_reading_for_buffer()
+
+    def _discard(self, data: bytes) -> None:
+        if data:
+            self._lingers = True
+            self._discarded += len(data)
+            if self._discarded > LINGER_BYTES:
+                self._end()
+
+    def _settle(self) -> None:
+        """After anything but one whole head: what is expected next."""
+        self._clean = self._phase is _Phase.HEAD and not self._partial and not self._pending
+        if self._phase is _Phase.HEAD:
+            wanted = self._edge.guests.heads if self._partial else None
+        else:
+            wanted = self._edge.guests.bodies if self._body is not EMPTY_PAYLOAD else None
+        self._await(wanted)
+
+    # What is refused.
+
+    def late(self) -> None:
+        """The client has not delivered what was due."""
+        if self._phase in _IN_BODY:
+            if self._reading_paused or self._pending:
+                self._edge.guests.bodies.begin(self)  # it is we who do not take it
+            else:
+                self._break_body(BrokenBody(408, Refusal.SLOW, "the request body did not arrive in time"))
+            return
+        self._awaited = None
+        if not self._idles():
+            self._refuse(Refused(408, Refusal.SLOW, "the header section did not arrive in time"))
+        elif self.transport is not None:
+            if self._partial.strip():  # one that has sent nothing has asked nothing
+                self.transport.write(self._edge.late)
+                self._edge.on_refused(Refusal.SLOW)
+            self.force_close()
+
+    def give_way(self) -> bool:
+        """Close for the sake of a newcomer, if nothing is being answered."""
+        if not self._idles():
+            return False
+        self.force_close()
+        return True
+
+    def _idles(self) -> bool:
+        return self._waiter is not None and not self._waiter.done() and not self._messages
+
+    def _refuse(self, refused: Refused) -> None:
+        """Answer what came before it, then this; nothing after it."""
+        self._phase, self._clean, self._lingers = _Phase.DEAF, False, True
+        self._partial = self._pending = b""
+        self._edge.on_refused(refused.reason)
+        self._owed += 1
+        if self._overload is not None:
+            self._overload.in_flight += 1
+        self._enqueue(_ErrInfo(refused.status, refused, refused.detail), EMPTY_PAYLOAD)
+
+    def _break_body(self, broken: BrokenBody) -> None:
+        """Whoever reads the body gets this error instead of the rest."""
+        body, self._body = self._body, EMPTY_PAYLOAD
+        self._phase, self._clean, self._lingers = _Phase.DEAF, False, True
+        self._pending = b""
+        self._await(None)
+        self._edge.on_refused(broken.reason)
+        body.set_exception(broken)
+
+    def _shed(self, message: RawRequestMessage, payload: StreamReader, reason: Refusal) -> None:
+        """503, as cheaply as it can be said; the connection goes on where that is sound."""
+        simple = payload is EMPTY_PAYLOAD and not message.should_close and not self._paused and self._idles()
+        if not simple or self.transport is None or self._parser is None:
+            self._refuse(Refused(503, reason, "the edge has more to do than it can; try again in a moment"))
+            return
+        self._edge.on_refused(reason)
+        self._parser.message_consumed()
+        self.transport.write(self._edge.busy_head if message.method == "HEAD" else self._edge.busy)
+
+    def _await(self, wanted: Patience | None) -> None:
+        if wanted is self._awaited:
+            return
+        if self._awaited is not None:
+            self._awaited.end(self)
+        self._awaited = wanted
+        if wanted is not None:
+            wanted.begin(self)
+
+    # What goes out.
 
     def handle_error(
         self,
@@ -45,68 +389,139 @@ class EdgeProtocol(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer to what no handler answered: a request the parser refused, or a handler that broke.
-
-        The parser's own words name its internals and repeat what the client sent, so ours stand in their place.
+        """The answer to what no handler answered: a request that was refused, or a handler that broke.
 
         Raises ConnectionError when a part of another answer has been sent: the connection is then cut.
         """
-        if status >= 500:
+        refused = exc if isinstance(exc, Refused) else None
+        if refused is None:
             log.error("a handler broke: %s %s", request.method, request.path, exc_info=exc)
+            refused = Refused(status, Refusal.MALFORMED, "the edge met an error of its own")
         if request.writer.output_size > 0:
             raise ConnectionError("a part of the response is sent already")
-        status, detail = _refusal(status, exc)
-        response = problem(status, detail)
+        request._version = HttpVersion11  # noqa: SLF001 - a refused request has none, or one that nobody speaks
+        response = problem(
+            refused.status,
+            refused.detail,
+            proxy_status=refused_status(self._edge.node, refused.status),
+            headers={"Retry-After": "1"} if refused.status == 503 else None,
+        )
         response.force_close()
         response.headers["Server"] = SERVER
         return response
 
-    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's protocols may answer it, aiohttp's never does
-        """The client sends no more. If it waits for an answer to what it has sent, it gets that before we close."""
-        if self._owed == 0 or self.transport is None:
-            return False
-        if self.transport.get_extra_info("sslcontext") is not None:
-            return False  # TLS has no half-closed connections
-        self._half_closed = True
-        return True
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Called by the base class. A client's broken body is no error of ours and fills no log."""
+        if not isinstance(kw.get("exc_info"), Refused):
+            super().log_exception(*args, **kw)
 
-    async def finish_response(
+    def finish_response(
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        """Called by the base class when a response is to be ended; the last one ends the connection."""
+        if self._owed > 0:
+            self._owed -= 1
+            if self._overload is not None:
+                self._overload.ended()
+        finishing = super().finish_response(request, resp, start_time)
+        if self._owed == 0 and (self._half_closed or self._lingers):
+            return self._finish_last(resp, finishing)
+        self._edge.guests.idle(self)
+        return finishing
+
+    async def _finish_last(
+        self, resp: web.StreamResponse, finishing: Coroutine[Any, Any, tuple[web.StreamResponse, bool]]
     ) -> tuple[web.StreamResponse, bool]:
-        """Called by the base class when a response is to be ended; the last one of a half-closed connection ends it."""
-        self._owed -= 1
-        if self._half_closed and self._owed <= 0:
-            self.close()
-        return await super().finish_response(request, resp, start_time)
+        self.close()
+        if not resp.prepared:
+            resp.force_close()
+        result = await finishing
+        if self._lingers and not self._half_closed:
+            await self._close_in_stages()
+        return result
 
+    async def _close_in_stages(self) -> None:
+        """Say that we are done, and listen until the client is, too: a reset could take our last words from it."""
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            return
+        if transport.can_write_eof():
+            transport.write_eof()
+        self._ended = self._loop.create_future()
+        if self._discarded > LINGER_BYTES:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                await self._ended
 
-def _refusal(status: int, error: BaseException | None) -> tuple[int, str]:
-    if status >= 500:
-        return status, "the edge met an error of its own"
-    if isinstance(error, LineTooLong):
-        return 431, f"the request line and each header field may have at most {MAX_LINE_BYTES} bytes"
-    return status, "this is not a well-formed HTTP request"
+    def _end(self) -> None:
+        if self._ended is not None and not self._ended.done():
+            self._ended.set_result(None)
 
 
 class EdgeServer(web.Server):
-    """Makes an `EdgeProtocol` for each connection."""
+    """Makes an `EdgeProtocol` for each connection of one listener, and holds what these share."""
+
+    def __init__(
+        self,
+        *args: Any,
+        limits: Limits,
+        overload: Overload | None,
+        node: str,
+        on_refused: Callable[[Refusal], None],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.guests = Connections(limits, asyncio.get_running_loop())
+        self.overload = overload
+        self.node = node
+        self.on_refused = on_refused
+        self.full = on_the_wire(503, "the edge has no place for another connection", node, close=True)
+        self.late = on_the_wire(408, "the header section did not arrive in time", node, close=True)
+        self.busy = on_the_wire(503, "the edge has more to do than it can; try again in a moment", node)
+        self.busy_head = self.busy[: self.busy.index(END_OF_HEAD) + 4]
 
     def __call__(self) -> RequestHandler:
         return EdgeProtocol(self, loop=self._loop, **self._kwargs)
+
+    async def shutdown(self, timeout: float | None = None) -> None:
+        """Called by the runner: close all connections."""
+        self.guests.stop()
+        await super().shutdown(timeout)
 
 
 class EdgeRunner(web.AppRunner):
     """aiohttp's runner with our server in it (`Application._make_handler` names its own class)."""
 
+    def __init__(
+        self,
+        app: web.Application,
+        *,
+        limits: Limits | None = None,
+        overload: Overload | None = None,
+        node: str = "edge",
+        on_refused: Callable[[Refusal], None] = lambda _: None,
+        **kwargs: Any,
+    ) -> None:
+        """limits: what clients may take; overload: of the worker, None takes every request; node: for Proxy-Status.
+
+        on_refused: told about each request or connection that no handler will see.
+        """
+        super().__init__(app, **kwargs)
+        self._new_server = partial(
+            EdgeServer, limits=limits or Limits(), overload=overload, node=node, on_refused=on_refused
+        )
+
     async def _make_server(self) -> web.Server:
         await super()._make_server()
-        return EdgeServer(
-            self._app._handle,  # type: ignore[arg-type]  # noqa: SLF001
+        return self._new_server(
+            self._app._handle,  # noqa: SLF001
             request_factory=self._app._make_request,  # noqa: SLF001
             loop=asyncio.get_running_loop(),
             # Bodies are taken as they come: a compressed one could be a bomb, and nothing here reads one.
             auto_decompress=False,
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_LINE_BYTES,
+            max_headers=MAX_FIELDS,
             **self._kwargs,
         )

@@ -43,7 +43,7 @@ async def test_a_client_that_has_sent_all_and_closed_its_side_still_gets_its_ans
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
-        (request("GET /" + "a" * 10_000 + " HTTP/1.1"), 431),
+        (request("GET /" + "a" * 10_000 + " HTTP/1.1"), 414),
         (request("GET / HTTP/1.1", "X: " + "a" * 100_000), 431),
         (request("GET / HTTP/1.1", "Bad Header"), 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 not TLS here\r\n\r\n", 400),

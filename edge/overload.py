@@ -1,0 +1,114 @@
+"""Whether a worker takes one more request, or answers it 503 at once.
+
+Two limits. The hard one is a number of requests under way. The soft one is delay: what a request waits for the event
+loop before anything is done for it. Work that nobody waits for any more is the end of every overloaded server, so when
+the loop has been late for longer than a moment, a share of the requests is turned away, and the share follows the
+lateness: it grows while the loop is later than the target and shrinks while it is not (the control law of PIE, RFC
+8033; the idea of CoDel, RFC 8289, that only standing delay counts and a burst does not).
+
+The lateness is that of a timer, which waits in the same queue as everything else. It runs only while there is work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from edge.framing import Refusal
+
+_PROBE_S = 0.01
+_MOST = 0.98  # of the requests are turned away at most: without any work there would be nothing to measure
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """How late the event loop may be.
+
+    target_s: lateness that is aimed at under overload; patience_s: how long it may be exceeded before anybody is turned
+    away. integral: how fast the share grows, per second and per target exceeded; step: how much it follows a change.
+    """
+
+    target_s: float = 0.02
+    patience_s: float = 0.1
+    integral: float = 0.5
+    step: float = 0.1
+
+
+class Share:
+    """The share of requests to turn away, from the lateness measured. Pure but for its own state."""
+
+    def __init__(self, delay: Delay) -> None:
+        self._delay = delay
+        self._late_for_s = 0.0
+        self._before = 0.0  # lateness at the last measurement, in targets
+        self._due = 0.0
+        self.value = 0.0
+
+    def measured(self, late_s: float, elapsed_s: float) -> None:
+        """The loop was late by `late_s`, `elapsed_s` after the last measurement."""
+        delay = self._delay
+        late = min(late_s / delay.target_s, 5.0)
+        self._late_for_s = self._late_for_s + elapsed_s if late > 1.0 else 0.0
+        if self.value > 0.0 or self._late_for_s > delay.patience_s:
+            change = delay.integral * (late - 1.0) * min(elapsed_s, 1.0) + delay.step * (late - self._before)
+            self.value = min(max(self.value + change, 0.0), _MOST)
+        self._before = late
+
+    def takes_one(self) -> bool:
+        """Whether the next request is of that share: spread evenly, without chance."""
+        self._due += self.value
+        if self._due < 1.0:
+            return False
+        self._due -= 1.0
+        return True
+
+
+class Overload:
+    """The load of one worker. Requests are counted from the end of their head to the end of their answer."""
+
+    def __init__(self, *, max_in_flight: int, loop: asyncio.AbstractEventLoop, delay: Delay | None = None) -> None:
+        self._max_in_flight = max_in_flight
+        self._loop = loop
+        self._share = Share(delay or Delay())
+        self._probe: asyncio.TimerHandle | None = None
+        self._set_at = 0.0
+        self._busy = False
+        self.in_flight = 0
+
+    @property
+    def turned_away(self) -> float:
+        """The share of requests that is turned away now, 0 to 1."""
+        return self._share.value
+
+    def verdict(self) -> Refusal | None:
+        """Why the request that has just come is turned away; None: it is taken, and `ended` is to be called for it."""
+        self._busy = True
+        if self._probe is None:
+            self._set()
+        if self.in_flight >= self._max_in_flight:
+            return Refusal.IN_FLIGHT
+        if self._share.value > 0.0 and self._share.takes_one():
+            return Refusal.OVERLOAD
+        self.in_flight += 1
+        return None
+
+    def ended(self, count: int = 1) -> None:
+        """So many requests taken are answered, or their connection is gone."""
+        self.in_flight -= count
+
+    def stop(self) -> None:
+        """Measure no more."""
+        if self._probe is not None:
+            self._probe.cancel()
+
+    def _set(self) -> None:
+        self._set_at = self._loop.time()
+        self._probe = self._loop.call_later(_PROBE_S, self._measure)
+
+    def _measure(self) -> None:
+        elapsed = self._loop.time() - self._set_at
+        self._share.measured(max(0.0, elapsed - _PROBE_S), elapsed)
+        self._probe = None
+        if self._busy or self._share.value > 0.0:
+            self._busy = False
+            self._set()

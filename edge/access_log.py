@@ -198,7 +198,7 @@ def _encoded(members: dict[str, object]) -> bytes:
 
 
 def _sound(text: str) -> str:
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 class _Queue:

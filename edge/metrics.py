@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Final
 
 from edge.cache.model import Outcome
+from edge.cache.purge import PurgeRecord
 from edge.cache.recorder import FillEnd
 from edge.cache.status import word
 from edge.instruments import Batched, Level, Row, Spread, exposition, work_as, worker_ended
 
-__all__ = ["exposition", "flush", "served", "work_as", "worker_ended"]
+__all__ = ["exposition", "flush", "purged", "served", "work_as", "worker_ended"]
 
 FLUSH_EVERY_S = 0.5
 
@@ -23,11 +24,16 @@ LABELS: Final = {
     "status": "HTTP status; `cut` where the client left before the end",
     "outcome": (
         "`hit`, or why it went forward, in the words of RFC 9211: `uri-miss`, `vary-miss`, `partial`, `stale`, "
-        "`request`, `method`, `bypass`; `error` where nothing could be served; `stale-` before it for what was too old"
+        "`request`, `method`, `bypass`; `error` where nothing could be served; `cut` where the client left before "
+        "there was an answer; `stale-` before it for what was too old"
     ),
-    "tier": "where it came from: `memory`, `disk`, `redis`, `sibling`, `origin`",
+    "tier": "where it came from: `memory`, `disk`, `redis`, `sibling` (another worker), `origin`; `none` for `cut`",
     "result": "how it ended: the values are in the metric's own row",
-    "reason": "which limit was reached: `connections`, `in_flight`, `origin`, `fills`",
+    "reason": (
+        "shed with 503 and Retry-After: `connections`, `in_flight` (as many as the worker may hold), `overload`; the "
+        "request's own fault: `malformed`, `too_large`, `unsupported`, `slow`"
+    ),
+    "failure": "the values are in the metric's own row",
     "scope": "`url`, `prefix`, `tag`, `all`",
     "mode": "`hard` (removed), `soft` (made stale), `validate` (not used before the origin has confirmed it)",
     "origin": "host and port as configured, or the bucket",
@@ -49,11 +55,17 @@ IN_FLIGHT = Level(
     "Requests being answered now.",
     across="livesum",
 )
-SHEDS = Batched(
-    "smartedu_shed_requests_total",
+REFUSALS = Batched(
+    "smartedu_refusals_total",
     "requests",
-    "Requests refused at once with 503 and Retry-After because a limit was reached.",
+    "Requests, or connections, turned away before any handler saw them.",
     ["reason"],
+)
+TURNED_AWAY = Level(
+    "smartedu_turned_away_ratio",
+    "0 to 1",
+    "Share of new requests that the most loaded worker turns away now because its event loop is behind.",
+    across="livemax",
 )
 OUTCOMES = Batched(
     "smartedu_cache_outcomes_total",
@@ -149,16 +161,35 @@ TIER_HEALTHY = Level(
     ["tier"],
     across="livemin",
 )
+TIER_FAILURES = Batched(
+    "smartedu_tier_failures_total",
+    "values",
+    "What a slow tier did not do: `error` (it failed or was too slow), `corrupt` (the value was damaged), "
+    "`incomplete` (a part of it was gone), `skipped` (not written, since too much was under way).",
+    ["tier", "failure"],
+)
 PURGES = Batched(
     "smartedu_purges_applied_total",
     "purges",
     "Purges carried out, counted once per worker.",
     ["scope", "mode"],
 )
-PURGE_LAG = Level(
+PURGE_LAG = Spread(
     "smartedu_purge_lag_seconds",
     "seconds",
-    "Age of the oldest purge that is known of and not carried out by every worker; 0 when there is none.",
+    "From the moment a purge was asked for, on whichever node, until a worker had carried it out.",
+    bounds=_SECONDS,
+)
+PURGE_BUS_ATTACHED = Level(
+    "smartedu_purge_bus_attached",
+    "0 or 1",
+    "Whether every worker has carried out all that the purge bus has told; 0 also while the bus is not heard.",
+    across="livemin",
+)
+PURGES_UNPLACED = Level(
+    "smartedu_purges_unplaced",
+    "purges",
+    "Purges asked for here that the bus, and so the other nodes, are still to be told.",
     across="livemax",
 )
 
@@ -228,14 +259,26 @@ def rows() -> list[Row]:
     return [metric.row for metric in TABLE]
 
 
-def served(route: str, outcome: Outcome, body_bytes: int, first_byte_s: float) -> None:
-    """Count one ended request of content. body_bytes: what was handed to its connection, also if it broke off."""
+def served(route: str, outcome: Outcome | None, body_bytes: int, first_byte_s: float | None) -> None:
+    """Count one request of content that is over. body_bytes: what was handed to its connection, also if it broke off.
+
+    outcome and first_byte_s are None for one whose client left before there was an answer.
+    """
+    if outcome is None or first_byte_s is None:
+        OUTCOMES.inc(route, "cut", "none")
+        return
     said, tier = word(outcome), outcome.tier.value
     OUTCOMES.inc(route, said, tier)
     BODY_BYTES.inc(route, tier, by=body_bytes)
     FIRST_BYTE.observe(first_byte_s, route, said)
     if outcome.collapsed:
         COLLAPSED.inc()
+
+
+def purged(record: PurgeRecord, lag_s: float) -> None:
+    """Count one purge that this worker has carried out, so many seconds after it was asked for."""
+    PURGES.inc(record.scope.value, record.kind.name.lower())
+    PURGE_LAG.observe(lag_s)
 
 
 class Fills:

@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Histogram, generate_l
 
 from edge import instruments, metrics
 from edge.cache.model import Forward, Outcome, Tier
+from edge.cache.purge import Kind, PurgeRecord, Scope
 from edge.cache.recorder import FillEnd, Unrecorded, filling
 from edge.instruments import Batched, Level, Row, Spread
 
@@ -28,7 +29,8 @@ LEVEL = Level("try_level", "things", "Things.", ["kind"], across="livesum")
 
 def value(name: str, **labels: str) -> float:
     """What the library has, 0 before the first flush."""
-    return REGISTRY.get_sample_value(name, labels) or 0.0
+    samples = (sample for family in REGISTRY.restricted_registry([name]).collect() for sample in family.samples)
+    return next((sample.value for sample in samples if sample.labels == labels), 0.0)
 
 
 def documented(heading: str) -> list[str]:
@@ -131,6 +133,25 @@ def test_a_served_request_counts_once_in_each_sum() -> None:
     metrics.flush()
     grown = [value(name, **labels) - had for (name, labels), had in zip(names, before, strict=True)]
     assert grown == [1, 1500, 1, 1]
+
+
+def test_a_request_cut_before_its_answer_is_counted_and_has_no_first_byte() -> None:
+    before = value("smartedu_cache_outcomes_total", route="/c", outcome="cut", tier="none")
+    metrics.served("/c", None, 0, None)
+    metrics.flush()
+    assert value("smartedu_cache_outcomes_total", route="/c", outcome="cut", tier="none") == before + 1
+    assert value("smartedu_time_to_first_byte_seconds_count", route="/c", outcome="cut") == 0
+
+
+def test_a_purge_counts_by_what_it_names_and_how_late_it_was() -> None:
+    names = [
+        ("smartedu_purges_applied_total", {"scope": "tag", "mode": "soft"}),
+        ("smartedu_purge_lag_seconds_sum", {}),
+    ]
+    before = [value(name, **labels) for name, labels in names]
+    metrics.purged(PurgeRecord("1", Scope.TAG, "t", Kind.SOFT, 0.0, "edge-1"), 0.25)
+    metrics.flush()
+    assert [value(name, **labels) - had for (name, labels), had in zip(names, before, strict=True)] == [1, 0.25]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -46,7 +46,11 @@ CATALOG_PERIOD_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class WorkerNode:
-    """One worker's applications, by listener, and what the server needs to serve and to drain them."""
+    """One worker's applications, by listener, and what the server needs to serve and to drain them.
+
+    hear_siblings: to be awaited once the sibling socket is there, before clients are. A sibling that has just logged a
+    purge tells those whose sockets it sees; this worker reads what was logged before its socket was there to be seen.
+    """
 
     public: web.Application
     admin: web.Application
@@ -54,6 +58,7 @@ class WorkerNode:
     sibling_socket: Path
     in_flight: InFlight
     overload: Overload
+    hear_siblings: Callable[[], Awaitable[object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,7 @@ async def node(settings: EdgeSettings, slot: int) -> AsyncIterator[WorkerNode]:
             run_dir / f"worker-{slot}.sock",
             in_flight,
             overload,
+            cache.purging.follower.sync,
         )
 
 

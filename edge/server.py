@@ -215,6 +215,7 @@ class EdgeWorker(Worker):  # type: ignore[misc]
             stack.push_async_callback(siblings.cleanup)
             await web.UnixSite(siblings, node.sibling_socket, backlog=BACKLOG).start()
             stack.callback(node.sibling_socket.unlink, missing_ok=True)
+            await node.hear_siblings()
             shared = {"limits": _limits(settings), "node": settings.node, "on_refused": _refused}
             runners = [
                 await self._listen(node.public, self._sockets()[:-1], _tls(settings), overload=node.overload, **shared),

@@ -11,6 +11,7 @@ from edge.cache.purger import Order
 MAX_VALUES: Final = 1000
 """Of one request."""
 
+_MORE: Final = "x"
 _ALLOWED: Final = "one of url, prefix, tag, all, urls, tags; and soft"
 _ONE: Final = {"url": Scope.URL, "prefix": Scope.PREFIX, "tag": Scope.TAG}
 _MANY: Final = {"urls": Scope.URL, "tags": Scope.TAG}
@@ -67,9 +68,19 @@ def _value(name: str, scope: Scope, value: object, canonical: Canonical) -> str:
             _refuse(name, "printable characters")
         return value
     try:
-        return canonical(value)
+        return _prefix(name, value, canonical) if scope is Scope.PREFIX else canonical(value)
+    except BadOrder:
+        raise
     except ValueError as error:
         _refuse(name, f"a path, or an http(s) URL ({error})")
+
+
+def _prefix(name: str, value: str, canonical: Canonical) -> str:
+    """The one spelling of what URIs begin with: of a URI that goes on after it, that part."""
+    whole = canonical(value + _MORE)
+    if not whole.endswith(_MORE):  # a query that is sorted otherwise, or parts of it that do not count
+        _refuse(name, "the beginning of a path, or of a path and its canonical query")
+    return whole.removesuffix(_MORE)
 
 
 def _refuse(name: str, allowed: str) -> NoReturn:

@@ -81,26 +81,32 @@ class Numbered(NamedTuple):
     record: PurgeRecord
 
 
+_HARD: Final = (Kind.HARD,)
+_SOFT: Final = (Kind.SOFT,)
+
+
 class _Latest:
     """The last purge of each value of one scope. A soft one that a hard one followed says nothing any more."""
 
-    __slots__ = ("hard", "soft")
+    __slots__ = ("hard", "last", "soft")
 
     def __init__(self) -> None:
+        self.last = 0
         self.hard: dict[str, int] = {}
         self.soft: dict[str, int] = {}
 
     def note(self, value: str, kind: Kind, seq: int) -> None:
+        self.last = seq
         if kind is Kind.SOFT:
             self.soft[value] = seq
         else:
             self.hard[value] = seq
             self.soft.pop(value, None)
 
-    def verdict(self, value: str, since: int) -> Kind | None:
+    def verdict(self, value: str, since: int) -> tuple[Kind, ...]:
         if self.hard.get(value, 0) > since:
-            return Kind.HARD
-        return Kind.SOFT if self.soft.get(value, 0) > since else None
+            return _HARD
+        return _SOFT if self.soft.get(value, 0) > since else ()
 
     def forget(self, hard_to: int, soft_to: int) -> None:
         """Drop what is not after these positions."""
@@ -177,14 +183,16 @@ class PurgeTable:
 
     def _about(self, uri: str, tags: Iterable[str], since: int) -> list[Kind]:
         said = [kind for kind, seq in self._all.items() if seq > since]
-        asked = [self._urls.verdict(uri, since)]
-        asked += [self._tags.verdict(tag, since) for tag in tags]
-        asked += [
-            self._prefixes.verdict(uri[:length], since)
-            for length, seq in self._lengths.items()
-            if seq > since and length <= len(uri)
-        ]
-        return said + [kind for kind in asked if kind is not None]
+        if self._urls.last > since:
+            said += self._urls.verdict(uri, since)
+        if self._tags.last > since:
+            for tag in tags:
+                said += self._tags.verdict(tag, since)
+        if self._prefixes.last > since:
+            for length, seq in self._lengths.items():
+                if seq > since and length <= len(uri):
+                    said += self._prefixes.verdict(uri[:length], since)
+        return said
 
 
 class Compacted(NamedTuple):

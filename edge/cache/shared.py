@@ -1,83 +1,136 @@
-"""The Redis tier, shared by the workers and nodes of a site. It may be slow, gone or wrong: then it is a miss.
+"""The Redis tier, shared by the workers and nodes of a site. It may be slow, gone, full or wrong: then it is a miss.
 
 Goals: a sound value is returned with its right age; a damaged one is a miss and is dropped; no request waits longer
-than the deadline for it, and none at all once it is known to be down. Non-goals: being complete, or durable.
+than the deadline for an answer, and none at all once Redis is known to be down. Non-goals: being complete, or durable.
 
-A value is  magic(4) crc32(4) length-of-meta(4) meta(JSON) body,  the checksum covering all that follows it. The key
-holds the format's version, so that a new format never meets old values.
+    <name>               the record's front (see `record`) and the first piece of the body
+    <name>:<token>:<n>   its further pieces, n = 1, 2, …
+
+The further pieces are written first, under a token of their own, and the first one names the token: a reader sees all
+of the old value, all of the new one, or a miss. What a killed writer leaves expires. A name's braces are its hash tag,
+so that on a cluster all pieces of one value lie in one slot; variants and blocks of an object spread over the nodes.
+The name holds the format's version, so that a new format never meets old values.
 
 Health: the first refused connection, or a few failures in a row, opens the breaker. From then on nobody asks Redis but
-the watch task, which pings once per interval and closes the breaker with the first answer.
+the watch task, which tries it once per interval and closes the breaker with the first answer. Writing has a breaker of
+its own: a Redis without memory still answers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import struct
-import zlib
-from collections.abc import Awaitable, Coroutine
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from functools import partial
+from typing import Any, TypeAlias
 
-import orjson
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ClusterDownError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from edge.cache import packed
+from edge.cache import record
 from edge.cache.breaker import Breaker
-from edge.cache.freshness import remaining_s
-from edge.cache.model import CacheKey, Entry
+from edge.cache.model import CacheKey, Entry, Stored
+from edge.cache.record import Cover, DamageError, Pieces
 from edge.clock import Clock
 from edge.tasks import begin, end
 
 log = logging.getLogger(__name__)
 
-_MAGIC = b"SEC1"
-_HEADER = struct.Struct(">4sII")
-_CHECKED_FROM = 8  # offset of the first byte under the checksum
-_INLINE_BYTES = 1024 * 1024  # up to here a checksum (about 0.25 ms) holds up the loop less than it is worth a thread
+Client: TypeAlias = Redis | RedisCluster
+
+_CLUSTER = "+cluster://"
+_FRONT_BYTES = 4096  # of nearly every record
+_AT_ONCE = 4  # pieces per command, so that a large value does not hold up the others
+_INLINE_BYTES = 2 * 1024 * 1024  # up to here joining and summing (about 0.2 ms) is not worth a thread
 _MAX_EXPIRY_S = 30 * 86400
+# The header holds the sums of all the rest: what begins alike is the same value.
+_DROP_IF = """\
+if redis.call('GETRANGE', KEYS[1], 0, ARGV[2]) ~= ARGV[1] then return 0 end
+return redis.call('UNLINK', unpack(KEYS))
+"""
+_LONGER_S = 10.0  # the further pieces outlive the first, so that they do not go while they are read
 
 
-def connect(url: str, *, deadline_s: float = 0.25, max_connections: int = 64) -> Redis:
-    """A client as this tier wants it: short deadlines, and no retries, since a repeated read only costs more time."""
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=max_connections,
-        timeout=deadline_s,
-        socket_timeout=deadline_s,
-        socket_connect_timeout=deadline_s,
-        retry=Retry(NoBackoff(), 0),
-        retry_on_error=[],
+def connect(url: str, *, deadline_s: float = 0.25, max_connections: int = 64) -> Client:
+    """A client as this tier wants it: short deadlines, and no retries, since a repeated read only costs more time.
+
+    `redis+cluster://` and `rediss+cluster://` are a cluster, of which the URL names one node. max_connections: in all,
+    of a cluster per node.
+    """
+    settings: dict[str, Any] = {
+        "max_connections": max_connections,
+        "socket_timeout": deadline_s,
+        "socket_connect_timeout": deadline_s,
+        "retry": Retry(NoBackoff(), 0),
         # Otherwise redis-py reads its own version from a file for every new connection, on the loop.
-        driver_info=None,
-    )
+        "driver_info": None,
+    }
+    if _CLUSTER in url:
+        # A part of the slots without a node is a part of the cache gone, not all of it.
+        return RedisCluster.from_url(url.replace(_CLUSTER, "://"), require_full_coverage=False, **settings)
+    pool = BlockingConnectionPool.from_url(url, timeout=deadline_s, retry_on_error=[], **settings)
     return Redis.from_pool(pool)  # closing the client closes the pool
+
+
+def _same_mark(text: str) -> int | None:
+    return int(text) if text.isdigit() else None
+
+
+@dataclass(frozen=True, slots=True)
+class SharedStats:
+    """This worker's, counted since its start.
+
+    corrupt: values that were not as they were written; incomplete: values of which Redis had dropped a piece; errors:
+    commands that failed; skipped: values that were not written because too much was under way or Redis was of no use.
+    """
+
+    corrupt: int
+    incomplete: int
+    errors: int
+    skipped: int
+
+
+class _NoAnswerError(Exception):
+    """Redis gave none, or refused. It has been counted and the breaker knows."""
+
+
+class _IncompleteError(DamageError):
+    """A further piece is gone."""
 
 
 class RedisTier:
     """namespace: of the origin whose objects these are; sites with other origins may share the server.
 
-    max_value_bytes: larger entries are not written. deadline_s: of a read; write_deadline_s: of a write, which nobody
-    waits for. max_reads: reads under way at once, more wait for at most another deadline. max_writes, max_write_bytes:
-    writes under way at once, more are skipped. All of them together stay below the client's connections, so that a
-    full pool is never mistaken for a Redis that is gone. failures, probe_s: of the breaker.
+    shared_mark: turns a purge position of this node into a text that other nodes understand; None when it cannot be
+    told, then the value is not written. mark_of: turns that back; None when it means nothing here, then it is a miss.
+    max_value_bytes: larger entries are not written. piece_bytes: of a body in one Redis value.
+    deadline_s: of each command of a read; write_deadline_s: of a write, which nobody waits for. max_reads,
+    max_read_bytes: reads under way at once; more wait for at most another deadline, or are misses. max_writes,
+    max_write_bytes: writes under way at once; more are skipped. All of them together stay below the client's
+    connections, so that a full pool is never mistaken for a Redis that is gone. failures, probe_s: of the breakers.
     """
 
     def __init__(
         self,
-        client: Redis,
+        client: Client,
         *,
         clock: Clock,
         namespace: str,
+        shared_mark: Callable[[int], str | None] = str,
+        mark_of: Callable[[str], int | None] = _same_mark,
         max_value_bytes: int = 8 * 1024 * 1024,
+        piece_bytes: int = 512 * 1024,
         deadline_s: float = 0.25,
         write_deadline_s: float = 1.0,
         max_reads: int = 40,
+        max_read_bytes: int = 64 * 1024 * 1024,
         max_writes: int = 16,
         max_write_bytes: int = 32 * 1024 * 1024,
         failures: int = 3,
@@ -85,17 +138,25 @@ class RedisTier:
     ) -> None:
         self._client = client
         self._clock = clock
-        self._prefix = f"smartedu:cache:1:{namespace}:"
+        self._prefix = f"smartedu:cache:2:{_without_braces(namespace)}:"
+        self._shared_mark = shared_mark
+        self._mark_of = mark_of
         self._max_value_bytes = max_value_bytes
+        self._piece_bytes = piece_bytes
         self._deadline_s = deadline_s
         self._write_deadline_s = write_deadline_s
         self._read_places = asyncio.Semaphore(max_reads)
+        self._max_read_bytes = max_read_bytes
+        self._read_bytes = 0
         self._max_writes = max_writes
         self._max_write_bytes = max_write_bytes
         self._write_bytes = 0
         self._probe_s = probe_s
         self._breaker = Breaker(now=clock.monotonic, limit=failures, probe_after_s=probe_s)
+        self._writing = Breaker(now=clock.monotonic, limit=failures, probe_after_s=probe_s)
+        self._corrupt = self._incomplete = self._errors = self._skipped = 0
         self._writes: set[asyncio.Task[None]] = set()
+        self._latest: dict[str, asyncio.Task[None]] = {}  # by name
         self._watch: asyncio.Task[None] | None = None
 
     @property
@@ -103,17 +164,22 @@ class RedisTier:
         """Whether Redis is being used."""
         return self._breaker.closed
 
+    @property
+    def stats(self) -> SharedStats:
+        """For metrics."""
+        return SharedStats(self._corrupt, self._incomplete, self._errors, self._skipped)
+
     async def start(self) -> None:
-        """Begin to watch Redis's health; returns after the first ping's answer or deadline."""
-        await self._ping()
-        self._watch = begin(self._keep_pinging(), "redis-tier-watch")
+        """Begin to watch Redis's health; returns after the first answer or deadline."""
+        await self._probe()
+        self._watch = begin(self._keep_probing(), "redis-tier-watch")
 
     async def close(self) -> None:
         """Stop watching and drop what is not written yet. The client stays open: it was handed in."""
         await end([*self._writes, *([self._watch] if self._watch is not None else [])])
 
-    async def get(self, key: CacheKey) -> Entry | None:
-        """The stored entry, fresh or not; None when there is none or Redis is of no use now. Never raises."""
+    async def get(self, key: CacheKey) -> Stored | None:
+        """The stored value, fresh or not; None when there is none or Redis is of no use now. Never raises."""
         if not self.healthy:
             return None
         try:
@@ -122,117 +188,258 @@ class RedisTier:
         except TimeoutError:
             return None  # we are busy, which says nothing about Redis
         try:
-            value = await self._ask(self._client.get(self._name(key)), self._deadline_s)
+            return await self._found(key)
+        except _NoAnswerError:
+            return None
         finally:
             self._read_places.release()
-        if not isinstance(value, bytes):
-            return None
-        entry = await self._decode(value)
-        if entry is None:
-            log.warning("dropped a damaged value from redis", extra={"path": key.path})
-            self._in_background(self.remove(key))
-        return entry
 
-    def put(self, key: CacheKey, entry: Entry) -> bool:
+    def put(self, key: CacheKey, value: Stored) -> bool:
         """Begin to write it, in the background; False when it is not worth it or too much is under way."""
-        expiry_s = min(remaining_s(entry.head, self._clock.monotonic()), _MAX_EXPIRY_S)
-        size = len(entry.body)
-        if not self.healthy or size > self._max_value_bytes or expiry_s < 1.0:
+        expiry_s = min(record.worth_keeping_s(value, self._clock.monotonic()), _MAX_EXPIRY_S)
+        size = _body_bytes(value)
+        mark = self._shared_mark(value.mark)
+        if size > self._max_value_bytes or expiry_s < 1.0 or mark is None:
             return False
-        if self._write_bytes + size > self._max_write_bytes:
+        if not self.healthy or self._write_bytes + size > self._max_write_bytes or not self._writing.allow():
+            self._skipped += 1
             return False
-        return self._in_background(self._write(key, entry, int(expiry_s * 1000)), size)
+        return self._in_background(self._name(key), self._write(key, value, mark, expiry_s), size)
 
     async def remove(self, key: CacheKey) -> None:
-        """Forget one entry. Never raises."""
+        """Forget one value. Never raises."""
+        name = self._name(key)
+        if name in self._latest:
+            await asyncio.wait([self._latest[name]])
         if self.healthy:
-            await self._ask(self._client.delete(self._name(key)), self._write_deadline_s)
+            await self._drop(name)
 
     async def settled(self) -> None:
         """Wait until the writes that are under way have ended."""
         while self._writes:
             await asyncio.wait(self._writes)
 
-    def _name(self, key: CacheKey) -> str:
-        return self._prefix + key.path
+    # Reading: ---------------------------------------------------------------------------------------------------------
 
-    async def _write(self, key: CacheKey, entry: Entry, expiry_ms: int) -> None:
-        value = await self._encode(entry)
-        await self._ask(self._client.set(self._name(key), value, px=expiry_ms), self._write_deadline_s)
+    async def _found(self, key: CacheKey) -> Stored | None:
+        name = self._name(key)
+        data = await self._asked(self._client.get(name), self._deadline_s)
+        if data is None:
+            return None
+        cover: Cover | None = None
+        try:
+            cover = record.cover(data)
+            if cover.key != key:
+                raise DamageError("another value's record")
+            mark = self._mark_of(cover.mark)
+            return None if mark is None else await self._whole(name, cover, data, mark)
+        except DamageError as damage:
+            self._note_damage(key, damage)
+            self._in_background(name, self._drop_if(name, data, cover))
+            return None
 
-    async def _ask(self, command: Awaitable[object], deadline_s: float) -> object:
-        """The command's answer, or None; the breaker learns from it."""
+    async def _whole(self, name: str, cover: Cover, data: bytes, mark: int) -> Stored | None:
+        size = cover.body_bytes
+        if size > self._max_value_bytes or self._read_bytes + size > self._max_read_bytes:
+            return None
+        self._read_bytes += size
+        try:
+            further = await self._further(name, cover)
+            work = partial(_assembled, cover, data, further, mark, self._clock)
+            return await asyncio.to_thread(work) if size > _INLINE_BYTES else work()
+        finally:
+            self._read_bytes -= size
+
+    async def _further(self, name: str, cover: Cover) -> list[bytes]:
+        names = _further_names(name, cover.pieces, cover.body_bytes)
+        pieces: list[bytes] = []
+        for at in range(0, len(names), _AT_ONCE):
+            answer = await self._asked(self._client.mget(names[at : at + _AT_ONCE]), self._deadline_s)
+            if None in answer:
+                raise _IncompleteError("a piece is gone")
+            pieces += answer
+        return pieces
+
+    def _note_damage(self, key: CacheKey, damage: DamageError) -> None:
+        if isinstance(damage, _IncompleteError):
+            self._incomplete += 1  # a bounded Redis drops what it likes
+            return
+        self._corrupt += 1
+        log.warning("a damaged value of redis is dropped: %s", damage, extra={"uri": key.uri})
+
+    # Writing: ---------------------------------------------------------------------------------------------------------
+
+    async def _write(self, key: CacheKey, value: Stored, mark: str, expiry_s: float) -> None:
+        name, size = self._name(key), self._piece_bytes
+        pieces = Pieces(secrets.token_hex(8), size) if _body_bytes(value) > size else None
+        now, wall = self._clock.monotonic(), self._clock.wall()
+        front, body = record.seal(key, value, mark=mark, now=now, wall=wall, pieces=pieces)
+        first, *further = record.cut(body, size)
+        names = _further_names(name, pieces, len(body))
+        longer_ms = int((expiry_s + _LONGER_S) * 1000)
+        for at in range(0, len(names), _AT_ONCE):
+            some = zip(names[at : at + _AT_ONCE], further[at : at + _AT_ONCE], strict=True)
+            for answer in await self._together(*(("SET", there, piece, "PX", longer_ms) for there, piece in some)):
+                self._accepted(answer)
+        old, answer = await self._together(
+            ("GETRANGE", name, 0, _FRONT_BYTES - 1),
+            ("SET", name, b"".join((front, first)), "PX", int(expiry_s * 1000)),
+        )
+        self._accepted(answer)
+        self._written()
+        await self._drop_further(name, old)
+
+    async def _drop(self, name: str) -> None:
+        """Take a value and its further pieces away."""
+        try:
+            old, _ = await self._together(("GETRANGE", name, 0, _FRONT_BYTES - 1), ("UNLINK", name))
+            await self._drop_further(name, old)
+        except _NoAnswerError:
+            return
+
+    async def _drop_if(self, name: str, data: bytes, cover: Cover | None) -> None:
+        """Take a value away that began with `data`, unless another one has come into its place while it was read."""
+        further = _further_names(name, cover.pieces, cover.body_bytes) if cover is not None else []
+        start = data[: record.HEADER_BYTES]
+        await self._together(("EVAL", _DROP_IF, 1 + len(further), name, *further, start, len(start) - 1))
+
+    async def _drop_further(self, name: str, old: object) -> None:
+        """Take away the further pieces of the value that begins with `old`; what is not recognised expires."""
+        if not isinstance(old, bytes):
+            return
+        try:
+            cover = record.cover(old)
+            names = _further_names(name, cover.pieces, cover.body_bytes)
+        except DamageError:
+            return
+        if names:
+            await self._together(("UNLINK", *names))
+
+    def _in_background(self, name: str, work: Coroutine[object, object, None], size: int = 0) -> bool:
+        """Begin it, to be done after what was begun before on the same name."""
+        if len(self._writes) >= self._max_writes:
+            self._skipped += 1
+            work.close()
+            return False
+        task = asyncio.create_task(self._after(self._latest.get(name), work), name="redis-tier-write")
+        self._write_bytes += size
+        self._writes.add(task)
+        self._latest[name] = task
+        task.add_done_callback(partial(self._ended, name, size, work))
+        return True
+
+    def _ended(self, name: str, size: int, work: Coroutine[object, object, None], task: asyncio.Task[None]) -> None:
+        work.close()  # a task that is cancelled before its first step leaves it untouched
+        self._write_bytes -= size
+        self._writes.discard(task)
+        if self._latest.get(name) is task:
+            del self._latest[name]
+
+    async def _after(self, earlier: asyncio.Task[None] | None, work: Coroutine[object, object, None]) -> None:
+        try:
+            if earlier is not None:
+                await asyncio.wait([earlier])
+            await work
+        except _NoAnswerError:
+            return  # it has been counted
+        except Exception:
+            log.exception("a value could not be written to redis")
+
+    # Asking: ----------------------------------------------------------------------------------------------------------
+
+    async def _together(self, *commands: tuple[Any, ...]) -> list[Any]:
+        """The answers to commands for one slot, sent at once; of those that Redis refused, its error."""
+        pipeline = self._client.pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        answers: list[Any] = await self._asked(pipeline.execute(raise_on_error=False), self._write_deadline_s)
+        for answer in answers:
+            if isinstance(answer, Exception) and not _refusal(answer):
+                self._failed(answer)
+                raise _NoAnswerError
+        return answers
+
+    async def _asked(self, command: Awaitable[Any], deadline_s: float) -> Any:
+        """The command's answer; the breaker learns from it. Raises _NoAnswerError."""
         try:
             async with asyncio.timeout(deadline_s):
                 answer = await command
-        except (RedisError, OSError, TimeoutError) as error:
-            refused = isinstance(error, RedisConnectionError | OSError) and not isinstance(
-                error, RedisTimeoutError | TimeoutError
-            )
-            self._failed(error, decisive=refused)
-            return None
+        except (RedisError, OSError) as error:  # a TimeoutError is an OSError
+            if _refusal(error):
+                self._errors += 1
+                self._breaker.succeeded()
+            else:
+                self._failed(error)
+            raise _NoAnswerError from error
         self._breaker.succeeded()
         return answer
 
-    def _failed(self, error: Exception, *, decisive: bool) -> None:
+    def _failed(self, error: Exception) -> None:
+        self._errors += 1
+        gone = isinstance(error, RedisConnectionError | OSError) and not isinstance(
+            error, RedisTimeoutError | TimeoutError
+        )
         before = self.healthy
-        self._breaker.failed(decisive=decisive)
+        # Of a cluster, one node may be gone while the others answer.
+        self._breaker.failed(decisive=gone and isinstance(self._client, Redis))
         if before and not self.healthy:
             log.warning("redis is being skipped: %s", error)
 
-    def _in_background(self, work: Coroutine[object, object, None], size: int = 0) -> bool:
-        if len(self._writes) >= self._max_writes:
-            work.close()
-            return False
-        task = asyncio.create_task(work, name="redis-tier-write")
-        self._writes.add(task)
-        self._write_bytes += size
-        task.add_done_callback(partial(self._written, size))
-        return True
+    def _accepted(self, answer: object) -> None:
+        """What a SET was answered. Raises _NoAnswerError when it was refused."""
+        if not isinstance(answer, Exception):
+            return
+        self._errors += 1
+        before = self._writing.closed
+        self._writing.failed(decisive=isinstance(answer, OutOfMemoryError | ReadOnlyError))
+        if before and not self._writing.closed:
+            log.warning("nothing more is written to redis for now: %s", answer)
+        raise _NoAnswerError
 
-    def _written(self, size: int, task: asyncio.Task[None]) -> None:
-        self._writes.discard(task)
-        self._write_bytes -= size
+    def _written(self) -> None:
+        if not self._writing.closed:
+            log.info("redis is written to again")
+        self._writing.succeeded()
 
-    async def _keep_pinging(self) -> None:
+    async def _keep_probing(self) -> None:
         while True:
             await asyncio.sleep(self._probe_s)
-            await self._ping()
+            await self._probe()
 
-    async def _ping(self) -> None:
+    async def _probe(self) -> None:
         before = self.healthy
-        await self._ask(self._client.ping(), self._deadline_s)
-        if self.healthy and not before:
+        # A key that changes: of a cluster, another node is asked each time.
+        command = self._client.get(f"{self._prefix}probe:{secrets.token_hex(4)}")
+        try:
+            await self._asked(command, self._deadline_s)
+        except _NoAnswerError:
+            return
+        if not before:
             log.info("redis is used again")
 
-    async def _encode(self, entry: Entry) -> bytes:
-        head = entry.head
-        born = self._clock.wall() - head.age_s(self._clock.monotonic())
-        meta = orjson.dumps(packed.pack(head, age_s=0.0) | {"born": born})
-        length = len(meta).to_bytes(4, "big")
-        checksum = await _crc32(entry.body, zlib.crc32(length + meta))
-        return b"".join((_MAGIC, checksum.to_bytes(4, "big"), length, meta, entry.body))
-
-    async def _decode(self, value: bytes) -> Entry | None:
-        """The entry; None when the value is not whole and sound."""
-        if len(value) < _HEADER.size:
-            return None
-        magic, checksum, meta_length = _HEADER.unpack_from(value)
-        if magic != _MAGIC or await _crc32(memoryview(value)[_CHECKED_FROM:]) != checksum:
-            return None
-        end = _HEADER.size + meta_length
-        try:
-            meta = packed.loads(value[_HEADER.size : end])
-            older_s = self._clock.wall() - float(meta["born"])
-            head = packed.unpack(meta, now=self._clock.monotonic(), older_s=older_s)
-        except (ValueError, KeyError, TypeError):
-            return None
-        body = value[end:]
-        return Entry(head, body) if head.length == len(body) else None
+    def _name(self, key: CacheKey) -> str:
+        return f"{self._prefix}{{{_without_braces(key.uri)}#{key.part}}}"
 
 
-async def _crc32(data: bytes | memoryview, start: int = 0) -> int:
-    """zlib's checksum, computed in a thread when it would hold up the loop (zlib lets go of the interpreter lock)."""
-    if len(data) <= _INLINE_BYTES:
-        return zlib.crc32(data, start)
-    return await asyncio.to_thread(zlib.crc32, data, start)
+def _refusal(error: Exception) -> bool:
+    """Whether Redis lives, and said no to this one command."""
+    return isinstance(error, ResponseError) and not isinstance(error, ClusterDownError)
+
+
+def _assembled(cover: Cover, data: bytes, further: list[bytes], mark: int, clock: Clock) -> Stored:
+    body = b"".join((data[cover.body_at :], *further)) if further else data[cover.body_at :]
+    return cover.value(body, mark=mark, now=clock.monotonic(), wall=clock.wall())
+
+
+def _further_names(name: str, pieces: Pieces | None, body_bytes: int) -> list[str]:
+    if pieces is None:
+        return []
+    return [f"{name}:{pieces.token}:{number}" for number in range(1, 1 + pieces.beyond_first(body_bytes))]
+
+
+def _body_bytes(value: Stored) -> int:
+    return len(value.body) if isinstance(value, Entry) else 0
+
+
+def _without_braces(text: str) -> str:
+    return text.replace("{", "%7B").replace("}", "%7D")

@@ -275,7 +275,7 @@ class EdgeSettings(BaseSettings):
         64,
         ge=1,
         le=100_000,
-        description="Requests one worker has under way at one origin; more wait a moment, then get 503.",
+        description="Requests of one worker that wait for one origin's answers at once; more wait a moment, then get 503.",
         json_schema_extra=_allowed("a whole number from 1 to 100000"),
     )
     origin_connect_s: float = Field(

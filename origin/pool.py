@@ -69,6 +69,8 @@ class Pool:
 
     def take(self, *, younger_than_s: float) -> Connection | None:
         """A connection that waits, and has not waited longer than that."""
+        while self._waiting and not self._waiting[-1].alive:
+            self._waiting.pop()  # it is closing, but its end has not been told yet
         if not self._waiting or self._waiting[-1].waited_s > younger_than_s:
             return None
         return self._waiting.pop()

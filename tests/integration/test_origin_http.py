@@ -20,7 +20,7 @@ from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
 from tests.support.raw_origin import End, Raw, RawOrigin, response
 from tests.support.waiting import eventually
 
-QUICK = Deadlines(queue_s=5, connect_s=5, first_byte_s=0.15, idle_s=0.15, total_s=30)
+QUICK = Deadlines(queue_s=5, connect_s=5, first_byte_s=0.4, idle_s=0.4, total_s=30)
 PATIENT = Deadlines(queue_s=5, connect_s=5, first_byte_s=30, idle_s=30, total_s=60)
 OK = response(b"hello")
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -275,7 +275,7 @@ class EdgeSettings(BaseSettings):
         64,
         ge=1,
         le=100_000,
-        description="Requests of one worker that wait for one origin's answers at once; more wait a moment, then get 503.",
+        description="Requests of a worker that wait for one origin's answer at once; more queue, then get 503.",
         json_schema_extra=_allowed("a whole number from 1 to 100000"),
     )
     origin_connect_s: float = Field(

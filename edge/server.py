@@ -273,7 +273,7 @@ def _limits(settings: EdgeSettings) -> Any:
 def _refused(reason: Enum) -> None:
     from edge import metrics  # noqa: PLC0415 - see run()
 
-    metrics.SHEDS.inc(reason.value)
+    metrics.REFUSALS.inc(reason.value)
 
 
 def _tls(settings: EdgeSettings) -> ssl.SSLContext | None:

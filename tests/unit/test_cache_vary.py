@@ -71,6 +71,7 @@ def test_requests_that_mean_the_same_select_the_same(one: Headers, other: Header
         (field("x", "a,b"), field("x", "a, b")),  # whether space counts is unknown in a field that is
         (field("user-agent", "gzip, br"), field("user-agent", "br, gzip")),
         (field("accept-encoding", "gzip"), field("accept-encoding", "gzip;q=0.5")),
+        (field("accept-encoding", "gzip;q=0.8"), field("accept-encoding", "gzip;q=0.5")),
         (field("accept-encoding", "*"), field("accept-encoding", "*, gzip;q=0")),
         (field("accept-encoding", "gzip"), field("accept-encoding", "gzip, identity;q=0")),
         (field("accept-encoding", "gzip"), field("accept-encoding", "gzip, *;q=0")),

@@ -40,7 +40,7 @@ class LoopError(Exception):
 
 def forwarded(raw: Iterable[tuple[bytes, bytes]], hop: Hop) -> Headers:
     """The end-to-end fields for the origin, Via, X-Forwarded-For and Forwarded among them. Raises LoopError."""
-    lines = end_to_end(tuple(raw))
+    lines = end_to_end(tuple(raw), exact=True)
     via = [member for name, value in lines if name == "via" for member in _members(value)]
     if len(via) >= _MAX_HOPS or any(_received_by(member) == hop.node for member in via):
         raise LoopError

@@ -93,6 +93,10 @@ class OriginError(Exception):
         self.status = failure.status if status is None else status
         self.retry_after_s = retry_after_s
 
+    def again(self) -> OriginError:
+        """The same for another one to raise: an exception that several raise collects all their tracebacks."""
+        return OriginError(self.failure, self.detail, status=self.status, retry_after_s=self.retry_after_s)
+
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """Methods whose repetition changes nothing more (RFC 9110, 9.2.2)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -19,6 +20,7 @@ from edge.tasks import begin, end
 from origin.credentials import CredentialSource
 from origin.http import Deadlines, HttpReader
 from origin.parents import Parents
+from origin.pool import tls_context
 from origin.reader import ObjectReader
 from origin.retries import RetryBudget
 from origin.s3 import AccessKey, S3Reader
@@ -71,7 +73,7 @@ async def _store(settings: EdgeSettings, clock: Clock, stack: AsyncExitStack) ->
         return MeteredReader(
             await _bucket(settings, settings.bucket, stack), settings.origin_name, clock.monotonic
         ), None
-    tls = _tls(settings)
+    tls = await _tls(settings, *settings.http_origins)
     readers: dict[str, ObjectReader] = {
         url: MeteredReader(
             HttpReader(url, deadlines=_deadlines(settings), max_concurrent=settings.origin_concurrency, tls=tls),
@@ -87,21 +89,24 @@ async def _store(settings: EdgeSettings, clock: Clock, stack: AsyncExitStack) ->
 
 
 async def _bucket(settings: EdgeSettings, bucket: Bucket, stack: AsyncExitStack) -> S3Reader:
+    endpoint = settings.s3_endpoint or f"https://s3.{settings.s3_region}.amazonaws.com"
     return S3Reader(
-        endpoint=settings.s3_endpoint or f"https://s3.{settings.s3_region}.amazonaws.com",
+        endpoint=endpoint,
         bucket=bucket.name,
         prefix=bucket.prefix,
         region=settings.s3_region,
         credentials=await _credentials(stack),
         deadlines=_deadlines(settings),
         max_concurrent=settings.origin_concurrency,
+        tls=await _tls(settings, endpoint),
     )
 
 
-def _tls(settings: EdgeSettings) -> ssl.SSLContext | None:
-    if not any(url.startswith("https:") for url in settings.http_origins):
+async def _tls(settings: EdgeSettings, *urls: str) -> ssl.SSLContext | None:
+    """Where there is something to verify; in a thread, since the authorities are files."""
+    if not any(url.startswith("https:") for url in urls):
         return None
-    return ssl.create_default_context(cafile=settings.origin_ca)
+    return await asyncio.to_thread(tls_context, settings.origin_ca)
 
 
 def _deadlines(settings: EdgeSettings) -> Deadlines:

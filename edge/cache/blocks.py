@@ -135,7 +135,7 @@ class Blocks:
             case Changed():
                 raise ChangedError
             case Lost(error):
-                raise OriginError(error.failure, error.detail)
+                raise error.again()
 
     def join_local(self, ask: Ask, layout: Layout, number: int) -> Flight[BlockLanding]:
         """The block's flight that asks no sibling."""
@@ -214,7 +214,7 @@ class Blocks:
                 case Changed():
                     raise OriginError(OriginFailure.INCOMPLETE, "the object has changed while it was being read")
                 case Lost(error):
-                    raise OriginError(error.failure, error.detail)
+                    raise error.again()
 
     # -- flights ---------------------------------------------------------------------------------------------------
 

@@ -451,7 +451,7 @@ class Fetcher:
                 self._refuse_outdated(ask, answer)
                 await self._take_over(fill, answer)
         except OriginError as error:
-            if error.failure not in (OriginFailure.OVERLOADED, OriginFailure.CONFIGURATION):
+            if error.failure.blames_origin:
                 siblings.failed(owner)
             raise
 

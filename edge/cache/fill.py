@@ -132,7 +132,7 @@ class GrowingBody:
                     yield piece
                 self._advanced()
             elif self._error is not None:
-                raise OriginError(self._error.failure, self._error.detail)
+                raise self._error.again()
             elif self._ended:
                 return
             else:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from math import ceil
 from typing import Final
 
 from aiohttp import HttpVersion11, hdrs, web
@@ -329,10 +330,10 @@ def _unavailable(node: str, outcome: Outcome, error: OriginError, *, published: 
     headers = {"Cache-Status": cache_status(node, outcome)}
     if published:
         headers["Access-Control-Allow-Origin"] = "*"
-    if error.failure.status == 503:
-        headers["Retry-After"] = "1"
+    if error.status == 503:
+        headers["Retry-After"] = str(ceil(error.retry_after_s or 1))
     return problem(
-        error.failure.status,
+        error.status,
         "the object is not in the cache and the origin cannot be asked now; try again in a moment",
         proxy_status=proxy_status(node, error),
         headers=headers,

@@ -1,0 +1,174 @@
+"""A worker with more to do than it can: it says so at once, and does the rest in time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+import struct
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.framing import Refusal
+from edge.overload import Delay, Overload, Share
+from tests.support.loopguard import nothing_blocks_the_loop
+from tests.support.waiting import eventually
+from tests.support.witness import LOOPBACK, Witness, exchange, statuses, witnessing
+
+__all__ = ["nothing_blocks_the_loop"]
+
+GATE = b"GET /gate HTTP/1.1\r\nHost: edge\r\n\r\n"
+GET = b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n"
+LAST = b"GET / HTTP/1.1\r\nHost: edge\r\nConnection: close\r\n\r\n"
+DELAY = Delay(target_s=0.005, patience_s=0.05)
+
+
+@pytest.fixture
+async def full() -> AsyncIterator[tuple[Witness, list[asyncio.StreamWriter]]]:
+    """A worker that takes two requests at once and has them."""
+    overload = Overload(max_in_flight=2, loop=asyncio.get_running_loop())
+    async with witnessing(overload=overload) as witness:
+        writers = []
+        for number in (1, 2):
+            _, writer = await asyncio.open_connection(LOOPBACK, witness.port)
+            writer.write(GATE)
+            writers.append(writer)
+            await eventually(lambda number=number: witness.waiting == number)  # type: ignore[misc]
+        yield witness, writers
+        for writer in writers:
+            writer.close()
+
+
+Full = tuple[Witness, list[asyncio.StreamWriter]]
+
+
+async def test_beyond_its_limit_a_worker_answers_503_and_when_to_come_again(full: Full) -> None:
+    witness, _ = full
+    head, _, body = (await exchange(witness.port, LAST)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert b"Retry-After: 1" in head
+    assert b"Proxy-Status: edge-1; error=proxy_internal_response" in head
+    assert b"Content-Type: application/problem+json" in head
+    assert orjson.loads(body)["status"] == 503
+    assert witness.asked == []
+    assert witness.refused == [Refusal.IN_FLIGHT]
+
+
+async def test_a_refused_client_may_keep_its_connection_and_is_served_when_there_is_room(full: Full) -> None:
+    witness, _ = full
+    reader, writer = await asyncio.open_connection(LOOPBACK, witness.port)
+    for refusals in (1, 2, 3):
+        writer.write(GET)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503 ")
+        assert b"Connection: close" not in head
+        await reader.readuntil(b"}")
+        assert witness.refused == [Refusal.IN_FLIGHT] * refusals
+    witness.gate.set()
+    await eventually(lambda: len(witness.asked) == 2)
+    writer.write(GET)
+    assert (await reader.readuntil(b"seen")).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+
+
+async def test_a_refusal_of_head_has_no_body(full: Full) -> None:
+    witness, _ = full
+    answer = await exchange(witness.port, b"HEAD / HTTP/1.1\r\nHost: edge\r\n\r\n", ends=True)
+    assert statuses(answer) == [503]
+    assert answer.endswith(b"\r\n\r\n")
+
+
+async def test_what_has_a_body_or_comes_behind_another_is_refused_and_the_connection_closed(full: Full) -> None:
+    witness, _ = full
+    post = b"POST / HTTP/1.1\r\nHost: edge\r\nContent-Length: 3\r\n\r\nabc"
+    for sent in (post + GET, GET + GET, GET + post):
+        before = len(witness.refused)
+        answer = await exchange(witness.port, sent, ends=True)
+        assert set(statuses(answer)) == {503}
+        assert len(witness.refused) - before == len(statuses(answer))
+    assert witness.asked == []
+
+
+async def test_a_place_is_free_again_however_its_request_ends(full: Full) -> None:
+    witness, writers = full
+    assert witness.server.overload is not None
+    reset(writers[0])
+    await eventually(lambda: witness.server.overload is not None and witness.server.overload.in_flight == 1)
+    assert statuses(await exchange(witness.port, LAST)) == [200]
+    bad = GET.replace(b"Host", b"Host ")
+    assert statuses(await exchange(witness.port, bad)) == [400]
+    broken = b"POST / HTTP/1.1\r\nHost: edge\r\nTransfer-Encoding: chunked\r\n\r\nx"
+    assert statuses(await exchange(witness.port, broken)) == [400]
+    assert witness.server.overload.in_flight == 1
+    witness.gate.set()
+    await eventually(lambda: witness.server.overload is not None and witness.server.overload.in_flight == 0)
+
+
+def reset(writer: asyncio.StreamWriter) -> None:
+    """Cut a connection so that the other side knows: a mere close could mean that a client just sends no more."""
+    connection = writer.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+async def test_a_loop_that_stays_late_turns_some_away_and_takes_all_again_when_it_is_not() -> None:
+    loop = asyncio.get_running_loop()
+    async with witnessing(overload=Overload(max_in_flight=1000, loop=loop, delay=DELAY)) as witness:
+        assert witness.server.overload is not None
+        busy = asyncio.create_task(hold_up(loop))
+        answered: Counter[int] = Counter()
+        while answered[503] < 3:
+            answered[statuses(await exchange(witness.port, LAST))[0]] += 1
+        busy.cancel()
+        assert answered[200] > 0
+        assert set(witness.refused) == {Refusal.OVERLOAD}
+        await eventually(lambda: witness.server.overload is not None and witness.server.overload.turned_away == 0.0)
+        assert statuses(await exchange(witness.port, LAST)) == [200]
+
+
+async def hold_up(loop: asyncio.AbstractEventLoop) -> None:
+    """Keep the event loop busy for longer at a time than it may be late."""
+    while True:
+        end = loop.time() + 2.5 * DELAY.target_s
+        while loop.time() < end:
+            pass
+        await asyncio.sleep(0)
+
+
+def test_a_burst_is_no_overload() -> None:
+    share = Share(DELAY)
+    for _ in range(10):
+        for _ in range(9):
+            share.measured(0.1, 0.005)
+        share.measured(0.0, 0.01)
+    assert share.value == 0.0
+
+
+def test_the_share_grows_while_the_loop_is_later_than_the_target_and_shrinks_while_it_is_not() -> None:
+    share = Share(DELAY)
+    shares = []
+    for late_s in (0.015, 0.0):
+        for _ in range(100):
+            share.measured(late_s, 0.06)
+            shares.append(share.value)
+    up, down = shares[:100], shares[100:]
+    assert all(earlier <= later for earlier, later in itertools.pairwise(up))
+    assert up[-1] > 0.9
+    assert all(earlier >= later for earlier, later in itertools.pairwise(down))
+    assert down[-1] == 0.0
+
+
+@given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 10))))
+def test_some_are_always_taken_and_the_share_is_spread_evenly(measured: list[tuple[float, float]]) -> None:
+    share = Share(DELAY)
+    for late_s, elapsed_s in measured:
+        share.measured(late_s, elapsed_s)
+        assert 0.0 <= share.value < 1.0
+    taken = [share.takes_one() for _ in range(1000)]
+    assert abs(sum(taken) - 1000 * share.value) <= 1
+    assert not all(taken)

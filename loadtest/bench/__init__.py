@@ -1,13 +1,15 @@
 """The edge beside its peers in one run, as ratios: `python -m loadtest.bench`, or `make bench`.
 
 cases.py    what is asked for, and what a right answer is
-storage.py  puts the objects where the edge finds them
+storage.py  puts published objects where the edge finds them
+origin.py   an HTTP origin that makes up its answers, for the edge and other caches
 servers.py  the edge and its peers as child processes, each ended by its pid
 replica.py  what the peers serve: the bytes and headers that the edge answers with
-application.py, floor.py, nginx.py   the peers: aiohttp's web.Application, a bare uvloop protocol, nginx
+application.py, floor.py, nginx.py, varnish.py   aiohttp's web.Application, a bare uvloop protocol, nginx, Varnish
 client.py   the load: keep-alive connections in a closed loop, every answer checked
 rounds.py   interleaves the measurements
-report.py   medians, ratios, one table
+growth.py   hits of the edge with more and more objects in its cache
+report.py   medians, ratios, tables
 
 How it is fair: the process that serves has a core of its own, and everything else (load, storage, Redis, the other
 processes of the edge) shares another. Subjects take turns within each round, and a ratio is taken between neighbours

@@ -7,9 +7,12 @@ import random
 from dataclasses import dataclass
 from enum import Enum
 
+from loadtest.bench import origin
+
 FOLDER = "/media/bench"
 CACHE_CONTROL = "public, max-age=31536000, immutable"
 RANGE_BYTES = 1000
+HOST = "edge.test"
 
 
 class WrongAnswerError(Exception):
@@ -23,6 +26,7 @@ class Kind(Enum):
     NOT_MODIFIED = "304"
     RANGE = "range"
     MISS = "miss"
+    PASS = "pass"  # noqa: S105 - no password: nobody may store it
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +47,8 @@ class Thing:
         """Where one of its copies is, which is asked for once only."""
         return f"{FOLDER}/cold/{self.name}-{number:05}{self.suffix}"
 
-    def body(self) -> bytes:
-        """The same bytes in every run."""
+    def body_at(self, _path: str) -> bytes:
+        """The same bytes in every run, and in every copy."""
         noise = random.Random(self.name)
         if self.suffix != ".json":
             return noise.randbytes(self.size)
@@ -52,6 +56,28 @@ class Thing:
         return json.dumps(
             {"id": self.name, "text": noise.randbytes(self.size).hex()[: self.size - len(empty)]}
         ).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Proxied:
+    """An object that the benchmark's HTTP origin makes up; size in bytes. stored: whether caches may keep it."""
+
+    name: str
+    size: int
+    stored: bool = True
+
+    @property
+    def path(self) -> str:
+        """Its target at the origin, and so at every cache before it."""
+        return f"/{'store' if self.stored else 'pass'}/{self.size}/{self.name}"
+
+    def cold_path(self, number: int) -> str:
+        """The target of a copy that is asked for once only."""
+        return f"{self.path}/{number:05}"
+
+    def body_at(self, path: str) -> bytes:
+        """What the origin says there."""
+        return origin.body(path)
 
 
 DOCUMENT = Thing("document", 1_000, "application/json", ".json")
@@ -63,17 +89,20 @@ THINGS = (DOCUMENT, PLAYLIST, SEGMENT, LARGE)
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row of the table.
+    """One row of a table.
 
     cold: how many distinct objects are asked for in each round, 0 for a case that asks for one hot object.
-    beside: the title of the edge's own hit that this is compared with, '' for a hit, which is compared with the peers.
+    beside: the title of the edge's own hit that this is compared with. alone: only the edge is asked.
+    connections: at once, 0 for as many as planned.
     """
 
     title: str
-    thing: Thing
+    thing: Thing | Proxied
     kind: Kind = Kind.HIT
     cold: int = 0
     beside: str = ""
+    alone: bool = False
+    connections: int = 0
 
     @property
     def length(self) -> int:
@@ -85,14 +114,9 @@ class Case:
         """Status of a right answer."""
         return {Kind.NOT_MODIFIED: 304, Kind.RANGE: 206}.get(self.kind, 200)
 
-    @property
-    def cache_status(self) -> bytes:
-        """What the edge's Cache-Status says in a right answer."""
-        return b"; fwd=uri-miss" if self.kind is Kind.MISS else b"; hit"
-
-    def body(self) -> bytes:
-        """The body of a right answer."""
-        return self.thing.body()[: self.length]
+    def body(self, path: str) -> bytes:
+        """The body of a right answer under that path."""
+        return self.thing.body_at(path)[: self.length]
 
     def fields(self, etag: str) -> dict[str, str]:
         """The request's own header fields."""
@@ -109,17 +133,33 @@ HITS = (
 )
 # As little is sent as for a hit of 1 kB.
 SHORT = (
-    Case("304, 1 kB document", DOCUMENT, Kind.NOT_MODIFIED, beside=HITS[0].title),
-    Case("range, 1 kB of 480 kB", SEGMENT, Kind.RANGE, beside=HITS[0].title),
+    Case("304, 1 kB document", DOCUMENT, Kind.NOT_MODIFIED, beside=HITS[0].title, alone=True),
+    Case("range, 1 kB of 480 kB", SEGMENT, Kind.RANGE, beside=HITS[0].title, alone=True),
 )
 MISSES = (
-    Case("miss, 1 kB document", DOCUMENT, Kind.MISS, cold=200, beside=HITS[0].title),
-    Case("miss, 480 kB segment", SEGMENT, Kind.MISS, cold=32, beside=HITS[2].title),
+    Case("miss, 1 kB document", DOCUMENT, Kind.MISS, cold=200, beside=HITS[0].title, alone=True),
+    Case("miss, 480 kB segment", SEGMENT, Kind.MISS, cold=32, beside=HITS[2].title, alone=True),
 )
-CASES = HITS + SHORT + MISSES
+PUBLISHED = HITS + SHORT + MISSES
+"""Published objects: the edge with object storage and Redis."""
+
+SMALL = Proxied("small", 1_000)
+MEDIUM = Proxied("medium", 480_000)
+FILM = Proxied("film", 64 * 1024 * 1024)
+PRIVATE_FILM = Proxied("private", 64 * 1024 * 1024, stored=False)
+PROXIED = (
+    Case("hit, 1 kB", SMALL),
+    Case("hit, 480 kB", MEDIUM),
+    Case("miss, 1 kB", SMALL, Kind.MISS, cold=400, beside="hit, 1 kB"),
+    Case("miss, 480 kB", MEDIUM, Kind.MISS, cold=32, beside="hit, 480 kB"),
+    Case("hit, 64 MB", FILM, connections=4),
+    Case("miss, 64 MB", FILM, Kind.MISS, cold=3, beside="hit, 64 MB", connections=3),
+    Case("pass, 64 MB that nobody may store", PRIVATE_FILM, Kind.PASS, beside="hit, 64 MB", connections=4),
+)
+"""An HTTP origin behind the edge and its peers alike."""
 
 
 def request(path: str, fields: dict[str, str]) -> bytes:
     """A request as a player sends it, keep-alive."""
-    lines = {"Host": "edge.test", "User-Agent": "smartedu-bench", "Accept": "*/*"} | fields
+    lines = {"Host": HOST, "User-Agent": "smartedu-bench", "Accept": "*/*"} | fields
     return "\r\n".join([f"GET {path} HTTP/1.1", *(f"{k}: {v}" for k, v in lines.items()), "", ""]).encode()

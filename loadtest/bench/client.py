@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
-from loadtest.bench.cases import WrongAnswerError
+from loadtest.bench.cases import HOST, WrongAnswerError
 
 Address = tuple[str, int]
 STALL_S = 20.0
@@ -50,7 +50,7 @@ def fetch(address: Address, path: str, fields: dict[str, str] | None = None) -> 
     """One request on a connection of its own. Raises OSError; HTTP that cannot be read is one, too."""
     connection = http.client.HTTPConnection(*address, timeout=STALL_S)
     try:
-        connection.request("GET", path, headers=fields or {})
+        connection.request("GET", path, headers={"Host": HOST} | (fields or {}))
         response = connection.getresponse()
         return Answer(response.status, tuple(response.getheaders()), response.read())
     except http.client.HTTPException as error:
@@ -113,7 +113,7 @@ class Connection:
     def advance(self, judge: Judge) -> bool:
         """Take what has come; True when the answer is complete. Raises WrongAnswerError."""
         if self._missing:
-            count = self._socket.recv_into(_nowhere, self._missing, socket.MSG_TRUNC)
+            count = self._socket.recv_into(_nowhere, min(self._missing, len(_nowhere)), socket.MSG_TRUNC)
             self._missing -= count
         else:
             count = self._socket.recv_into(self._view[self._at :])

@@ -1,4 +1,7 @@
-"""A peer: nginx serving the same bytes as static files, with the same headers, one worker, tuned as its manual says."""
+"""Two peers: nginx serving the edge's bytes as static files, with the same headers, and nginx caching an HTTP origin.
+
+One worker each, tuned as its manual says.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from loadtest.bench import replica
 
 # nginx makes these itself for a file.
 OWN_FIELDS = frozenset({"etag", "last-modified", "accept-ranges"})
+HOST = "127.0.0.1"
 CONFIGURATION = """\
 daemon off;
 worker_processes 1;
@@ -26,18 +30,38 @@ http {{
     tcp_nopush on;
     tcp_nodelay on;
     keepalive_requests 1000000000;
-    open_file_cache max=1000 inactive=1h;
+    open_file_cache max=10000 inactive=1h;
     client_body_temp_path {directory}/body;
     proxy_temp_path {directory}/proxy;
     fastcgi_temp_path {directory}/fastcgi;
     uwsgi_temp_path {directory}/uwsgi;
     scgi_temp_path {directory}/scgi;
+{rest}
+}}
+"""
+STATIC = """\
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen {host}:{port} backlog=4096;
         root {root};
 {locations}
     }}
-}}
+"""
+CACHE = """\
+    proxy_cache_path {directory}/cache levels=1:2 keys_zone=bench:64m max_size=4g inactive=1h use_temp_path=off;
+    upstream origin {{ server 127.0.0.1:{origin}; keepalive 256; keepalive_requests 1000000000; }}
+    server {{
+        listen {host}:{port} backlog=4096;
+        location / {{
+            proxy_pass http://origin;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_buffers 16 64k;
+            proxy_max_temp_file_size 0;
+            proxy_cache bench;
+            proxy_cache_lock on;
+            add_header Cache-Status "nginx; $upstream_cache_status";
+        }}
+    }}
 """
 
 
@@ -54,14 +78,20 @@ def version(binary: str) -> str:
 
 def configure(directory: Path, port: int) -> Path:
     """Write the configuration for the replies noted in `directory`; returns its file."""
-    user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
     locations = "\n".join(_location(reply) for reply in replica.read(directory))
+    root = directory / replica.ROOT
+    return _write(directory, STATIC.format(host=HOST, port=port, root=root, locations=locations))
+
+
+def configure_cache(directory: Path, port: int, origin: int) -> Path:
+    """Write the configuration of a cache before the origin on that port; returns its file."""
+    return _write(directory, CACHE.format(host=HOST, port=port, directory=directory, origin=origin))
+
+
+def _write(directory: Path, rest: str) -> Path:
+    user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
     file = directory / "nginx.conf"
-    file.write_text(
-        CONFIGURATION.format(
-            directory=directory, port=port, root=directory / replica.ROOT, user=user, locations=locations
-        )
-    )
+    file.write_text(CONFIGURATION.format(directory=directory, user=user, rest=rest))
     return file
 
 

@@ -89,10 +89,22 @@ def children(pid: int) -> list[int]:
     return []
 
 
+def command_line(pid: int) -> str:
+    """What a process calls itself; '' when it has ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    return ""
+
+
 def leaves(pid: int) -> list[int]:
     """Process ids at the ends of a process's tree; itself when it has no children."""
     below = children(pid)
     return [leaf for child in below for leaf in leaves(child)] if below else [pid]
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory that a process holds now. Raises OSError."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def pin(pid: int, core: int) -> None:

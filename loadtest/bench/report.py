@@ -1,23 +1,26 @@
-"""Medians and ratios as one table, with the machine, the versions and the command that made it."""
+"""Medians and ratios as tables, with the machine, the versions and the command that made them."""
 
 from __future__ import annotations
 
 import os
 import platform
 import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeAlias
 
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.bench.cases import CASES, HITS, Case
+from loadtest.bench.cases import HITS, Case
+from loadtest.bench.growth import Step
 from loadtest.bench.rounds import Plan, Results, Sample
-from loadtest.bench.servers import APPLICATION, EDGE, FLOOR, NGINX
+from loadtest.bench.servers import APPLICATION, EDGE, FLOOR, NGINX, NGINX_CACHE, VARNISH
 
 PACKAGES = ("smartedu-edge", "aiohttp", "uvloop")
-PEERS = (APPLICATION, NGINX, FLOOR)
+PEERS = (APPLICATION, NGINX, NGINX_CACHE, VARNISH, FLOOR)
 ENOUGH_ROUNDS = 5
 BUSY = 0.9
 # Below this size CPU-seconds per GB say little.
@@ -26,61 +29,102 @@ SIZABLE_BYTES = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """Under what the figures were taken. load_average: of the last minute, before the first round."""
+    """Under what the figures were taken. load_average: of the last minute, before. peers: versions of those found."""
 
     command: str
     server_core: int
     load_core: int
     load_average: float
-    nginx: str | None
+    peers: Mapping[str, str]
 
 
-def show(console: Console, results: Results, plan: Plan, circumstances: Circumstances) -> None:
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The edge beside its peers, case by case."""
+
+    title: str
+    rows: Sequence[Case]
+    results: Results
+
+    def peers(self) -> list[str]:
+        """Those that were measured."""
+        return [name for name in PEERS if any(self.results.of(case.title, name) for case in self.rows)]
+
+    def table(self) -> Table:
+        """One row per case: the edge's figures, then its ratio to each peer with the peer's own figure."""
+        made = _table(f"requests per CPU-second of the serving process, medians: {self.title}")
+        made.add_column("case", no_wrap=True)
+        for name in ("edge", "requests/s", "core used", "CPU-s/GB"):
+            made.add_column(name, justify="right", no_wrap=True)
+        for name in (*self.peers(), "own hit"):
+            made.add_column(f"edge : {name}", justify="right", no_wrap=True)
+        for case in self.rows:
+            made.add_row(
+                case.title,
+                *_figures(self.results, case),
+                *(_ratio(self.results, case, name) for name in self.peers()),
+                _own_ratio(self.results, case),
+            )
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """The edge beside itself, with more and more in its cache."""
+
+    steps: Sequence[Step]
+
+    def table(self) -> Table:
+        """One row per number of objects."""
+        made = _table("hits per CPU-second with more and more objects of 200 bytes in the cache, medians")
+        first = f"{self.steps[0].objects:,}"
+        for name in ("objects", "hits", f"beside {first} objects", "CPU-us per miss till here", "resident MB"):
+            made.add_column(name, justify="right", no_wrap=True)
+        for step in self.steps:
+            made.add_row(
+                f"{step.objects:,}",
+                count(step.per_cpu_s),
+                _spread(step.ratios),
+                f"{step.fill_us:.0f}",
+                f"{step.resident_bytes / 1e6:.0f}",
+            )
+        return made
+
+
+Part: TypeAlias = Compared | Grown
+
+
+def show(console: Console, parts: Sequence[Part], plan: Plan, circumstances: Circumstances) -> None:
     """Print everything."""
-    console.print(table(results, peers(circumstances)))
-    for line in notes(results, plan, circumstances):
+    for part in parts:
+        console.print(part.table())
+    for line in notes(parts, plan, circumstances):
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def peers(circumstances: Circumstances) -> tuple[str, ...]:
-    """Those that were measured."""
-    return tuple(name for name in PEERS if name != NGINX or circumstances.nginx)
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left")
 
 
-def table(results: Results, against: tuple[str, ...]) -> Table:
-    """One row per case: the edge's figures, then its ratio to each peer with the peer's own figure."""
-    made = Table(title="requests per CPU-second of the serving process, medians", title_justify="left")
-    made.add_column("case", no_wrap=True)
-    for name in ("edge", "requests/s", "core used", "CPU-s/GB"):
-        made.add_column(name, justify="right", no_wrap=True)
-    for name in (*against, "own hit"):
-        made.add_column(f"edge : {name}", justify="right", no_wrap=True)
-    for case in CASES:
-        made.add_row(
-            case.title,
-            *_figures(results, case),
-            *(_ratio(results, case, name) for name in against),
-            _own_ratio(results, case),
-        )
-    return made
-
-
-def notes(results: Results, plan: Plan, circumstances: Circumstances) -> list[str]:
+def notes(parts: Sequence[Part], plan: Plan, circumstances: Circumstances) -> list[str]:
     """The machine, the versions, how it was measured, and what limits the figures."""
     where = f"server on core {circumstances.server_core}, load on core {circumstances.load_core}"
     if circumstances.server_core == circumstances.load_core:
         where = f"one core for server and load together (core {circumstances.server_core}): requests/s is of both"
     measured = f"{plan.rounds} rounds of {plan.seconds:g} s each, {plan.connections} connections, loopback, plain HTTP"
+    found = [f"{name} {number}" for name, number in circumstances.peers.items()]
+    missing = [name for name in ("nginx", "Varnish") if name not in circumstances.peers]
     lines = [
         f"machine   {_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}; "
         f"load average before: {circumstances.load_average:.1f}",
         f"versions  Python {platform.python_version()}, "
-        + ", ".join(f"{name} {version(name)}" for name in PACKAGES)
-        + (f", nginx {circumstances.nginx}" if circumstances.nginx else "; nginx is not on PATH, so not measured"),
+        + ", ".join([*(f"{name} {version(name)}" for name in PACKAGES), *found])
+        + (f"; not found, so not measured: {', '.join(missing)}" if missing else ""),
         f"method    {measured}; {where}; a ratio is the median of the rounds' ratios, its range in brackets",
         f"command   {circumstances.command}",
     ]
     shared = circumstances.server_core == circumstances.load_core
+    results = next((part.results for part in parts if isinstance(part, Compared)), Results())
     return lines + warnings(results, plan, one_core=shared)
 
 
@@ -124,7 +168,7 @@ def _own_ratio(results: Results, case: Case) -> str:
     return _spread(results.ratios((case.title, EDGE), (case.beside, EDGE))) if case.beside else ""
 
 
-def _spread(ratios: list[float]) -> str:
+def _spread(ratios: Sequence[float]) -> str:
     """For example `0.62 (0.60-0.65)`."""
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, repeat
 
 from loadtest.bench import cases
-from loadtest.bench.cases import CASES, Case, Kind, WrongAnswerError
+from loadtest.bench.cases import PUBLISHED, Case, Kind, WrongAnswerError
 from loadtest.bench.client import Crowd, Judge, fetch
 from loadtest.bench.processes import cpu_s
 from loadtest.bench.servers import EDGE, Server
@@ -30,6 +30,10 @@ class Plan:
     def cold(self, case: Case) -> int:
         """Distinct objects that a case asks for in each round."""
         return max(1, round(case.cold * self.scale)) if case.cold else 0
+
+    def at_once(self, case: Case) -> int:
+        """Connections that ask at the same time."""
+        return case.connections or self.connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,33 +90,49 @@ class Results:
 
 
 def paths(plan: Plan) -> list[tuple[str, cases.Thing]]:
-    """Every object that has to be in storage."""
+    """Every published object that has to be in storage."""
     hot = [(thing.path, thing) for thing in cases.THINGS]
     cold = [
-        (case.thing.cold_path(number), case.thing) for case in CASES for number in range(plan.cold(case) * plan.rounds)
+        (case.thing.cold_path(number), case.thing)
+        for case in PUBLISHED
+        if isinstance(case.thing, cases.Thing)
+        for number in range(plan.cold(case) * plan.rounds)
     ]
     return hot + cold
 
 
-def subjects(case: Case, servers: list[Server]) -> list[Server]:
-    """Who is measured: everybody with hits, the edge alone with the rest."""
-    return servers if case.kind is Kind.HIT else [server for server in servers if server.name == EDGE]
+def subjects(case: Case, servers: Sequence[Server]) -> list[Server]:
+    """Who is measured."""
+    return [server for server in servers if server.name == EDGE or not case.alone]
 
 
-def run(plan: Plan, servers: list[Server], tags: Mapping[str, str], tick: Callable[[], None]) -> Results:
-    """All rounds; raises WrongAnswerError.
+def run(
+    plan: Plan, rows: Sequence[Case], servers: Sequence[Server], tags: Mapping[str, str], tick: Callable[[], None]
+) -> Results:
+    """All rounds, with every byte compared before and after them; raises WrongAnswerError.
 
     tags: ETag of each object by its path. tick: called after each measurement.
     """
+    pairs = [(case, server) for case in rows for server in subjects(case, servers)]
+    for case, server in pairs:
+        if not case.cold:
+            check_bytes(case, server, tags.get(case.thing.path, ""))
     results = Results()
     for number in range(plan.rounds):
-        for case in CASES:
+        for case in rows:
             taking_part = subjects(case, servers)
             first = number % len(taking_part)
             for server in taking_part[first:] + taking_part[:first]:
                 results.add(case.title, server.name, _measure(plan, number, case, server, tags))
                 tick()
+    for case, server in pairs:
+        check_bytes(case, server, tags.get(case.thing.path, ""))
     return results
+
+
+def measurements(plan: Plan, rows: Sequence[Case], servers: Sequence[Server]) -> int:
+    """How many `run` takes."""
+    return plan.rounds * sum(len(subjects(case, servers)) for case in rows)
 
 
 def check_bytes(case: Case, server: Server, tag: str) -> None:
@@ -122,7 +142,7 @@ def check_bytes(case: Case, server: Server, tag: str) -> None:
         answer = fetch(server.address(path), path, case.fields(tag))
     except OSError as error:
         raise WrongAnswerError(f"{server.name}, {case.title}: {error}") from None
-    if (answer.status, answer.body) != (case.status, case.body()):
+    if (answer.status, answer.body) != (case.status, case.body(path)):
         raise WrongAnswerError(
             f"{server.name}, {case.title}: {answer.status} with {len(answer.body)} bytes "
             f"instead of {case.status} with {case.length}, or the bytes differ"
@@ -130,14 +150,14 @@ def check_bytes(case: Case, server: Server, tag: str) -> None:
 
 
 def _measure(plan: Plan, number: int, case: Case, server: Server, tags: Mapping[str, str]) -> Sample:
-    hot = cases.request(case.thing.path, case.fields(tags[case.thing.path]))
-    is_edge = server.name == EDGE
-    judge = Judge(case.status, case.length, case.cache_status if is_edge else b"")
-    with Crowd(server.address(case.thing.path), plan.connections) as crowd:
+    tag = tags.get(case.thing.path, "")
+    hot = cases.request(case.thing.path, case.fields(tag))
+    judge = Judge(case.status, case.length, server.says.get(case.kind, b""))
+    with Crowd(server.address(case.thing.path), plan.at_once(case)) as crowd:
         # Every connection is accepted and has answered once before the clocks are read.
         warm = Judge(200, case.thing.size) if case.kind is Kind.MISS else judge
         hot_once = cases.request(case.thing.path, {}) if case.kind is Kind.MISS else hot
-        crowd.ask(islice(repeat(hot_once), plan.connections), warm, COUNTED_WITHIN_S)
+        crowd.ask(islice(repeat(hot_once), plan.at_once(case)), warm, COUNTED_WITHIN_S)
         before = cpu_s(server.pid)
         if case.kind is Kind.MISS:
             load = crowd.ask(_cold(plan, number, case), judge, COUNTED_WITHIN_S)

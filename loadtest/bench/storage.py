@@ -59,7 +59,7 @@ def put(stack: Stack, objects: Iterable[tuple[str, Thing]]) -> None:
 
     bodies: dict[Thing, bytes] = {}
     with ThreadPoolExecutor(PARALLEL) as pool:
-        jobs = [pool.submit(one, path, thing, bodies.setdefault(thing, thing.body())) for path, thing in objects]
+        jobs = [pool.submit(one, path, thing, bodies.setdefault(thing, thing.body_at(path))) for path, thing in objects]
         for job in jobs:
             job.result()
     client.close()

@@ -10,7 +10,8 @@ from itertools import islice, repeat
 
 import pytest
 
-from loadtest.bench.cases import CASES, THINGS, Kind, Thing, WrongAnswerError, request
+from loadtest.bench import growth, origin
+from loadtest.bench.cases import PROXIED, PUBLISHED, THINGS, Kind, Proxied, Thing, WrongAnswerError, request
 from loadtest.bench.client import Address, Crowd, Judge, fetch
 from loadtest.bench.floor import response
 from loadtest.bench.nginx import _quoted
@@ -97,17 +98,18 @@ def test_each_cold_object_is_stored_and_is_asked_for_once() -> None:
     plan = Plan(rounds=3, seconds=1, connections=1)
     found = [path for path, _ in paths(plan)]
     assert len(found) == len(set(found))
-    assert len(found) == len(THINGS) + 3 * sum(case.cold for case in CASES)
+    assert len(found) == len(THINGS) + 3 * sum(case.cold for case in PUBLISHED)
 
 
 @pytest.mark.parametrize("thing", THINGS, ids=lambda thing: thing.name)
 def test_objects_are_as_large_as_they_say(thing: Thing) -> None:
-    assert len(thing.body()) == thing.size
+    assert len(thing.body_at(thing.path)) == thing.size
 
 
 def test_every_case_that_is_no_hit_is_compared_with_a_hit() -> None:
-    hits = {case.title for case in CASES if case.kind is Kind.HIT}
-    assert all((case.beside in hits) == (case.kind is not Kind.HIT) for case in CASES)
+    for rows in (PUBLISHED, PROXIED):
+        hits = {case.title for case in rows if case.kind is Kind.HIT}
+        assert all((case.beside in hits) == (case.kind is not Kind.HIT) for case in rows)
 
 
 def test_a_ratio_is_taken_between_samples_of_the_same_round() -> None:
@@ -129,3 +131,42 @@ def test_figures_have_three_digits(value: float, shown: str) -> None:
 
 def test_nginx_reads_header_values_as_they_are() -> None:
     assert _quoted('a "b" \\ c') == '"a \\"b\\" \\\\ c"'
+
+
+def parsed(reply: list[bytes | memoryview]) -> tuple[bytes, dict[bytes, bytes], bytes]:
+    head, _, body = b"".join(reply).partition(b"\r\n\r\n")
+    status, *lines = head.split(b"\r\n")
+    return status, dict(line.split(b": ", 1) for line in lines), body
+
+
+@pytest.mark.parametrize("size", [0, 5, 1_000, 200_000])
+def test_the_origin_says_the_same_under_a_path_every_time_and_something_else_under_another(size: int) -> None:
+    first, second = (f"/store/{size}/{name}" for name in ("first", "second"))
+    status, fields, body = parsed(origin.answer(request(first, {})))
+    assert (status, fields[b"Content-Length"]) == (b"HTTP/1.1 200 OK", b"%d" % size)
+    assert body == origin.body(first) == Proxied("first", size).body_at(first)
+    assert len(body) == size
+    assert (body == origin.body(second)) == (size < 20)
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "beyond"), [("0-9", 0, 10), ("10-29", 10, 30), ("990-", 990, 1000), ("900-9999", 900, 1000)]
+)
+def test_the_origin_serves_ranges_of_what_may_be_stored(asked: str, first: int, beyond: int) -> None:
+    path = "/store/1000/a"
+    status, fields, body = parsed(origin.answer(request(path, {"range": f"bytes={asked}"})))
+    assert status.startswith(b"HTTP/1.1 206 ")
+    assert fields[b"Content-Range"] == b"bytes %d-%d/1000" % (first, beyond - 1)
+    assert body == origin.body(path)[first:beyond]
+
+
+def test_the_origin_tells_what_nobody_may_store() -> None:
+    _, fields, body = parsed(origin.answer(request("/pass/100/a", {"Range": "bytes=0-9"})))
+    assert b"no-store" in fields[b"Cache-Control"]
+    assert len(body) == 100
+
+
+def test_a_growing_cache_is_asked_for_objects_it_was_filled_with() -> None:
+    asked = growth._any_of(10)
+    filled = {request(growth.THING.cold_path(number), {}) for number in range(10)}
+    assert {next(asked) for _ in range(200)} == filled

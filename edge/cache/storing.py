@@ -46,9 +46,9 @@ class Received:
     status: int
     said: Directives
     explicit: bool
-    cookies: bool = False
-    vary: tuple[str, ...] = ()
-    tags_fit: bool = True
+    cookies: bool
+    vary: tuple[str, ...]
+    tags_fit: bool
 
 
 def refusal(got: Received, request: RequestFacts) -> str:

@@ -16,6 +16,7 @@ NOW = datetime(2026, 6, 15, 12, tzinfo=UTC).timestamp()
     [
         "Sun, 06 Nov 1994 08:49:37 GMT",
         "Sunday, 06-Nov-94 08:49:37 GMT",
+        "Wednesday, 06-Nov-94 08:49:37 GMT",
         "Sun Nov  6 08:49:37 1994",
         "Sun Nov 06 08:49:37 1994",
         "\tSun, 06 Nov 1994 08:49:37 GMT ",

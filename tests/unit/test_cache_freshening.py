@@ -102,6 +102,13 @@ def test_a_304_may_change_what_is_allowed() -> None:
     assert forbidden.freshness.reason == "no-store"
 
 
+def test_a_lifetime_by_expires_begins_with_the_304() -> None:
+    old = head_of(200, (("expires", written(WALL + 60)), ("etag", '"a"')), now=0, wall=WALL)
+    new = validated(old, received(304, ("etag", '"a"'), ("expires", written(WALL + 80))))
+    assert new is not None
+    assert new.freshness.lifetime_s == 30
+
+
 def test_a_304_is_judged_by_the_sites_rules() -> None:
     gone = head_of(404, (("etag", '"a"'),), now=0, wall=WALL, rules=Rules(negative_ttl_s=2))
     new = validated(gone, received(304, ("etag", '"a"')), rules=Rules(negative_ttl_s=7))

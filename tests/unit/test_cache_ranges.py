@@ -31,6 +31,12 @@ def test_a_single_range_is_the_part_it_says(field: str, part: Part) -> None:
     assert select(field, TOTAL) == part
 
 
+def test_a_part_knows_its_length_and_its_place() -> None:
+    assert Part(3, 7).length == 5
+    assert Part(3, 7).content_range(10) == "bytes 3-7/10"
+    assert Part(3, 7).content_range(None) == "bytes 3-7/*"
+
+
 @pytest.mark.parametrize("field", ["bytes=100-", "bytes=100-200", "bytes=-0", "bytes=-00", f"bytes={'9' * 4000}-"])
 def test_a_range_outside_the_body_cannot_be_satisfied(field: str) -> None:
     with pytest.raises(Unsatisfiable):

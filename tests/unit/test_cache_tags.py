@@ -34,8 +34,9 @@ def groups(count: int, chars: int) -> Headers:
     return (("cache-groups", ", ".join(f'"{number:0{chars}}"' for number in range(count))),)
 
 
-def test_as_many_groups_as_the_rfc_asks_for_are_kept() -> None:
-    assert len(tags.of(groups(32, 32))) == 32
+@pytest.mark.parametrize(("count", "chars"), [(32, 32), (tags.MAX_TAGS, 5), (1, tags.MAX_TAG_CHARS)])
+def test_as_many_groups_as_the_rfc_asks_for_and_more_are_kept(count: int, chars: int) -> None:
+    assert len(tags.of(groups(count, chars))) == count
 
 
 @pytest.mark.parametrize(

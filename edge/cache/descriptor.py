@@ -7,6 +7,7 @@ the number of its file been given to another file meanwhile, it would go on with
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -19,6 +20,6 @@ class Descriptor:
         self.number = -1
         self.number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # bound: it may be called at the very end
         if self.number >= 0:
-            os.close(self.number)
+            close(self.number)

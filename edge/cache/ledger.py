@@ -138,6 +138,11 @@ class Ledger:
         self._write(_HEAD.pack(magic, boot, complete, (group + 1) % groups), 0)
         return int(group % groups)
 
+    def set_complete(self, boot: bytes) -> None:
+        """Everything has been counted, under this boot."""
+        magic, _, _, group = _HEAD.unpack(self._read(_HEAD.size, 0))
+        self._write(_HEAD.pack(magic, boot, 1, group), 0)
+
     # Whether the books can be trusted:
 
     @property
@@ -148,11 +153,6 @@ class Ledger:
     def counted_under(self, boot: bytes) -> bool:
         """Whether everything was counted since the machine was booted."""
         return self.complete and bytes(_HEAD.unpack(self._read(_HEAD.size, 0))[1]) == boot
-
-    def set_complete(self, boot: bytes) -> None:
-        """Everything has been counted."""
-        magic, _, _, group = _HEAD.unpack(self._read(_HEAD.size, 0))
-        self._write(_HEAD.pack(magic, boot, 1, group), 0)
 
     def _size(self) -> int:
         return os.fstat(self._file.number).st_size

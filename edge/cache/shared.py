@@ -10,10 +10,6 @@ The further pieces are written first, under a token of their own, and the first 
 of the old value, all of the new one, or a miss. What a killed writer leaves expires. A name's braces are its hash tag,
 so that on a cluster all pieces of one value lie in one slot; variants and blocks of an object spread over the nodes.
 The name holds the format's version, so that a new format never meets old values.
-
-Health: the first refused connection, or a few failures in a row, opens the breaker. From then on nobody asks Redis but
-the watch task, which tries it once per interval and closes the breaker with the first answer. Writing has a breaker of
-its own: a Redis without memory still answers.
 """
 
 from __future__ import annotations
@@ -21,31 +17,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
-
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.cluster import RedisCluster
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ClusterDownError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from typing import Any
 
 from edge.cache import record
-from edge.cache.breaker import Breaker
 from edge.cache.model import CacheKey, Entry, Stored
 from edge.cache.record import Cover, DamageError, Pieces
+from edge.cache.redis_line import Client, NoAnswerError, RedisLine, connect
 from edge.clock import Clock
 from edge.tasks import begin, end
 
+__all__ = ["Client", "RedisTier", "SharedStats", "connect"]
+
 log = logging.getLogger(__name__)
 
-Client: TypeAlias = Redis | RedisCluster
-
-_CLUSTER = "+cluster://"
 _FRONT_BYTES = 4096  # of nearly every record
 _AT_ONCE = 4  # pieces per command, so that a large value does not hold up the others
 _INLINE_BYTES = 2 * 1024 * 1024  # up to here joining and summing (about 0.2 ms) is not worth a thread
@@ -56,27 +43,6 @@ if redis.call('GETRANGE', KEYS[1], 0, ARGV[2]) ~= ARGV[1] then return 0 end
 return redis.call('UNLINK', unpack(KEYS))
 """
 _LONGER_S = 10.0  # the further pieces outlive the first, so that they do not go while they are read
-
-
-def connect(url: str, *, deadline_s: float = 0.25, max_connections: int = 64) -> Client:
-    """A client as this tier wants it: short deadlines, and no retries, since a repeated read only costs more time.
-
-    `redis+cluster://` and `rediss+cluster://` are a cluster, of which the URL names one node. max_connections: in all,
-    of a cluster per node.
-    """
-    settings: dict[str, Any] = {
-        "max_connections": max_connections,
-        "socket_timeout": deadline_s,
-        "socket_connect_timeout": deadline_s,
-        "retry": Retry(NoBackoff(), 0),
-        # Otherwise redis-py reads its own version from a file for every new connection, on the loop.
-        "driver_info": None,
-    }
-    if _CLUSTER in url:
-        # A part of the slots without a node is a part of the cache gone, not all of it.
-        return RedisCluster.from_url(url.replace(_CLUSTER, "://"), require_full_coverage=False, **settings)
-    pool = BlockingConnectionPool.from_url(url, timeout=deadline_s, retry_on_error=[], **settings)
-    return Redis.from_pool(pool)  # closing the client closes the pool
 
 
 def _same_mark(text: str) -> int | None:
@@ -95,10 +61,6 @@ class SharedStats:
     incomplete: int
     errors: int
     skipped: int
-
-
-class _NoAnswerError(Exception):
-    """Redis gave none, or refused. It has been counted and the breaker knows."""
 
 
 class _IncompleteError(DamageError):
@@ -152,26 +114,25 @@ class RedisTier:
         self._max_write_bytes = max_write_bytes
         self._write_bytes = 0
         self._probe_s = probe_s
-        self._breaker = Breaker(now=clock.monotonic, limit=failures, probe_after_s=probe_s)
-        self._writing = Breaker(now=clock.monotonic, limit=failures, probe_after_s=probe_s)
-        self._corrupt = self._incomplete = self._errors = self._skipped = 0
+        self._line = RedisLine(client, clock, failures=failures, probe_s=probe_s)
+        self._corrupt = self._incomplete = self._skipped = 0
         self._writes: set[asyncio.Task[None]] = set()
         self._latest: dict[str, asyncio.Task[None]] = {}  # by name
         self._watch: asyncio.Task[None] | None = None
 
     @property
     def healthy(self) -> bool:
-        """Whether Redis is being used."""
-        return self._breaker.closed
+        """Whether Redis is being used; of a cluster, a part of it."""
+        return self._line.healthy
 
     @property
     def stats(self) -> SharedStats:
         """For metrics."""
-        return SharedStats(self._corrupt, self._incomplete, self._errors, self._skipped)
+        return SharedStats(self._corrupt, self._incomplete, self._line.errors, self._skipped)
 
     async def start(self) -> None:
         """Begin to watch Redis's health; returns after the first answer or deadline."""
-        await self._probe()
+        await self._line.probe(self._deadline_s)
         self._watch = begin(self._keep_probing(), "redis-tier-watch")
 
     async def close(self) -> None:
@@ -180,7 +141,8 @@ class RedisTier:
 
     async def get(self, key: CacheKey) -> Stored | None:
         """The stored value, fresh or not; None when there is none or Redis is of no use now. Never raises."""
-        if not self.healthy:
+        name = self._name(key)
+        if not self._line.usable(name):
             return None
         try:
             async with asyncio.timeout(self._deadline_s):
@@ -188,8 +150,8 @@ class RedisTier:
         except TimeoutError:
             return None  # we are busy, which says nothing about Redis
         try:
-            return await self._found(key)
-        except _NoAnswerError:
+            return await self._found(key, name)
+        except NoAnswerError:
             return None
         finally:
             self._read_places.release()
@@ -201,17 +163,19 @@ class RedisTier:
         mark = self._shared_mark(value.mark)
         if size > self._max_value_bytes or expiry_s < 1.0 or mark is None:
             return False
-        if not self.healthy or self._write_bytes + size > self._max_write_bytes or not self._writing.allow():
+        name = self._name(key)
+        full = self._write_bytes + size > self._max_write_bytes
+        if full or not self._line.usable(name) or not self._line.may_write():
             self._skipped += 1
             return False
-        return self._in_background(self._name(key), self._write(key, value, mark, expiry_s), size)
+        return self._in_background(name, self._write(key, name, value, mark, expiry_s), size)
 
     async def remove(self, key: CacheKey) -> None:
         """Forget one value. Never raises."""
         name = self._name(key)
         if name in self._latest:
             await asyncio.wait([self._latest[name]])
-        if self.healthy:
+        if self._line.usable(name):
             await self._drop(name)
 
     async def settled(self) -> None:
@@ -221,9 +185,8 @@ class RedisTier:
 
     # Reading: ---------------------------------------------------------------------------------------------------------
 
-    async def _found(self, key: CacheKey) -> Stored | None:
-        name = self._name(key)
-        data = await self._asked(self._client.get(name), self._deadline_s)
+    async def _found(self, key: CacheKey, name: str) -> Stored | None:
+        data = await self._line.asked(name, self._client.get(name), self._deadline_s)
         if data is None:
             return None
         cover: Cover | None = None
@@ -254,7 +217,7 @@ class RedisTier:
         names = _further_names(name, cover.pieces, cover.body_bytes)
         pieces: list[bytes] = []
         for at in range(0, len(names), _AT_ONCE):
-            answer = await self._asked(self._client.mget(names[at : at + _AT_ONCE]), self._deadline_s)
+            answer = await self._line.asked(name, self._client.mget(names[at : at + _AT_ONCE]), self._deadline_s)
             if None in answer:
                 raise _IncompleteError("a piece is gone")
             pieces += answer
@@ -269,8 +232,8 @@ class RedisTier:
 
     # Writing: ---------------------------------------------------------------------------------------------------------
 
-    async def _write(self, key: CacheKey, value: Stored, mark: str, expiry_s: float) -> None:
-        name, size = self._name(key), self._piece_bytes
+    async def _write(self, key: CacheKey, name: str, value: Stored, mark: str, expiry_s: float) -> None:
+        size = self._piece_bytes
         pieces = Pieces(secrets.token_hex(8), size) if _body_bytes(value) > size else None
         now, wall = self._clock.monotonic(), self._clock.wall()
         front, body = record.seal(key, value, mark=mark, now=now, wall=wall, pieces=pieces)
@@ -279,29 +242,30 @@ class RedisTier:
         longer_ms = int((expiry_s + _LONGER_S) * 1000)
         for at in range(0, len(names), _AT_ONCE):
             some = zip(names[at : at + _AT_ONCE], further[at : at + _AT_ONCE], strict=True)
-            for answer in await self._together(*(("SET", there, piece, "PX", longer_ms) for there, piece in some)):
-                self._accepted(answer)
+            self._line.accept(
+                *await self._together(name, *(("SET", there, piece, "PX", longer_ms) for there, piece in some))
+            )
         old, answer = await self._together(
+            name,
             ("GETRANGE", name, 0, _FRONT_BYTES - 1),
             ("SET", name, b"".join((front, first)), "PX", int(expiry_s * 1000)),
         )
-        self._accepted(answer)
-        self._written()
+        self._line.accept(answer)
         await self._drop_further(name, old)
 
     async def _drop(self, name: str) -> None:
         """Take a value and its further pieces away."""
         try:
-            old, _ = await self._together(("GETRANGE", name, 0, _FRONT_BYTES - 1), ("UNLINK", name))
+            old, _ = await self._together(name, ("GETRANGE", name, 0, _FRONT_BYTES - 1), ("UNLINK", name))
             await self._drop_further(name, old)
-        except _NoAnswerError:
+        except NoAnswerError:
             return
 
     async def _drop_if(self, name: str, data: bytes, cover: Cover | None) -> None:
         """Take a value away that began with `data`, unless another one has come into its place while it was read."""
         further = _further_names(name, cover.pieces, cover.body_bytes) if cover is not None else []
         start = data[: record.HEADER_BYTES]
-        await self._together(("EVAL", _DROP_IF, 1 + len(further), name, *further, start, len(start) - 1))
+        await self._together(name, ("EVAL", _DROP_IF, 1 + len(further), name, *further, start, len(start) - 1))
 
     async def _drop_further(self, name: str, old: object) -> None:
         """Take away the further pieces of the value that begins with `old`; what is not recognised expires."""
@@ -313,7 +277,7 @@ class RedisTier:
         except DamageError:
             return
         if names:
-            await self._together(("UNLINK", *names))
+            await self._together(name, ("UNLINK", *names))
 
     def _in_background(self, name: str, work: Coroutine[object, object, None], size: int = 0) -> bool:
         """Begin it, to be done after what was begun before on the same name."""
@@ -340,90 +304,21 @@ class RedisTier:
             if earlier is not None:
                 await asyncio.wait([earlier])
             await work
-        except _NoAnswerError:
+        except NoAnswerError:
             return  # it has been counted
         except Exception:
             log.exception("a value could not be written to redis")
 
-    # Asking: ----------------------------------------------------------------------------------------------------------
-
-    async def _together(self, *commands: tuple[Any, ...]) -> list[Any]:
-        """The answers to commands for one slot, sent at once; of those that Redis refused, its error."""
-        pipeline = self._client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        answers: list[Any] = await self._asked(pipeline.execute(raise_on_error=False), self._write_deadline_s)
-        for answer in answers:
-            if isinstance(answer, Exception) and not _refusal(answer):
-                self._failed(answer)
-                raise _NoAnswerError
-        return answers
-
-    async def _asked(self, command: Awaitable[Any], deadline_s: float) -> Any:
-        """The command's answer; the breaker learns from it. Raises _NoAnswerError."""
-        try:
-            async with asyncio.timeout(deadline_s):
-                answer = await command
-        except (RedisError, OSError) as error:  # a TimeoutError is an OSError
-            if _refusal(error):
-                self._errors += 1
-                self._breaker.succeeded()
-            else:
-                self._failed(error)
-            raise _NoAnswerError from error
-        self._breaker.succeeded()
-        return answer
-
-    def _failed(self, error: Exception) -> None:
-        self._errors += 1
-        gone = isinstance(error, RedisConnectionError | OSError) and not isinstance(
-            error, RedisTimeoutError | TimeoutError
-        )
-        before = self.healthy
-        # Of a cluster, one node may be gone while the others answer.
-        self._breaker.failed(decisive=gone and isinstance(self._client, Redis))
-        if before and not self.healthy:
-            log.warning("redis is being skipped: %s", error)
-
-    def _accepted(self, answer: object) -> None:
-        """What a SET was answered. Raises _NoAnswerError when it was refused."""
-        if not isinstance(answer, Exception):
-            return
-        self._errors += 1
-        before = self._writing.closed
-        self._writing.failed(decisive=isinstance(answer, OutOfMemoryError | ReadOnlyError))
-        if before and not self._writing.closed:
-            log.warning("nothing more is written to redis for now: %s", answer)
-        raise _NoAnswerError
-
-    def _written(self) -> None:
-        if not self._writing.closed:
-            log.info("redis is written to again")
-        self._writing.succeeded()
-
     async def _keep_probing(self) -> None:
         while True:
             await asyncio.sleep(self._probe_s)
-            await self._probe()
+            await self._line.probe(self._deadline_s)
 
-    async def _probe(self) -> None:
-        before = self.healthy
-        # A key that changes: of a cluster, another node is asked each time.
-        command = self._client.get(f"{self._prefix}probe:{secrets.token_hex(4)}")
-        try:
-            await self._asked(command, self._deadline_s)
-        except _NoAnswerError:
-            return
-        if not before:
-            log.info("redis is used again")
+    async def _together(self, name: str, *commands: tuple[Any, ...]) -> list[Any]:
+        return await self._line.together(name, self._write_deadline_s, *commands)
 
     def _name(self, key: CacheKey) -> str:
         return f"{self._prefix}{{{_without_braces(key.uri)}#{key.part}}}"
-
-
-def _refusal(error: Exception) -> bool:
-    """Whether Redis lives, and said no to this one command."""
-    return isinstance(error, ResponseError) and not isinstance(error, ClusterDownError)
 
 
 def _assembled(cover: Cover, data: bytes, further: list[bytes], mark: int, clock: Clock) -> Stored:

@@ -66,8 +66,8 @@ def choose(
 ) -> tuple[list[Resident], int]:
     """Which files go so that `quota` bytes become free, and where the hand stands then.
 
-    residents: in the order in which they were stored. hand: `stored_ns` of the last one looked at. used: whether that
-    file was used since this was last asked.
+    residents: in the order in which they were stored. hand: `stored_ns` of the last one looked at, 0 to begin with the
+    oldest. used: whether that file was used since this was last asked.
     """
     start = next((index for index, one in enumerate(residents) if one.stored_ns > hand), 0)
     leaving: dict[str, Resident] = {}
@@ -80,21 +80,22 @@ def choose(
         if one.name not in leaving and not used(one.name):
             leaving[one.name] = one
             freed += one.space
-    return list(leaving.values()), hand
+    round_over = not residents or hand == residents[-1].stored_ns
+    return list(leaving.values()), 0 if round_over else hand
 
 
 class Sweep:
-    """root: of the tree of one format version. max_bytes: of the whole tier.
+    """root: of the tree of one format version. limit: bytes of the whole tier, may be changed.
 
     used: see `choose`. wall: seconds since the epoch. All methods block, and raise OSError.
     """
 
     def __init__(
-        self, root: Path, ledger: Ledger, *, max_bytes: int, used: Callable[[str], bool], wall: Callable[[], float]
+        self, root: Path, ledger: Ledger, *, limit: int, used: Callable[[str], bool], wall: Callable[[], float]
     ) -> None:
         self._root = root
         self._ledger = ledger
-        self._max_bytes = max_bytes
+        self.limit = limit
         self._used = used
         self._wall = wall
         self._turn = Descriptor(root / "sweep.lock")
@@ -102,6 +103,8 @@ class Sweep:
 
     def make_room(self, size: int, *, at_least: int = 0) -> bool:
         """Evict until a file of that size has room; whether it has. at_least: bytes that go even if it has already."""
+        if size > self.limit:
+            return False
         with held(self._turn.number, within_s=_LOCK_WITHIN_S):
             freed = 0
             for _ in range(2 * BUCKETS):
@@ -128,7 +131,7 @@ class Sweep:
 
     def _has_room(self, size: int) -> bool:
         totals = self._ledger.totals()
-        return totals.bytes + totals.reserved + size <= self._max_bytes
+        return totals.bytes + totals.reserved + size <= self.limit
 
     def _sweep_next(self, need: int) -> int:
         with self._ledger.locked():

@@ -15,6 +15,7 @@ from edge.cache.tag_index import TagIndex, tags_of
 
 _LARGEST = 8  # a value may take this part of the store, no more: one must not drive out everything else
 # Bytes beyond what a value counts for itself, measured by `python -m tests.bench.storecost`, for the worst case each:
+_SLOT_OVERHEAD = 128  # its slot and place in a queue, and two ghosts, beyond what a value's overhead has room for
 _PART_OVERHEAD = 256  # the mapping of a URI's parts, which may have this one only
 _TAG_OVERHEAD = 352  # the tag's text beyond its characters, and its place in the index, where it may be the only one
 
@@ -174,7 +175,7 @@ class MemoryStore:
 
 def _cost(key: CacheKey, value: Stored) -> int:
     """Bytes of memory that it takes to keep the value under the key, findable by its tags."""
-    size = value.size + len(key.uri)
+    size = value.size + _SLOT_OVERHEAD + len(key.uri)
     if key.part:
         size += len(key.part) + _PART_OVERHEAD
     return size + sum(len(tag) + _TAG_OVERHEAD for tag in tags_of(value))

@@ -41,7 +41,9 @@ class Beside:
 
 def filled(count: int, value: Entry) -> MemoryStore:
     """A store with room for so many values under keys like /media/07, and full of them."""
-    store = MemoryStore(max_bytes=count * (value.size + len("/media/00")), largest_bytes=10**9)
+    one = MemoryStore(max_bytes=10**9)
+    one.put(CacheKey("/media/00"), value)
+    store = MemoryStore(max_bytes=count * one.used_bytes, largest_bytes=10**9)
     for number in range(count):
         assert store.put(CacheKey(f"/media/{number:02}"), value)
     assert (len(store), store.used_bytes, store.evictions) == (count, store.max_bytes, 0)

@@ -68,8 +68,8 @@ class RawClient:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
-    async def ask(self, request: Request, on_head: Callable[[], None] = lambda: None) -> Answer:
-        """One exchange. on_head: called when the head of the final response is here."""
+    async def ask(self, request: Request, on_head: Callable[[int], None] = lambda _status: None) -> Answer:
+        """One exchange. on_head: called with the status when the head of the final response is here."""
         async with asyncio.timeout(EXCHANGE_WITHIN_S):
             reader, writer = await self._connected()
             try:
@@ -96,7 +96,7 @@ class RawClient:
 
 
 async def _read(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request, on_head: Callable[[], None]
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: Request, on_head: Callable[[int], None]
 ) -> Answer:
     interim: list[Interim] = []
     later = request.later
@@ -104,7 +104,7 @@ async def _read(
         while (head := await read_head(reader)) is not None:
             version, status = _status(head)
             if status >= 200 or status == 101:
-                on_head()
+                on_head(status)
                 return replace(await _final(reader, request, head, status, tuple(interim)), version=version)
             interim.append(Interim(status, head.fields))
             writer.write(later)

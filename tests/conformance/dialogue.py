@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from uuid import uuid4
 
-from tests.conformance.claims import ALWAYS
+from tests.conformance.claims import ALWAYS, PROBLEM
 from tests.conformance.client import Answer, RawClient, Request
 from tests.conformance.model import Ask, Case, Claim, Exchange, Reply, Together
 from tests.conformance.origin import RawOrigin, Stage, shown_fields
@@ -86,9 +86,9 @@ class _Performance:
     async def _all(self, asks: tuple[Ask, ...]) -> None:
         waiting = len(asks)
 
-        def here() -> None:
+        def here(status: int) -> None:
             nonlocal waiting
-            waiting -= 1
+            waiting -= status != 503  # turned away, and coming again
             if waiting == 0:
                 self._stage.opened.set()
 
@@ -104,12 +104,18 @@ class _Performance:
             faults.append("the origin was told to go on before all clients had the head of their answer")
         self._settle(faults)
 
-    async def _exchange(self, client: RawClient, ask: Ask, on_head: Callable[[], None] = lambda: None) -> Answer:
+    async def _exchange(
+        self, client: RawClient, ask: Ask, on_head: Callable[[int], None] = lambda _status: None
+    ) -> Answer:
         request = wire(ask, self._stage)
-        self._lines.append(f"client -> edge        {_shown(request)}")
-        answer = await client.ask(request, on_head)
-        self._lines.append(f"client <- edge        {_told(answer)}")
-        return answer
+        deadline = asyncio.get_running_loop().time() + AGAIN_WITHIN_S
+        while True:
+            self._lines.append(f"client -> edge        {_shown(request)}")
+            answer = await client.ask(request, on_head)
+            self._lines.append(f"client <- edge        {_told(answer)}")
+            if not _is_turned_away(answer) or asyncio.get_running_loop().time() > deadline:
+                return answer
+            await asyncio.sleep(AGAIN_PAUSE_S)
 
     async def _judge(self, ask: Ask, answer: Answer) -> list[str]:
         faults = []
@@ -149,6 +155,12 @@ def wire(ask: Ask, stage: Stage) -> Request:
     if ask.waits:
         return Request(head, ask.method, later=body, until_closed=ask.until_closed)
     return Request(head + body, ask.method, until_closed=ask.until_closed)
+
+
+def _is_turned_away(answer: Answer) -> bool:
+    """The edge took the request not at all, because the machine is busy: what it would have said is not known yet."""
+    kind = "".join(answer.values("Content-Type"))
+    return answer.status == 503 and kind == PROBLEM and bool(answer.values("Retry-After"))
 
 
 def _faults(claims: Iterable[Claim], exchange: Exchange) -> Iterable[str]:

@@ -101,7 +101,8 @@ def test_what_does_not_exist_is_remembered_briefly_unless_it_says_otherwise(stat
     assert assess(control("max-age=9"), status=status, rules=rules).lifetime_s == 9
     assert assess((("expires", "0"), ("etag", '"e"')), status=status, rules=rules).lifetime_s == 0
     assert not assess(control("no-store"), status=status, rules=rules).storable
-    assert assess((), status=404).storable is False
+    assert assess((), status=status).storable is False
+    assert assess((("last-modified", written(WALL - 1000)),), status=status).lifetime_s == 100
 
 
 # -- 4.2.3: the age ------------------------------------------------------------------------------------------------

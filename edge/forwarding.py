@@ -28,6 +28,7 @@ _MAX_HOPS = 16
 class Hop:
     """This connection: who is on the other side of it (an address, '' for unknown), how, and our own name."""
 
+    method: str
     peer: str
     scheme: str
     version: str
@@ -46,7 +47,7 @@ def forwarded(raw: Iterable[tuple[bytes, bytes]], hop: Hop) -> Headers:
         raise LoopError
     passed = tuple(line for line in lines if line[0] not in _NOT_PASSED_ON and line[0] not in _NOT_BELIEVED)
     return (
-        *passed,
+        *(map(_one_hop_less, passed) if hop.method == "OPTIONS" else passed),
         ("via", ", ".join((*via, f"{hop.version} {hop.node}"))),
         *_client(lines, hop),
     )
@@ -62,6 +63,14 @@ def _client(lines: Headers, hop: Hop) -> Headers:
         ("x-forwarded-for", ", ".join((*before, hop.peer))),
         ("forwarded", ", ".join((*said, f"for={node};proto={hop.scheme}"))),
     )
+
+
+def _one_hop_less(line: tuple[str, str]) -> tuple[str, str]:
+    """Max-Forwards as the next one shall see it (RFC 9110, 7.6.2)."""
+    name, value = line
+    if name != "max-forwards" or not (value.isascii() and value.isdigit()):
+        return line
+    return name, str(max(0, int(value[:9]) - 1))
 
 
 def _members(value: str) -> list[str]:

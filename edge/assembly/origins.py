@@ -36,6 +36,7 @@ def site(settings: EdgeSettings) -> Site:
         rules=Rules(negative_ttl_s=settings.negative_ttl_s, targeted=settings.targeted_fields),
         ranges_known=settings.bucket is not None,
         forwards=settings.bucket is None,
+        via="" if settings.bucket is not None else settings.node,
         bases=settings.http_origins,
         canonical=partial(canonical, query_keys=settings.known_query_keys),
     )

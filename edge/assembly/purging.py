@@ -54,7 +54,7 @@ class Purging:
         """Apply what was missed, and follow from then on; to be called before anybody is served."""
         self._engine = engine
         self.purger = Purger(self.follower, self._bus, siblings, node=self._node, slot=self._slot, clock=self._clock)
-        await self.follower.start()
+        await self.follower.start(lambda: siblings.slots)
         stack.push_async_callback(self.follower.stop)
 
     async def invalidate(self, uris: tuple[str, ...], groups: tuple[str, ...]) -> None:

@@ -26,7 +26,7 @@ from edge.cache.limits import Limits
 from edge.cache.model import CacheKey, Entry, Forward, Head, Layout, Tier
 from edge.cache.ranges import Part, parse_content_range
 from edge.cache.siblings import Answered, Siblings
-from edge.cache.tiers import Tiers
+from edge.cache.tiers import Tiers, part_of
 from edge.clock import Clock
 from origin.reader import Chunks, ObjectReader, OriginError, OriginFailure, ReadRequest, ReadResponse
 
@@ -123,19 +123,25 @@ class Blocks:
         return len(self._flights)
 
     async def open(self, ask: Ask, layout: Layout, wanted: Part) -> Opened:
-        """The bytes of `wanted`; raises ChangedError or OriginError when its first block cannot be had."""
-        number = wanted.first // layout.block_bytes
-        landing = await self._landing(ask, layout, number)
-        pieces = self._pieces(ask, layout, wanted)
-        match landing:
-            case Have(_, tier):
-                return Opened(tier, None, pieces)
-            case Coming(_, tier):
-                return Opened(tier, Forward.PARTIAL, pieces)
-            case Changed():
-                raise ChangedError
-            case Lost(error):
-                raise error.again()
+        """The bytes of `wanted`; raises ChangedError or OriginError when its first blocks cannot be had.
+
+        The first, and as many more as would be read ahead, are made sure of before anything is promised to the client:
+        a short range is answered as a whole or not at all.
+        """
+        size, tier, forward = layout.block_bytes, Tier.MEMORY, None
+        first, last = wanted.first // size, wanted.last // size
+        self._read_ahead(ask, layout, first - 1, last)
+        for number in range(first, min(first + self._limits.readahead, last) + 1):
+            match await self._landing(ask, layout, number):
+                case Have(_, found):
+                    tier = tier if forward is not None or found is Tier.MEMORY else found
+                case Coming(_, found):
+                    tier, forward = found, Forward.PARTIAL
+                case Changed():
+                    raise ChangedError
+                case Lost(error):
+                    raise error.again()
+        return Opened(tier, forward, self._pieces(ask, layout, wanted))
 
     def join_local(self, ask: Ask, layout: Layout, number: int) -> Flight[BlockLanding]:
         """The block's flight that asks no sibling."""
@@ -212,6 +218,7 @@ class Blocks:
                         if not attempts:
                             raise
                 case Changed():
+                    await self._tiers.forget(ask.uri, part_of(layout.head, ask))
                     raise OriginError(OriginFailure.INCOMPLETE, "the object has changed while it was being read")
                 case Lost(error):
                     raise error.again()

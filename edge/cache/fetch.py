@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 _MAX_PASSES = 10_000  # remembered "do not share" keys; a forgotten one costs one look at a head
 _SHARED_ERROR_BYTES = 64 * 1024  # a larger error document is not shared with the followers
 _FIRST_SHARE_BYTES = 256 * 1024  # of the budget, for a body of unknown length; it may ask for more
+_OF_A_PART = frozenset({"content-range", "content-length"})
 _STALE_IF = frozenset({500, 502, 503, 504})  # RFC 5861, section 4
 
 
@@ -54,14 +55,22 @@ class Site:
 
     rules: of freshness. ranges_known: it serves ranges though it does not say so. forwards: it is an HTTP server that
     gets the client's own fields, conditions and methods; otherwise it is a store of published objects that are read.
-    bases: the origin's own names for itself, e.g. `http://origin:8000`. canonical: a target in the cache's form.
+    via: our name in the Via of responses, '' for none. bases: the origin's own names for itself, e.g.
+    `http://origin:8000`. canonical: a target in the cache's form.
     """
 
     rules: Rules = field(default_factory=Rules)
     ranges_known: bool = False
     forwards: bool = False
+    via: str = ""
     bases: tuple[str, ...] = ()
     canonical: Callable[[str], str] = str
+
+    def received(self, response: ReadResponse) -> Headers:
+        """The response's fields, with us among those who passed it on (RFC 9110, 7.6.3)."""
+        if not self.via:
+            return response.headers
+        return (*response.headers, ("via", f"{response.version} {self.via}"))
 
 
 class Fetcher:
@@ -230,9 +239,9 @@ class Fetcher:
                 raise OriginError(OriginFailure.UNAVAILABLE, f"the origin answered {response.status}")
             if response.status in (206, 416) and read.byte_range is not None:
                 return await self._partial(fill, read.byte_range)
-            if response.status in (206, 304, 412, 416):
+            if response.status in (206, 304) or (response.status in (412, 416) and not self._site.forwards):
                 raise OriginError(OriginFailure.PROTOCOL, f"the origin answered {response.status} to a plain request")
-            await self._judged(fill, self._head(fill, response.status, response.headers))
+            await self._judged(fill, self._head(fill, response.status, self._site.received(response)))
         return True
 
     @asynccontextmanager
@@ -256,11 +265,17 @@ class Fetcher:
         return ReadRequest(
             ask.target or ask.uri,
             if_none_match=head.etag if head is not None and conditional else None,
-            if_modified_since=head.last_modified if head is not None and conditional and head.etag is None else None,
+            if_modified_since=head.last_modified
+            if head is not None and conditional and self._says_when(head)
+            else None,
             byte_range=self._first_block(ask) if head is None and ranged else None,
             headers=whole_fields(ask),
             on_interim=flight.interim,
         )
+
+    def _says_when(self, head: Head) -> bool:
+        """Servers are told both validators (RFC 9111, 4.3.1); a store compares one, the better."""
+        return self._site.forwards or head.etag is None
 
     def _first_block(self, ask: Ask) -> tuple[int, int] | None:
         """A range of something unknown: the block in which it begins tells how large the object is."""
@@ -286,7 +301,7 @@ class Fetcher:
 
     def _revalidated(self, fill: _Fill, held: Held) -> bool:
         """A 304 makes the stored response young again; False when it is about another one."""
-        received = self._head(fill, fill.response.status, fill.response.headers)
+        received = self._head(fill, fill.response.status, self._site.received(fill.response))
         request = RequestFacts(authorized=fill.ask.authorized)
         fresh = validated(held.value.head, received, rules=self._site.rules, request=request)
         if fresh is None:
@@ -385,7 +400,7 @@ class Fetcher:
             fill.flight.land(Unshared(marker, forward=fill.forward, timings=fill.timings))
             return True
         part, total = whereabouts
-        whole = tuple(line for line in fill.response.headers if line[0] not in ("content-range", "content-length"))
+        whole = tuple(line for line in self._site.received(fill.response) if line[0] not in _OF_A_PART)
         head = self._head(fill, 200, (*whole, ("content-length", str(total))))
         if part != Part(asked[0], min(asked[1], total - 1)):
             raise OriginError(OriginFailure.PROTOCOL, "the origin sent another range than it was asked for")

@@ -99,7 +99,7 @@ class Passing:
     def _head(self, ask: Ask, response: ReadResponse, now: float, delay_s: float) -> Head:
         return head_of(
             response.status,
-            response.headers,
+            self._site.received(response),
             now=now,
             wall=self._clock.wall(),
             response_delay_s=delay_s,

@@ -13,7 +13,8 @@
 --   KEYS[1]  hash    bus, birth (epoch of the record that only begins the list), floor (last epoch cut off), epoch (last)
 --   KEYS[2]  stream  epoch-0 -> i: the record's id, r: the record
 --   KEYS[3]  hash    id -> epoch, of the records in the stream: a record published again keeps its epoch
---   KEYS[4]  hash    node/slot -> "epoch time": workers, what each has applied, and when it said so
+--   KEYS[4]  hash    node/slot -> "epoch:slots time": workers, what each has applied, which workers its node has, and
+--                    when it said so
 --   KEYS[5]  hash    node -> "state time": all nodes seen lately; state: live or stopped
 
 local meta, stream, ids, members, nodes = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -65,20 +66,20 @@ local function agrees(state, heard, id)
     return entry ~= nil and (id == '' or entry[2][2] == id)
 end
 
-local function report(node, slot, epoch, time)
-    redis.call('HSET', members, node .. '/' .. slot, text(epoch) .. ' ' .. text(time))
+local function report(node, slot, slots, epoch, time)
+    redis.call('HSET', members, node .. '/' .. slot, text(epoch) .. ':' .. slots .. ' ' .. text(time))
     redis.call('HSET', nodes, node, 'live ' .. text(time))
 end
 
--- fresh name, bus, heard, id heard, node, slot, limit -> bus, birth, floor, epoch, {epoch, record, ...}
-local function hear(fresh, bus, heard, id, node, slot, limit)
+-- fresh name, bus, heard, id heard, node, slot, its node's slots, limit -> bus, birth, floor, epoch, {epoch, record, ...}
+local function hear(fresh, bus, heard, id, node, slot, slots, limit)
     local state, entries = found(), {}
     heard = tonumber(heard)
     if state == nil or (state.bus == bus and not agrees(state, heard, id)) then
         state = begin(fresh, math.max(heard, state and state.epoch or 0))
     end
     if state.bus == bus then
-        report(node, slot, heard, now_ms())
+        report(node, slot, slots, heard, now_ms())
         for _, entry in ipairs(redis.call('XRANGE', stream, at(heard + 1), '+', 'COUNT', limit)) do
             entries[#entries + 1] = text(epoch_of(entry))
             entries[#entries + 1] = entry[2][4]

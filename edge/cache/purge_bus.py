@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final, TypeVar, cast
@@ -101,9 +101,15 @@ class PurgeBus:
         self.gone_s = gone_s
         self.remember_s = remember_s
 
-    async def hear(self, bus: str, heard: int, heard_id: str, *, limit: int = AT_ONCE) -> Hearing:
-        """Say what we know (and have applied), and what is new since. A bus that lost something is another one."""
-        answer = await self._call("hear", uuid4().hex, bus, heard, heard_id, *self._who, limit)
+    async def hear(
+        self, bus: str, heard: int, heard_id: str, *, slots: Iterable[int] = (), limit: int = AT_ONCE
+    ) -> Hearing:
+        """Say what we know (and have applied), and hear what is new since. A bus that lost something is another one.
+
+        slots: of the workers that this node has, as far as this one sees.
+        """
+        seen = ",".join(map(str, sorted({*slots, self._who[1]})))
+        answer = await self._call("hear", uuid4().hex, bus, heard, heard_id, *self._who, seen, limit)
         name, birth, floor, epoch, entries = cast("list[Any]", answer)
         pairs = zip(entries[::2], entries[1::2], strict=True)
         try:
@@ -159,6 +165,7 @@ class PurgeBus:
             raise BusError(f"{type(error).__name__}: {error}") from error
 
 
-def _member(name: bytes, epoch: bytes, age_ms: bytes) -> Member:
+def _member(name: bytes, said: bytes, age_ms: bytes) -> Member:
     node, _, slot = name.decode().rpartition("/")
-    return Member(node, int(slot), int(epoch), int(age_ms) / 1000)
+    epoch, _, slots = said.decode().partition(":")
+    return Member(node, int(slot), int(epoch), frozenset(map(int, slots.split(","))), int(age_ms) / 1000)

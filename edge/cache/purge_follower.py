@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -129,6 +129,7 @@ class PurgeFollower:
         self._first_unplaced: int | None = None
         self._made: list[PurgeRecord] = []
         self._recent: OrderedDict[str, Applied] = OrderedDict()
+        self._slots: Callable[[], Iterable[int]] = tuple
         self._running = False
         self._attached = bus is None
         self._heard_at = clock.monotonic()
@@ -141,12 +142,14 @@ class PurgeFollower:
 
     # -- life --------------------------------------------------------------------------------------------------------
 
-    async def start(self) -> None:
+    async def start(self, slots: Callable[[], Iterable[int]] = tuple) -> None:
         """Apply what the node knows and what the bus has; then go on following. To be called before anybody is served.
 
+        slots: of the workers that this node has now. The bus is told: whoever purges waits for all of them.
         Raises PurgeLogError when the log cannot be read: then nobody knows what may be served from a disk. A bus that
         does not answer is not waited for: `state()` says so.
         """
+        self._slots = slots
         await self._step(self._purges.read)
         if self._bus is not None:
             await self._hear_backlog(self._bus)
@@ -341,7 +344,7 @@ class PurgeFollower:
     async def _advance(self, bus: PurgeBus) -> bool:
         """One exchange with the bus; False when neither side had anything new for the other."""
         known = self.heard
-        hearing = await bus.hear(*known)
+        hearing = await bus.hear(*known, slots=self._slots())
         self._heard_at = self._clock.monotonic()
         if hearing.bus != known.bus:
             if known.bus:

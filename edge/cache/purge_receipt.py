@@ -19,11 +19,15 @@ Positions = Mapping[int, int | None]
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A worker that spoke lately: up to which epoch it has applied all purges, and how long ago it said so."""
+    """A worker that spoke lately: up to which epoch it has applied all purges, and how long ago it said so.
+
+    slots: of all workers of its node, as far as it sees.
+    """
 
     node: str
     slot: int
     epoch: int
+    slots: frozenset[int]
     age_s: float
 
 
@@ -110,11 +114,15 @@ class Receipt:
 
 @dataclass(slots=True)
 class _Seen:
-    """What is known of one node. at: when it was last seen; slots: (epoch, when it said so) of its workers."""
+    """What is known of one node. at: when it was last seen; slots: (epoch, when it said so) of its workers.
+
+    expected: slots that one of its workers named. Of a node that returns, the first may speak before the others do.
+    """
 
     at: float
     stopped: bool = False
     bus: str = ""
+    expected: frozenset[int] = frozenset()
     slots: dict[int, tuple[int, float]] = field(default_factory=dict)
 
 
@@ -137,10 +145,13 @@ class Witnesses:
         now = self._now()
         for node in roster.nodes:
             seen = self._seen.setdefault(node.node, _Seen(now - node.age_s))
-            seen.at, seen.stopped, seen.bus, seen.slots = now - node.age_s, node.stopped, roster.bus, {}
+            seen.at, seen.stopped, seen.bus = now - node.age_s, node.stopped, roster.bus
+            seen.slots, seen.expected = {}, frozenset()
         for member in roster.members:
             if member.node in self._seen:
-                self._seen[member.node].slots[member.slot] = (member.epoch, now - member.age_s)
+                seen = self._seen[member.node]
+                seen.slots[member.slot] = (member.epoch, now - member.age_s)
+                seen.expected |= member.slots
         self._seen = {name: seen for name, seen in self._seen.items() if now - seen.at <= self._remember_s}
 
     def others(self, bus: str, epoch: int | None) -> tuple[NodeReceipt, ...]:
@@ -168,9 +179,11 @@ class Witnesses:
         seen = self._seen[name]
         presence = self._presence(seen, now)
         there = {slot: said for slot, (said, at) in seen.slots.items() if now - at < self._gone_s}
+        slots = sorted(there.keys() | (seen.expected if there else ()))
+        comparable = epoch is not None and seen.bus == bus
         workers = tuple(
-            SlotReceipt(slot, said, None, epoch is not None and seen.bus == bus and said >= epoch)
-            for slot, said in sorted(there.items())
+            SlotReceipt(slot, there.get(slot), None, comparable and _reached(there.get(slot), epoch or 0))
+            for slot in slots
         )
         confirmed = presence is Presence.LIVE and bool(workers) and all(worker.confirmed for worker in workers)
         lowest = _lowest(said for said, _ in seen.slots.values())

@@ -263,6 +263,11 @@ class Siblings:
         if self.live != before:
             log.info("live workers of this node: %s", ", ".join(map(str, self.live)))
 
+    @property
+    def slots(self) -> list[int]:
+        """Slots of all workers of this node that had a socket a moment ago, our own included."""
+        return sorted({self._own_slot, *self._sockets})
+
     async def present(self) -> list[int]:
         """Slots of all other workers that have a socket at this moment, whether or not they answered lately."""
         await self.rescan()

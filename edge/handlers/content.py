@@ -7,14 +7,14 @@ end, so that the client sees a truncated response and not a short one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
 from aiohttp import HttpVersion11, hdrs, web
-from multidict import CIMultiDict
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from edge.access_log import End
 from edge.account import Account, Accounts
@@ -23,7 +23,7 @@ from edge.cache import siblings, target
 from edge.cache.ask import Ask
 from edge.cache.directives import NO_DIRECTIVES, RequestDirectives, parse_request
 from edge.cache.engine import Body, Reply, Unavailable
-from edge.cache.model import UNCONDITIONAL, Conditions, Head, Outcome
+from edge.cache.model import UNCONDITIONAL, Conditions, Forward, Head, Outcome
 from edge.cache.siblings import Answered
 from edge.cache.status import append, cache_status, proxy_status, server_timing
 from edge.forwarding import Hop, LoopError, forwarded
@@ -37,6 +37,7 @@ STALL_S: Final = 60.0
 SLICE_BYTES: Final = 256 * 1024
 """A body in memory is handed to the connection in slices of this size, each with its own deadline."""
 
+_ANY_METHOD = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _EXPOSED = "Accept-Ranges, Age, Cache-Status, Content-Length, Content-Range, Date, ETag"
 _OF_THE_STORE = frozenset({"access-control-allow-origin", "access-control-expose-headers", "accept-ranges"})
 _INTERNAL = frozenset({"surrogate-key", "cache-status", "content-length", "age"})
@@ -94,6 +95,9 @@ async def get_content(request: web.Request) -> web.StreamResponse:
 async def proxy(request: web.Request) -> web.StreamResponse:
     """Any method on any target of an HTTP origin."""
     delivery = request.app[DELIVERY]
+    if request.method == "OPTIONS" and request.headers.get("Max-Forwards", "").strip() == "0":
+        # We are the last that the client wants to hear (RFC 9110, 7.6.2).
+        return web.Response(status=204, headers={"Allow": _ANY_METHOD})
     try:
         uri = target.canonical(request.raw_path, query_keys=delivery.query_keys)
         fields = forwarded(request.raw_headers, _hop(request)) if request.method not in METHODS else None
@@ -148,7 +152,7 @@ async def get_for_sibling(request: web.Request) -> web.StreamResponse:
         done()
 
 
-def conditions(headers: Mapping[str, str], method: str = "GET") -> Conditions:
+def conditions(headers: CIMultiDictProxy[str], method: str = "GET") -> Conditions:
     """The request's conditions; the shared UNCONDITIONAL when there are none. Ranges are for GET (RFC 9110, 14.2)."""
     for name in _CONDITIONS:
         if name in headers:
@@ -157,13 +161,18 @@ def conditions(headers: Mapping[str, str], method: str = "GET") -> Conditions:
         return UNCONDITIONAL
     ranged = method == "GET"
     return Conditions(
-        if_match=headers.get("If-Match"),
-        if_none_match=headers.get("If-None-Match"),
+        if_match=_listed(headers, "If-Match"),
+        if_none_match=_listed(headers, "If-None-Match"),
         if_modified_since=headers.get("If-Modified-Since"),
         if_unmodified_since=headers.get("If-Unmodified-Since"),
         byte_range=headers.get("Range") if ranged else None,
         if_range=headers.get("If-Range") if ranged else None,
     )
+
+
+def _listed(headers: CIMultiDictProxy[str], name: str) -> str | None:
+    """A list that may stand in several lines, as one."""
+    return ", ".join(headers.getall(name)) if name in headers else None
 
 
 def directives(request: web.Request) -> RequestDirectives:
@@ -179,7 +188,7 @@ def directives(request: web.Request) -> RequestDirectives:
 
 def _hop(request: web.Request) -> Hop:
     major, minor = request.version
-    return Hop(request.remote or "", request.scheme, f"{major}.{minor}", request.app[NODE])
+    return Hop(request.method, request.remote or "", request.scheme, f"{major}.{minor}", request.app[NODE])
 
 
 async def _body(request: web.Request) -> AsyncIterator[bytes]:
@@ -226,7 +235,7 @@ async def _answered(request: web.Request, ask: Ask, delivery: Delivery, account:
     try:
         reply = await request.app[ENGINE].get(ask)
     except Unavailable as unavailable:
-        response = _unavailable(node, unavailable.outcome, unavailable.error, published=delivery.published)
+        response = _unavailable(node, unavailable.error, published=delivery.published)
         delivery.accounts.answered(account, unavailable.outcome, response.status)
         account.end = End.WHOLE
         return response
@@ -286,7 +295,7 @@ def _headers(node: str, ask: Ask, reply: Reply, delivery: Delivery) -> CIMultiDi
     headers: CIMultiDict[str] = CIMultiDict(fields)
     if reply.status == 206 and reply.part is not None:
         headers["Content-Range"] = reply.part.content_range(reply.head.length)
-    if reply.age_s or reply.outcome.ttl_s is not None:
+    if reply.age_s or _from_cache(reply.outcome):
         headers["Age"] = str(reply.age_s)
     member = cache_status(node, reply.outcome, ask.uri if delivery.shows_key else None)
     if delivery.published:
@@ -297,8 +306,13 @@ def _headers(node: str, ask: Ask, reply: Reply, delivery: Delivery) -> CIMultiDi
     else:
         before = [value for name, value in reply.head.headers if name == "cache-status"]
         headers["Cache-Status"] = append(", ".join(before), member)
-        headers.add("Via", f"1.1 {node}")
     return headers
+
+
+def _from_cache(outcome: Outcome) -> bool:
+    """Whether a stored response answers: Age says that the origin did not make it for this request (RFC 9111, 5.1)."""
+    stored = outcome.ttl_s is not None and (outcome.forward is None or outcome.error is not None)
+    return stored or outcome.collapsed or outcome.forward is Forward.PARTIAL
 
 
 def public_fields(head: Head) -> list[tuple[str, str]]:
@@ -326,8 +340,9 @@ def _refusal(reply: Reply, headers: CIMultiDict[str]) -> web.Response:
             return problem(status, "the origin refuses this object", headers=ours)
 
 
-def _unavailable(node: str, outcome: Outcome, error: OriginError, *, published: bool) -> web.Response:
-    headers = {"Cache-Status": cache_status(node, outcome)}
+def _unavailable(node: str, error: OriginError, *, published: bool) -> web.Response:
+    # No Cache-Status: it is not for responses that are based on nothing stored (RFC 9211, 2).
+    headers: dict[str, str] = {}
     if published:
         headers["Access-Control-Allow-Origin"] = "*"
     if error.status == 503:

@@ -26,8 +26,13 @@ def of(receipt: Receipt, name: str) -> NodeReceipt:
 async def drop(server: Valkey, part: str) -> None:
     """Remove one of the bus's keys, as a Redis that is short of memory may."""
     async with redis.asyncio.Redis.from_url(server.url) as client:
-        names = [bytes(name) for name in await client.keys("*") if isinstance(name, bytes)]
-        assert await client.delete(*[name for name in names if name.endswith(part.encode())]) == 1
+        assert await client.delete(await key_of(client, part)) == 1
+
+
+async def key_of(client: redis.asyncio.Redis, part: str) -> str:
+    """The name of one of the bus's keys."""
+    names = [name.decode() if isinstance(name, bytes) else name for name in await client.keys("*")]
+    return next(name for name in names if name.endswith(":" + part))
 
 
 async def all_know(workers: list[Purging], *urls: str) -> None:
@@ -70,6 +75,36 @@ async def test_a_node_cut_off_is_named_as_unconfirmed_and_hears_what_it_missed_b
         back = await one.url("/d")
         assert back.complete
         assert of(back, "edge-2").epoch == back.epoch
+
+
+async def test_a_node_of_which_only_one_worker_has_returned_has_not_confirmed(
+    own_redis: Valkey, tmp_path: Path
+) -> None:
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    async with AsyncExitStack() as stack:
+        proxy = await stack.enter_async_context(FaultProxy.of(own_redis.url))
+        one = await stack.enter_async_context(purging(tmp_path / "1", redis=own_redis.url, gone_s=1.0, deadline_s=0.3))
+        for slot, url in enumerate((own_redis.url, proxy.url(own_redis.url))):
+            await stack.enter_async_context(
+                purging(tmp_path / "2", node="edge-2", slot=slot, redis=url, run_dir=run_dir, gone_s=1.0)
+            )
+
+        async def named(*workers: tuple[int, bool]) -> bool:
+            receipt = await one.url("/a")
+            assert receipt.complete == all(confirmed for _, confirmed in workers)
+            return tuple((worker.slot, worker.confirmed) for worker in of(receipt, "edge-2").workers) == workers
+
+        await eventually(lambda: named((0, True), (1, True)))
+        proxy.cut()
+        async with redis.asyncio.Redis.from_url(own_redis.url) as client:
+            members = await key_of(client, "members")
+
+            async def is_gone() -> bool:
+                return len(await client.hkeys(members)) == 2
+
+            await eventually(is_gone)
+        assert await named((0, True), (1, False)), "although the bus does not know it any more"
 
 
 async def test_a_network_that_swallows_everything_is_noticed_and_what_was_missed_is_heard_when_it_flows_again(

@@ -11,110 +11,36 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from deploy.local.valkey import Valkey
 from tests.conftest import StartEdge
 from tests.support.edges import Edge
 from tests.support.fault_proxy import FaultProxy
+from tests.support.library import Library, Read, open_library, read_all
 from tests.support.waiting import eventually
 
 OBJECTS = int(os.environ.get("SMARTEDU_PURGE_OBJECTS", "300"))
-AT_ONCE = 8
+PATHS = [f"/book/{number:06}" for number in range(OBJECTS)]
 MEMORY = f"{max(64, OBJECTS // 40)}MiB"  # some 10 KiB for each object and worker
-
-
-@dataclass(slots=True)
-class Library:
-    """An origin whose objects all carry one tag and tell the edition they belong to."""
-
-    edition: int = 1
-    asked: int = 0
-    conditional: int = 0
-    port: int = 0
-    grace: str = ""
-    paths: list[str] = field(default_factory=list)
-
-    async def answer(self, request: web.Request) -> web.Response:
-        self.asked += 1
-        etag = f'"{self.edition}"'
-        headers = {
-            "Cache-Control": "max-age=86400" + self.grace,
-            "ETag": etag,
-            "Surrogate-Key": f"library shelf-{hash(request.path) % 7}",
-        }
-        if request.headers.get("If-None-Match") is not None:
-            self.conditional += 1
-            if request.headers["If-None-Match"] == etag:
-                return web.Response(status=304, headers=headers)
-        return web.Response(text=f"edition {self.edition} of {request.path}", headers=headers)
 
 
 @pytest.fixture
 async def library() -> AsyncIterator[Library]:
-    made = Library()
-    application = web.Application()
-    application.router.add_get("/{path:.*}", made.answer)
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
-    made.port = int(runner.addresses[0][1])
-    yield made
-    await runner.cleanup()
+    async with open_library() as made:
+        yield made
 
 
-PATHS = [f"/book/{number:06}" for number in range(OBJECTS)]
-
-
-@asynccontextmanager
-async def clients() -> AsyncIterator[aiohttp.ClientSession]:
-    """Connections end after a moment without use, so that both workers of a node are met."""
-    connector = aiohttp.TCPConnector(limit=AT_ONCE, keepalive_timeout=0.005)
-    async with aiohttp.ClientSession(connector=connector) as session:
-        yield session
-
-
-async def editions(session: aiohttp.ClientSession, node: Edge, paths: Iterable[str], rounds: int = 2) -> set[str]:
-    """The editions that a node serves, each path asked for some times, and that each is the right book."""
-    found: set[str] = set()
-
-    async def ask(path: str) -> None:
-        for _ in range(rounds):
-            text, _ = await get(session, node, path)
-            edition, _, book = text.partition(" of ")
-            assert book == path
-            found.add(edition)
-
-    await _each(ask, paths)
+async def editions(node: Edge, paths: Iterable[str], rounds: int = 2) -> set[int]:
+    """The editions that a node serves, each path asked for some times."""
+    found: set[int] = set()
+    for _ in range(rounds):
+        await read_all(node.url, paths, lambda read: found.add(read.edition))
     return found
-
-
-async def get(session: aiohttp.ClientSession, node: Edge, path: str) -> tuple[str, str]:
-    """The body and the Cache-Status of a 200. A busy node that asks to come again in a moment is asked again."""
-    while True:
-        async with session.get(node.url + path) as response:
-            if response.status == 200:
-                return await response.text(), response.headers["Cache-Status"]
-            assert (response.status, "Retry-After" in response.headers) == (503, True), await response.text()
-        await asyncio.sleep(0.05)
-
-
-async def _each(ask: Any, paths: Iterable[str]) -> None:
-    waiting = iter(paths)
-
-    async def some() -> None:
-        for path in waiting:
-            await ask(path)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(AT_ONCE):
-            group.create_task(some())
 
 
 async def purge(session: aiohttp.ClientSession, node: Edge, **order: object) -> tuple[int, dict[str, Any]]:
@@ -141,7 +67,7 @@ class Site:
 
 @pytest.fixture
 async def site(own_redis: Valkey, library: Library, edge: StartEdge) -> AsyncIterator[Site]:
-    async with FaultProxy.of(own_redis.url) as proxy, clients() as session:
+    async with FaultProxy.of(own_redis.url) as proxy, aiohttp.ClientSession() as session:
         urls = [own_redis.url, own_redis.url, proxy.url(own_redis.url)]
         origin = f"http://127.0.0.1:{library.port}"
         starting = (
@@ -153,7 +79,7 @@ async def site(own_redis: Valkey, library: Library, edge: StartEdge) -> AsyncIte
 
 async def warm(site: Site) -> None:
     for node in site.nodes:
-        assert await editions(site.session, node, PATHS, rounds=1) == {"edition 1"}
+        assert await editions(node, PATHS, rounds=1) == {1}
 
 
 async def test_after_the_answer_nothing_purged_is_served_by_whoever_confirmed_and_by_the_others_when_they_return(
@@ -169,12 +95,12 @@ async def test_after_the_answer_nothing_purged_is_served_by_whoever_confirmed_an
     assert confirmed(answer) == {"edge-1": True, "edge-2": True, "edge-3": False}
     assert {len(node["workers"]) for node in answer["nodes"]} == {2}
     for node in site.nodes[:2]:
-        assert await editions(site.session, node, PATHS) == {"edition 2"}
-    assert "edition 1" in await editions(site.session, site.away, PATHS[:10]), "as the answer said"
+        assert await editions(node, PATHS) == {2}
+    assert 1 in await editions(site.away, PATHS[:10]), "as the answer said"
 
     site.proxy.heal()
     await eventually(lambda: everybody_confirms(site), within_s=30)
-    assert await editions(site.session, site.away, PATHS) == {"edition 2"}
+    assert await editions(site.away, PATHS) == {2}
 
 
 async def everybody_confirms(site: Site) -> bool:
@@ -191,7 +117,7 @@ async def test_a_node_that_was_stopped_applies_what_it_missed_before_it_serves(s
     assert confirmed(answer)["edge-3"] is False
     assert answer["nodes"][2]["state"] == "stopped"
     await site.away.start()
-    assert await editions(site.session, site.away, PATHS) == {"edition 2"}
+    assert await editions(site.away, PATHS) == {2}
     status, answer = await purge(site.session, site.away, tag="unused")
     assert (status, set(confirmed(answer).values())) == (200, {True})
 
@@ -204,16 +130,10 @@ async def test_a_soft_purge_costs_one_conditional_request_for_each_object_and_no
     before = library.asked
     status, _ = await purge(site.session, site.nodes[0], tag="library", soft=True)
     assert status == 200
-    node = site.nodes[1]
-    seen: list[str] = []
-
-    async def ask(path: str) -> None:
-        text, cache_status = await get(site.session, node, path)
-        assert text == f"edition 1 of {path}"
-        seen.append(cache_status)
-
-    await _each(ask, PATHS)
-    assert not [status for status in seen if "miss" in status]
+    seen: list[Read] = []
+    await read_all(site.nodes[1].url, PATHS, seen.append)
+    assert {read.edition for read in seen} == {1}
+    assert not [read for read in seen if "miss" in read.cache_status]
     await eventually(lambda: library.conditional >= 1)
     assert library.asked - before == library.conditional
     assert library.conditional <= OBJECTS

@@ -264,7 +264,7 @@ async def test_a_client_that_leaves_does_not_undo_its_purge(redis_url: str, tmp_
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         await one.url("/last")
-        assert sorted(one.values()) == sorted(two.values())
+        await eventually(lambda: sorted(one.values()) == sorted(two.values()))
         assert one.follower.position == one.follower.table.position
 
 

@@ -100,7 +100,7 @@ async def purging(
     purger = Purger(follower, bus, siblings, node=node, slot=slot, clock=clock, deadline_s=deadline_s)
     runner = await _socket(follower, run_dir / f"worker-{slot}.sock") if run_dir is not None else None
     try:
-        await follower.start()
+        await follower.start((lambda: siblings.slots) if siblings is not None else tuple)
         yield Purging(follower, purger, seen, lags, log.ledger.floor.position if log.ledger.floor else 0)
     finally:
         if runner is not None:

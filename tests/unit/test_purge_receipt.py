@@ -19,11 +19,13 @@ from tests.support.ticking import ManualClock
 GONE_S, REMEMBER_S = 35.0, 86_400.0
 
 
-def roster(*workers: tuple[str, int, int], stopped: tuple[str, ...] = (), bus: str = "bus-1") -> Roster:
+def roster(
+    *workers: tuple[str, int, int], also: tuple[int, ...] = (), stopped: tuple[str, ...] = (), bus: str = "bus-1"
+) -> Roster:
     names = dict.fromkeys([node for node, _, _ in workers])
     return Roster(
         bus,
-        tuple(Member(node, slot, epoch, 0.5) for node, slot, epoch in workers),
+        tuple(Member(node, slot, epoch, frozenset({slot, *also}), 0.5) for node, slot, epoch in workers),
         (*(Remembered(name, False, 0.5) for name in names), *(Remembered(name, True, 9.0) for name in stopped)),
     )
 
@@ -86,6 +88,17 @@ def test_a_worker_that_is_gone_is_not_waited_for_while_the_rest_of_its_node_spea
     seen.note(roster(("edge-2", 0, 7), ("edge-2", 1, 7)))
     seen.note(roster(("edge-2", 0, 8)))
     assert seen.others("bus-1", 8)[0].confirmed
+
+
+def test_a_node_has_not_confirmed_while_a_worker_that_another_one_named_has_not_spoken() -> None:
+    seen = witnesses(ManualClock())
+    seen.note(roster(("edge-2", 0, 7), also=(1,)))
+    (two,) = seen.others("bus-1", 7)
+    assert [(worker.slot, worker.confirmed) for worker in two.workers] == [(0, True), (1, False)]
+    assert not two.confirmed
+    assert not settled((two,))
+    seen.note(roster(("edge-2", 0, 7), ("edge-2", 1, 7), also=(0, 1)))
+    assert seen.others("bus-1", 7)[0].confirmed
 
 
 def test_of_this_node_every_worker_with_a_socket_is_asked_for() -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import gc
 import importlib
 import logging
 import os
@@ -221,6 +222,9 @@ class EdgeWorker(Worker):  # type: ignore[misc]
                 await self._listen(node.public, self._sockets()[:-1], _tls(settings), overload=node.overload, **shared),
                 await self._listen(node.admin, self._sockets()[-1:], None, **shared),
             ]
+            # What is there now stays: the garbage collector need not look at it again.
+            gc.collect()
+            gc.freeze()
             self.booted = True
             log.info("worker serves in slot %d", slot.number)
             await self._until(stopping)

@@ -28,6 +28,10 @@ from origin.reader import ObjectReader
 SIBLING_DEADLINES: Final = Deadlines(queue_s=2.0, connect_s=0.5, first_byte_s=20.0, idle_s=20.0)
 
 
+HEAD_BYTES: Final = 64 * 1024
+"""What an object that is just small enough may take in memory beside its body."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caching:
     """What others need of it."""
@@ -52,7 +56,8 @@ async def caching(
         *(((Tier.REDIS, redis),) if redis is not None else ()),
     )
     share = settings.memory // settings.workers
-    memory = MemoryStore(max_bytes=stored_bytes(share))
+    limits = Limits.within(share, max_object_bytes=settings.max_object, block_bytes=settings.block_size)
+    memory = MemoryStore(max_bytes=stored_bytes(share), largest_bytes=limits.max_object_bytes + HEAD_BYTES)
     engine = Engine(
         reader=reader,
         memory=memory,
@@ -61,7 +66,7 @@ async def caching(
         clock=clock,
         purges=purging,
         recorder=metrics.Fills(),
-        limits=Limits.within(share, max_object_bytes=settings.max_object, block_bytes=settings.block_size),
+        limits=limits,
         site=origins.site(settings),
         invalidate=purging.invalidate,
     )

@@ -85,7 +85,8 @@ async def worker(
         )
         await siblings.start()
     outcomes: list[Outcome] = []
-    memory = MemoryStore(max_bytes=memory_bytes)
+    limits = limits or Limits.within(memory_bytes)
+    memory = MemoryStore(max_bytes=memory_bytes, largest_bytes=limits.max_object_bytes + 64 * 1024)
     engine = Engine(
         reader=reader,
         memory=memory,

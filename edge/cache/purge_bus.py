@@ -11,13 +11,14 @@ import hashlib
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 from uuid import uuid4
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError
 
 from edge.cache.purge import PurgeRecord, decode, encode
 from edge.cache.purge_receipt import Member, Remembered, Roster
@@ -29,6 +30,9 @@ DEFAULT_RECORDS: Final = 100_000
 AT_ONCE: Final = 500
 """Records in one call."""
 _CONNECTIONS: Final = 8
+_CLUSTER: Final = "+cluster://"
+
+Client: TypeAlias = Redis | RedisCluster
 
 T = TypeVar("T")
 
@@ -52,21 +56,23 @@ class Hearing:
     entries: tuple[tuple[int, PurgeRecord], ...]
 
 
-def connect(url: str, *, deadline_s: float = 1.0, block_s: float = 1.0) -> Redis:
+def connect(url: str, *, deadline_s: float = 1.0, block_s: float = 1.0) -> Client:
     """A client as the bus wants it: few connections, no retries, no wait that outlasts the deadline but the blocking
-    one."""
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=_CONNECTIONS,
-        timeout=deadline_s,
-        socket_timeout=deadline_s + block_s,
-        socket_connect_timeout=deadline_s,
-        retry=Retry(NoBackoff(), 0),
-        retry_on_error=[],
-        client_name="smartedu-purge",
-        driver_info=None,  # it would be read from the package's files, on the loop, for every new connection
-    )
-    return Redis.from_pool(pool)
+    one.
+
+    `redis+cluster://` and `rediss+cluster://` are a cluster, of which the URL names one node. The bus lies in one slot.
+    """
+    settings: dict[str, Any] = {
+        "max_connections": _CONNECTIONS,
+        "socket_timeout": deadline_s + block_s,
+        "socket_connect_timeout": deadline_s,
+        "retry": Retry(NoBackoff(), 0),
+        "client_name": "smartedu-purge",
+        "driver_info": None,  # it would be read from the package's files, on the loop, for every new connection
+    }
+    if _CLUSTER in url:
+        return RedisCluster.from_url(url.replace(_CLUSTER, "://"), require_full_coverage=False, **settings)
+    return Redis.from_pool(BlockingConnectionPool.from_url(url, timeout=deadline_s, retry_on_error=[], **settings))
 
 
 class PurgeBus:
@@ -79,7 +85,7 @@ class PurgeBus:
 
     def __init__(
         self,
-        client: Redis,
+        client: Client,
         *,
         namespace: str,
         node: str,
@@ -161,7 +167,7 @@ class PurgeBus:
         try:
             async with asyncio.timeout(deadline_s):
                 return await work
-        except (RedisError, OSError, TimeoutError) as error:
+        except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
             raise BusError(f"{type(error).__name__}: {error}") from error
 
 

@@ -18,6 +18,7 @@ from edge.cache.purge_receipt import Presence
 from edge.cache.purger import Order
 from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
 from tests.support.purging import Purging, purging
+from tests.support.valkey_cluster import valkey_cluster
 from tests.support.waiting import eventually
 
 
@@ -172,6 +173,17 @@ async def test_hundreds_of_purges_in_one_order_are_confirmed_together(redis_url:
         assert receipt.complete
         assert two.values() == list(urls)
         assert {record.kind for record in two.seen} == {Kind.SOFT}
+
+
+async def test_a_cluster_carries_the_bus_too(tmp_path: Path) -> None:
+    async with (
+        valkey_cluster(tmp_path) as cluster,
+        purging(tmp_path / "1", redis=cluster.url) as one,
+        purging(tmp_path / "2", node="edge-2", redis=cluster.url) as two,
+    ):
+        assert (await one.url("/a")).complete
+        assert (await two.url("/b")).complete
+        assert one.values() == two.values() == ["/a", "/b"]
 
 
 async def test_without_redis_the_workers_of_a_node_confirm_through_their_sockets(tmp_path: Path) -> None:

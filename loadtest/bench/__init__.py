@@ -10,6 +10,7 @@ client.py   the load: keep-alive connections in a closed loop, every answer chec
 rounds.py   interleaves the measurements
 growth.py   hits of the edge with more and more objects in its cache
 report.py   medians, ratios, tables
+peers.py    installs nginx and Varnish where that is possible
 
 How it is fair: the process that serves has a core of its own, and everything else (load, storage, Redis, the other
 processes of the edge) shares another. Subjects take turns within each round, and a ratio is taken between neighbours

@@ -10,7 +10,7 @@ from itertools import islice, repeat
 
 import pytest
 
-from loadtest.bench import growth, origin
+from loadtest.bench import growth, origin, peers
 from loadtest.bench.cases import PROXIED, PUBLISHED, THINGS, Kind, Proxied, Thing, WrongAnswerError, request
 from loadtest.bench.client import Address, Crowd, Judge, fetch
 from loadtest.bench.floor import response
@@ -170,3 +170,13 @@ def test_a_growing_cache_is_asked_for_objects_it_was_filled_with() -> None:
     asked = growth._any_of(10)
     filled = {request(growth.THING.cold_path(number), {}) for number in range(10)}
     assert {next(asked) for _ in range(200)} == filled
+
+
+def test_peers_that_are_missing_are_named_and_the_benchmark_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")  # so that there is no apt-get
+    peers.provide(["nginx", "varnish"])
+    assert "apt install nginx varnish" in capsys.readouterr().err
+    peers.provide([])
+    assert capsys.readouterr().err == ""

@@ -32,7 +32,6 @@ __all__ = [
     "described",
     "freshened",
     "head_of",
-    "initial_age",
     "made_stale",
     "remaining_s",
     "updated_by_head",
@@ -54,13 +53,11 @@ _OF_THE_MESSAGE = frozenset({"age", "date"})
 
 
 class Verdict(Enum):
-    """What to do with a request, given what is stored."""
+    """What to do with a request for which something is stored."""
 
     HIT = "serve it"
     STALE_HIT = "serve it, and revalidate in the background"
     REVALIDATE = "ask the origin whether it is still good"
-    FILL = "fetch and store"
-    PASS = "fetch for this request alone"  # noqa: S105 - no password
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +159,7 @@ def head_of(
         # Absent, or no date: it counts as sent when it was received (RFC 9110, 6.6.1).
         date = wall
         headers = (*(line for line in headers if line[0] != "date"), ("date", written(wall)))
-    age = initial_age(lines, date=date, wall=wall, response_delay_s=response_delay_s)
+    age = _initial_age(lines, date=date, wall=wall, response_delay_s=response_delay_s)
     freshness = _judged(_Arrival(status, headers, lines, date, wall), rules, request)
     return described(status, headers, born=now - age, freshness=freshness)
 
@@ -184,7 +181,7 @@ def described(status: int, headers: Headers, *, born: float, freshness: Freshnes
     )
 
 
-def initial_age(lines: Lines, *, date: float, wall: float, response_delay_s: float) -> float:
+def _initial_age(lines: Lines, *, date: float, wall: float, response_delay_s: float) -> float:
     """corrected_initial_age of 4.2.3, in seconds; date: when the response was sent, wall: when it was received."""
     # The first member of the first line counts; what is no number is as good as absent (5.1).
     stated = delta_seconds((first(lines, "age") or "").split(",")[0].strip(OWS)) or 0

@@ -16,7 +16,7 @@ from edge.cache.engine import Engine
 from edge.cache.files import Files
 from edge.cache.limits import Limits, stored_bytes
 from edge.cache.memory import MemoryStore
-from edge.cache.model import Tier
+from edge.cache.model import CacheKey, Tier
 from edge.cache.shared import RedisTier, connect
 from edge.cache.siblings import Siblings
 from edge.cache.tiers import SlowTier
@@ -69,10 +69,15 @@ async def caching(
         limits=limits,
         site=origins.site(settings),
         invalidate=purging.invalidate,
+        touch=disk.touch if disk is not None else _untouched,
     )
     stack.push_async_callback(engine.close)
     await purging.begin(engine, siblings, stack)
     return Caching(engine, memory, disk, redis, purging)
+
+
+def _untouched(_key: CacheKey) -> None:
+    """There is no disk."""
 
 
 async def _siblings(slot: int, run_dir: Path, clock: Clock, stack: AsyncExitStack) -> Siblings:

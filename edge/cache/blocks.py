@@ -174,6 +174,7 @@ class Blocks:
         key = block_key(ask.uri, layout, number)
         entry = self._tiers.memory.get(key)
         if isinstance(entry, Entry):
+            self._tiers.served(key.uri, key.part)
             return Have(entry, Tier.MEMORY)
         return await self._join(ask, layout, number, key).result()
 

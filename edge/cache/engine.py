@@ -53,7 +53,7 @@ class Engine:
 
     slow: the tiers beside memory, fastest first. limits: of objects and fills; by default what suits the memory tier.
     patience_s: how long a request waits for the origin when a stale response could be served instead.
-    recorder: told of the fills. invalidate: see `Invalidate`.
+    recorder: told of the fills. invalidate: see `Invalidate`. touch: see `Tiers`.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class Engine:
         site: Site | None = None,
         patience_s: float = 2.0,
         invalidate: Invalidate = _invalidate_nothing,
+        touch: Callable[[CacheKey], None] = lambda _key: None,
     ) -> None:
         self._reader = reader
         self._clock = clock
@@ -79,7 +80,7 @@ class Engine:
         self._site = site or Site()
         self._patience_s = patience_s
         self._invalidate = invalidate
-        self._tiers = Tiers(memory, slow, purges or NoPurges(), clock)
+        self._tiers = Tiers(memory, slow, purges or NoPurges(), clock, touch)
         self._passing = Passing(reader=reader, clock=clock, record=record, limits=self._limits, site=self._site)
         self._fetcher = Fetcher(
             reader=reader,
@@ -116,6 +117,7 @@ class Engine:
             if verdict is Verdict.STALE_HIT:
                 self._refresh(ask)
             if verdict is Verdict.HIT or verdict is Verdict.STALE_HIT:
+                self._tiers.served(ask.uri, held.part)
                 found = Found(held.value, held.tier, part=held.part)
                 if isinstance(held.value, Entry):
                     return self._from_entry(ask, found, held.value, now, collapsed=False)

@@ -7,7 +7,7 @@ since; memory is purged at once and need not be.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from edge.cache.model import CacheKey, Entry, Head, Layout, Stored, Tier, Varyin
 from edge.cache.purge import Kind
 from edge.clock import Clock
 
+_SAMPLE = 64
 MAX_SPECS = 4
 """Sets of selecting fields that are remembered of one URI."""
 MAX_VARIANTS = 32
@@ -67,15 +68,31 @@ class Held:
 
 
 class Tiers:
-    """slow: the tiers beside memory, fastest first."""
+    """slow: the tiers beside memory, fastest first. touch: told of a sample of what memory serves.
+
+    Without it, what is so hot that it never leaves memory would look unused on disk, and be gone after a restart.
+    """
 
     def __init__(
-        self, memory: MemoryStore, slow: Iterable[tuple[Tier, SlowTier]], purges: Purges, clock: Clock
+        self,
+        memory: MemoryStore,
+        slow: Iterable[tuple[Tier, SlowTier]],
+        purges: Purges,
+        clock: Clock,
+        touch: Callable[[CacheKey], None] = lambda _key: None,
     ) -> None:
+        self._touch = touch
+        self._served = 0
         self.memory = memory
         self.purges = purges
         self._slow = tuple(slow)
         self._clock = clock
+
+    def served(self, uri: str, part: str) -> None:
+        """Memory has served this."""
+        self._served += 1
+        if not self._served % _SAMPLE:
+            self._touch(CacheKey(uri, part))
 
     def in_memory(self, ask: Ask) -> Held | None:
         """The youngest response in memory that fits; without awaiting."""

@@ -91,9 +91,9 @@ async def node(settings: EdgeSettings, slot: int) -> AsyncIterator[WorkerNode]:
         counting = await counting_of(settings, slot, known, clock, stack)
         in_flight = InFlight()
         log = _access_log(settings, slot, stack)
-        _own_task(Gauges(cache, origin, counting, in_flight, log).keep(), "gauges", stack)
         overload = Overload(max_in_flight=settings.max_in_flight, loop=asyncio.get_running_loop(), delay=LATE)
         stack.callback(overload.stop)
+        _own_task(Gauges(cache, origin, counting, in_flight, overload, log).keep(), "gauges", stack)
         parts = _Parts(settings, origin, cache, catalog, counting, Accounts(log, clock.monotonic), in_flight)
         yield WorkerNode(
             _public(parts),
@@ -184,7 +184,13 @@ def _canonical_published(raw: str) -> str:
 def _access_log(settings: EdgeSettings, slot: int, stack: AsyncExitStack) -> AccessLog | None:
     if settings.access_log == "off":
         return None
-    log = AccessLog(settings.access_log, node=settings.node, slot=slot, sample=settings.access_log_sample)
+    log = AccessLog(
+        settings.access_log,
+        node=settings.node,
+        slot=slot,
+        sample=settings.access_log_sample,
+        shown=settings.known_query_keys or (),  # they name objects, as the operator says
+    )
     log.start()
     stack.callback(log.close)
     return log

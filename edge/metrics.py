@@ -36,7 +36,7 @@ LABELS: Final = {
     "failure": "the values are in the metric's own row",
     "scope": "`url`, `prefix`, `tag`, `all`",
     "mode": "`hard` (removed), `soft` (made stale), `validate` (not used before the origin has confirmed it)",
-    "origin": "host and port as configured, or the bucket",
+    "origin": "its address as configured, `http://…` or `s3://…`",
 }
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import NoReturn
 
 from edge import metrics
@@ -12,21 +11,27 @@ from edge.assembly.caching import Caching
 from edge.assembly.counting import Counting
 from edge.assembly.origins import Origin
 from edge.inflight import InFlight
-from edge.instruments import Batched
+from edge.overload import Overload
 
 
 class Gauges:
     """All that is read of one worker."""
 
     def __init__(
-        self, cache: Caching, origin: Origin, counting: Counting | None, in_flight: InFlight, log: AccessLog | None
+        self,
+        cache: Caching,
+        origin: Origin,
+        counting: Counting | None,
+        in_flight: InFlight,
+        overload: Overload,
+        log: AccessLog | None,
     ) -> None:
         self._cache = cache
         self._origin = origin
         self._counting = counting
         self._in_flight = in_flight
+        self._overload = overload
         self._log = log
-        self._before: Counter[tuple[str, ...]] = Counter()
 
     async def keep(self) -> NoReturn:
         """Read and write, again and again."""
@@ -38,6 +43,7 @@ class Gauges:
     def read(self) -> None:
         """As of now."""
         metrics.IN_FLIGHT.set(self._in_flight.count)
+        metrics.TURNED_AWAY.set(self._overload.turned_away)
         self._read_memory()
         self._read_slow_tiers()
         self._read_purging()
@@ -46,8 +52,8 @@ class Gauges:
         if self._counting is not None:
             metrics.JOURNAL_PENDING.set(self._counting.flusher.state().pending_bytes)
         if self._log is not None:
-            self._grown(metrics.LOG_LINES, self._log.written, "written")
-            self._grown(metrics.LOG_LINES, self._log.dropped, "dropped")
+            metrics.LOG_LINES.rise_to(self._log.written, "written")
+            metrics.LOG_LINES.rise_to(self._log.dropped, "dropped")
 
     def _read_memory(self) -> None:
         memory, fetcher = self._cache.memory, self._cache.engine.fetcher
@@ -56,7 +62,7 @@ class Gauges:
         metrics.MEMORY_ENTRIES.set(len(memory))
         metrics.MEMORY_BYTES.set(memory.used_bytes)
         metrics.MEMORY_LIMIT_BYTES.set(memory.max_bytes)
-        self._grown(metrics.EVICTIONS, memory.evictions, "memory")
+        metrics.EVICTIONS.rise_to(memory.evictions, "memory")
 
     def _read_slow_tiers(self) -> None:
         disk, redis = self._cache.disk, self._cache.redis
@@ -65,26 +71,19 @@ class Gauges:
             metrics.DISK_ENTRIES.set(stats.entries)
             metrics.DISK_BYTES.set(stats.bytes)
             metrics.TIER_HEALTHY.set(disk.healthy, "disk")
-            self._grown(metrics.EVICTIONS, stats.evictions, "disk")
-            self._grown(metrics.TIER_FAILURES, stats.corrupt, "disk", "corrupt")
-            self._grown(metrics.TIER_FAILURES, stats.errors, "disk", "error")
-            self._grown(metrics.TIER_FAILURES, stats.skipped, "disk", "skipped")
+            metrics.EVICTIONS.rise_to(stats.evictions, "disk")
+            metrics.TIER_FAILURES.rise_to(stats.corrupt, "disk", "corrupt")
+            metrics.TIER_FAILURES.rise_to(stats.errors, "disk", "error")
+            metrics.TIER_FAILURES.rise_to(stats.skipped, "disk", "skipped")
         if redis is not None:
             lost = redis.stats
             metrics.TIER_HEALTHY.set(redis.healthy, "redis")
-            self._grown(metrics.TIER_FAILURES, lost.corrupt, "redis", "corrupt")
-            self._grown(metrics.TIER_FAILURES, lost.incomplete, "redis", "incomplete")
-            self._grown(metrics.TIER_FAILURES, lost.errors, "redis", "error")
-            self._grown(metrics.TIER_FAILURES, lost.skipped, "redis", "skipped")
+            metrics.TIER_FAILURES.rise_to(lost.corrupt, "redis", "corrupt")
+            metrics.TIER_FAILURES.rise_to(lost.incomplete, "redis", "incomplete")
+            metrics.TIER_FAILURES.rise_to(lost.errors, "redis", "error")
+            metrics.TIER_FAILURES.rise_to(lost.skipped, "redis", "skipped")
 
     def _read_purging(self) -> None:
         state = self._cache.purging.follower.state()
         metrics.PURGE_BUS_ATTACHED.set(state.attached)
         metrics.PURGES_UNPLACED.set(state.unplaced)
-
-    def _grown(self, metric: Batched, total: int, *labels: str) -> None:
-        """A total that is kept elsewhere, as the increase since it was last read."""
-        key = (metric.row.name, *labels)
-        if total > self._before[key]:
-            metric.inc(*labels, by=total - self._before[key])
-        self._before[key] = total

@@ -323,3 +323,13 @@ async def test_key_and_times_are_told_when_asked_for(
     async with client.get(f"{quiet.url}/small") as response:
         assert "Server-Timing" not in response.headers
         assert "key" not in cache_status(response)[0][1]
+
+
+async def test_values_of_query_parameters_that_name_objects_are_logged(
+    edge: StartEdge, origin: ScriptedOrigin, client: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    log = tmp_path / "access.log"
+    node = await edge(origin=origin.url, access_log=log, query_keys="v")
+    await ask(client, "GET", f"{node.url}/small?v=2&token=SECRET")
+    await eventually(lambda: lines(log))
+    assert lines(log)[0]["uri"] == "/small?v=2"

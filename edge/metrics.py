@@ -218,7 +218,7 @@ ORIGIN_HEAD = Spread(
 ORIGIN_RETRIES = Batched(
     "smartedu_origin_retries_total",
     "requests",
-    "Requests sent to an origin once more, or to another parent, after a failure.",
+    "Requests sent to one of several parents because they had failed before, there or at another one.",
     ["origin"],
 )
 BREAKER_OPEN = Level(

@@ -43,12 +43,16 @@ _PASSING = frozenset({502, 503, 504})  # statuses that speak of the parent's own
 
 @dataclass(slots=True)
 class _Parent:
-    """under_way: exchanges; failures: in a row; target: what it failed at last, for the probe."""
+    """under_way: exchanges; failures: in a row; retries: asked after a failure, its own or another's, since the start.
+
+    target: what it failed at last, for the probe.
+    """
 
     name: str
     reader: ObjectReader
     under_way: int = 0
     failures: int = 0
+    retries: int = 0
     healthy: bool = True
     target: str = "/"
     probe: asyncio.Task[None] | None = None
@@ -99,6 +103,11 @@ class Parents:
         """Exchanges with each of them now, by name."""
         return {parent.name: parent.under_way for parent in self._parents}
 
+    @property
+    def retries(self) -> Mapping[str, int]:
+        """How often each of them was asked because a request had failed before, by name."""
+        return {parent.name: parent.retries for parent in self._parents}
+
     def rank(self, target: str) -> list[str]:
         """The parents for a key, its own first."""
         return [parent.name for parent in self._ranked(target)]
@@ -124,6 +133,7 @@ class Parents:
         tried: list[_Parent] = []
         while True:
             parent = self._chosen(request.target, tried)
+            parent.retries += bool(tried)
             tried.append(parent)
             try:
                 response = await self._ask(parent, request, held)

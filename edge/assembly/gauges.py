@@ -49,6 +49,8 @@ class Gauges:
         self._read_purging()
         for name, healthy in self._origin.by_name().items():
             metrics.BREAKER_OPEN.set(not healthy, name)
+        for name, retries in self._origin.retries().items():
+            metrics.ORIGIN_RETRIES.rise_to(retries, name)
         if self._counting is not None:
             metrics.JOURNAL_PENDING.set(self._counting.flusher.state().pending_bytes)
         if self._log is not None:

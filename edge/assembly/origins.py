@@ -54,6 +54,10 @@ class Origin:
         """Which of the origins are being asked, by name."""
         return {self._name: self.reader.healthy} if self._parents is None else self._parents.healthy
 
+    def retries(self) -> Mapping[str, int]:
+        """How often each of several was asked after a failure, by name."""
+        return {} if self._parents is None else self._parents.retries
+
     def check(self) -> health.Check:
         """Whether misses can be served, as far as it was tried lately."""
         away = [name for name, healthy in self.by_name().items() if not healthy]

@@ -20,6 +20,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from deploy.local.ports import free_port
 from edge import metrics
 from tests.conftest import StartEdge
 from tests.support.edges import Edge
@@ -203,6 +204,28 @@ async def test_what_the_origin_was_asked_for_and_sent_is_what_the_metrics_say(
         ended = await scraped(node, client, "smartedu_fills_ended_total", "result")
         assert sum(started.values()) == sum(ended.values())
         assert ended["passed",] == 1
+        return True
+
+    await eventually(agree)
+
+
+async def test_what_a_second_parent_was_asked_for_after_a_failure_is_counted(
+    edge: StartEdge, origin: ScriptedOrigin, client: aiohttp.ClientSession
+) -> None:
+    gone = f"http://127.0.0.1:{free_port()}"
+    node = await edge(origin=(gone, origin.url))
+    paths = [f"/{number}" for number in range(20)]
+    for path in paths:
+        await ask(client, "GET", node.url + path)
+
+    async def agree() -> bool:
+        requests = await scraped(node, client, "smartedu_origin_requests_total", "origin", "result")
+        retries = await scraped(node, client, "smartedu_origin_retries_total", "origin")
+        assert set(retries) == {(origin.url,)}
+        assert set(requests) == {(gone, "connection_refused"), (origin.url, "4xx")}
+        assert requests[gone, "connection_refused"] >= retries[origin.url,]  # the rest are probes
+        assert requests[origin.url, "4xx"] == len(paths)
+        assert (await scraped(node, client, "smartedu_origin_breaker_open", "origin")) == {(gone,): 1}
         return True
 
     await eventually(agree)

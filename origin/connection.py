@@ -19,7 +19,7 @@ from origin.reader import OriginError, OriginFailure
 from origin.watch import Watch
 from origin.wire import Head, Incoming, chunk
 
-BUFFER_BYTES = 512 * 1024
+BUFFER_BYTES = 256 * 1024
 """Of a response's body, received and not yet taken, at which reading pauses; one read may come on top."""
 CONTINUE_S = 1.0
 """How long `Expect: 100-continue` is waited for; an origin need not answer it (RFC 9110, 10.1.1)."""

@@ -43,7 +43,7 @@ _CONDITIONS = frozenset({"if-match", "if-none-match", "if-modified-since", "if-u
 _OWN_READ: Headers = (("accept", "*/*"), ("accept-encoding", "identity"))
 _AGENT = ("user-agent", "smartedu-edge")
 _WITH_CONTENT = frozenset({"POST", "PUT", "PATCH"})
-_STREAMS_PER_PLACE = 16
+_STREAMS_PER_PLACE = 8
 _YOUNG_S = 1.0  # a connection used this lately has hardly been closed by the other side in the meantime
 
 

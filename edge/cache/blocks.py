@@ -30,7 +30,7 @@ from edge.cache.tiers import Tiers, part_of
 from edge.clock import Clock
 from origin.reader import Chunks, ObjectReader, OriginError, OriginFailure, ReadRequest, ReadResponse
 
-SLICE_BYTES = 64 * 1024
+SLICE_BYTES = 32 * 1024
 """What a reader holds at a time."""
 _ATTEMPTS = 3  # at one block, each from where the one before broke off
 _FIRST = re.compile(r"bytes=([0-9]{1,18})-[0-9]{0,18}|bytes=-[0-9]{1,18}")
@@ -125,13 +125,14 @@ class Blocks:
     async def open(self, ask: Ask, layout: Layout, wanted: Part) -> Opened:
         """The bytes of `wanted`; raises ChangedError or OriginError when its first blocks cannot be had.
 
-        The first, and as many more as would be read ahead, are made sure of before anything is promised to the client:
-        a short range is answered as a whole or not at all.
+        All blocks of a short range are made sure of before anything is promised to the client, so that it is answered
+        as a whole or not at all; of a long one the first.
         """
         size, tier, forward = layout.block_bytes, Tier.MEMORY, None
         first, last = wanted.first // size, wanted.last // size
-        self._read_ahead(ask, layout, first - 1, last)
-        for number in range(first, min(first + self._limits.readahead, last) + 1):
+        sure = last if last - first <= self._limits.readahead else first
+        self._read_ahead(ask, layout, first - 1, sure)
+        for number in range(first, sure + 1):
             match await self._landing(ask, layout, number):
                 case Have(_, found):
                     tier = tier if forward is not None or found is Tier.MEMORY else found
@@ -194,6 +195,9 @@ class Blocks:
                     yield piece
 
     def _read_ahead(self, ask: Ask, layout: Layout, number: int, last: int) -> None:
+        """Ask for what comes next, while that takes nothing away from those who wait for what comes now."""
+        if self._budget.is_tight:
+            return
         for ahead in range(number + 1, min(number + self._limits.readahead, last) + 1):
             key = block_key(ask.uri, layout, ahead)
             if self._tiers.memory.peek(key) is None:
@@ -202,27 +206,30 @@ class Blocks:
     async def _block_pieces(self, ask: Ask, layout: Layout, number: int, inside: Part) -> AsyncGenerator[bytes, None]:
         at, attempts = inside.first, _ATTEMPTS
         while at <= inside.last:
-            landing = await self._landing(ask, layout, number)
-            match landing:
-                case Have(entry):
-                    piece = entry.body[at : min(at + SLICE_BYTES, inside.last + 1)]
-                    yield piece
-                    at += len(piece)
-                case Coming(body):
-                    try:
-                        async with aclosing(_while_growing(body, Part(at, inside.last))) as pieces:
-                            async for piece in pieces:
-                                yield piece
-                                at += len(piece)
-                    except OriginError:
-                        attempts -= 1
-                        if not attempts:
-                            raise
-                case Changed():
-                    await self._tiers.forget(ask.uri, part_of(layout.head, ask))
-                    raise OriginError(OriginFailure.INCOMPLETE, "the object has changed while it was being read")
-                case Lost(error):
-                    raise error.again()
+            try:
+                piece = await self._slice(ask, layout, number, Part(at, min(at + SLICE_BYTES - 1, inside.last)))
+            except OriginError:
+                # Somewhere in a long body, patience is worth more than a quick end.
+                attempts -= 1
+                if not attempts:
+                    raise
+                continue
+            # Nothing but the slice is held while the client takes it: not the block, and not what it comes from.
+            yield piece
+            at += len(piece)
+
+    async def _slice(self, ask: Ask, layout: Layout, number: int, wanted: Part) -> bytes:
+        """The first bytes of `wanted` (offsets in the block), as many as are there already, at least one."""
+        match await self._landing(ask, layout, number):
+            case Have(entry):
+                return entry.body[wanted.first : wanted.last + 1]
+            case Coming(body):
+                return await _first_piece(body, wanted)
+            case Changed():
+                await self._tiers.forget(ask.uri, part_of(layout.head, ask))
+                raise OriginError(OriginFailure.INCOMPLETE, "the object has changed while it was being read")
+            case Lost(error):
+                raise error.again()
 
     # -- flights ---------------------------------------------------------------------------------------------------
 
@@ -251,13 +258,13 @@ class Blocks:
             byte_range=(part.first, part.last),
             headers=whole_fields(ask),
         )
-        async with self._reader.open(read) as response:
+        # The share first: what arrives before there is room for it would lie in the connections' buffers.
+        async with self._budget.reserve(part.length), self._reader.open(read) as response:
             if not _same_version(response, layout, part):
                 flight.land(_refused(response, layout))
                 return
-            async with self._budget.reserve(part.length):
-                key = block_key(ask.uri, layout, number)
-                await self._receive(key, layout, part, response.chunks, flight, mark, Tier.ORIGIN)
+            key = block_key(ask.uri, layout, number)
+            await self._receive(key, layout, part, response.chunks, flight, mark, Tier.ORIGIN)
 
     async def _from_sibling(
         self, ask: Ask, layout: Layout, number: int, owner: int, flight: Flight[BlockLanding]
@@ -312,13 +319,11 @@ class Blocks:
         body.finish(block.body)
 
 
-async def _while_growing(body: GrowingBody, part: Part) -> AsyncGenerator[bytes, None]:
-    """Slices of a block while it arrives; ends early once it is whole, since then it is better read from memory."""
-    async with aclosing(body.read(part)) as pieces:
+async def _first_piece(body: GrowingBody, wanted: Part) -> bytes:
+    async with aclosing(body.read(wanted)) as pieces:
         async for piece in pieces:
-            yield bytes(piece[:SLICE_BYTES])
-            if len(piece) > SLICE_BYTES or body.whole is not None:
-                return
+            return bytes(piece)
+    raise OriginError(OriginFailure.INCOMPLETE, "the block ended before its time")
 
 
 def _block_head(layout: Layout, part: Part) -> Head:

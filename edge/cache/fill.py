@@ -291,6 +291,11 @@ class FillBudget:
         """Bytes reserved now."""
         return self._taken
 
+    @property
+    def is_tight(self) -> bool:
+        """Whether more than half of it is taken."""
+        return self._taken > self._limit // 2
+
     @asynccontextmanager
     async def reserve(self, size: int) -> AsyncIterator[Share]:
         """Hold `size` bytes. Nobody waits for more once he holds some, so that no two fills deadlock."""

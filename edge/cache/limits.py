@@ -43,4 +43,4 @@ class Limits:
 
 def stored_bytes(memory_bytes: int) -> int:
     """What the memory tier may hold of a worker's memory: the rest is for fills, and for what clients have not read."""
-    return memory_bytes * 7 // 10
+    return memory_bytes * 5 // 8

@@ -20,8 +20,8 @@ LONG = bool(os.environ.get("SMARTEDU_LONG"))
 READERS = 500 if LONG else 120
 SIZE = (4096 if LONG else 1024) * MIB
 BUDGET = 512 if LONG else 256
-RUN_S = 90.0 if LONG else 8.0
-SLOWNESS_S = 0.1  # between two looks of a reader at its socket
+RUN_S = 45.0 if LONG else 8.0
+SLOWNESS_S = 0.4  # between two looks of a reader at its socket
 TAKE_BYTES = 32 * 1024
 
 

@@ -32,6 +32,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.workers.base import Worker
 
 from config.settings import Address, ConfigurationError, EdgeSettings
+from edge.admin_token import AdminToken
 from edge.slots import Slot
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def run(settings: EdgeSettings, reload: Callable[[], EdgeSettings]) -> None:
     Raises ConfigurationError when an address is taken or the data directory cannot be used.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s")
+    _check_token(settings)
     public = [_bind("listen", address) for address in settings.listen]
     admin = _bind("admin", settings.admin)
     node_lock = _lock(settings.data_dir)
@@ -63,6 +65,14 @@ def run(settings: EdgeSettings, reload: Callable[[], EdgeSettings]) -> None:
     # Loaded once, before the fork, and only now: prometheus_client reads its directory when it is imported.
     importlib.import_module("edge.app")
     Node(settings, reload, [*public, admin], node_lock).run()
+
+
+def _check_token(settings: EdgeSettings) -> None:
+    """The workers read it; a wrong one is to be known before there are any."""
+    try:
+        AdminToken.read(settings.admin_token_file)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"admin_token_file: {error}") from None
 
 
 def _lock(data_dir: Path) -> int:

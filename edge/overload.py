@@ -6,7 +6,9 @@ the loop has been late for longer than a moment, a share of the requests is turn
 lateness: it grows while the loop is later than the target and shrinks while it is not (the control law of PIE, RFC
 8033; the idea of CoDel, RFC 8289, that only standing delay counts and a burst does not).
 
-The lateness is that of a timer, which waits in the same queue as everything else. It runs only while there is work.
+The lateness is that of a timer, which waits in the same queue as everything else. It runs only while there is work, and
+counts only while several requests wait: a loop that is late with nothing to do is on a busy machine, and turning
+requests away would not make it any earlier.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from edge.framing import Refusal
 
 _PROBE_S = 0.01
+_SEVERAL = 16  # requests under way
 _MOST = 0.98  # of the requests are turned away at most: without any work there would be nothing to measure
 
 
@@ -28,8 +31,8 @@ class Delay:
     away. integral: how fast the share grows, per second and per target exceeded; step: how much it follows a change.
     """
 
-    target_s: float = 0.02
-    patience_s: float = 0.1
+    target_s: float = 0.1
+    patience_s: float = 1.0
     integral: float = 0.5
     step: float = 0.1
 
@@ -107,7 +110,8 @@ class Overload:
 
     def _measure(self) -> None:
         elapsed = self._loop.time() - self._set_at
-        self._share.measured(max(0.0, elapsed - _PROBE_S), elapsed)
+        late = max(0.0, elapsed - _PROBE_S) if self.in_flight >= _SEVERAL else 0.0
+        self._share.measured(late, elapsed)
         self._probe = None
         if self._busy or self._share.value > 0.0:
             self._busy = False

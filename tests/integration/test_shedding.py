@@ -24,7 +24,8 @@ __all__ = ["nothing_blocks_the_loop"]
 
 GATE = b"GET /gate HTTP/1.1\r\nHost: edge\r\n\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n"
-LAST = b"GET / HTTP/1.1\r\nHost: edge\r\nConnection: close\r\n\r\n"
+CLOSE = b"\r\nConnection: close\r\n\r\n"
+LAST = b"GET / HTTP/1.1\r\nHost: edge" + CLOSE
 DELAY = Delay(target_s=0.005, patience_s=0.05)
 
 
@@ -120,6 +121,8 @@ async def test_a_loop_that_stays_late_turns_some_away_and_takes_all_again_when_i
     loop = asyncio.get_running_loop()
     async with witnessing(overload=Overload(max_in_flight=1000, loop=loop, delay=DELAY)) as witness:
         assert witness.server.overload is not None
+        waiting = [asyncio.create_task(exchange(witness.port, GATE.replace(b"\r\n\r\n", CLOSE))) for _ in range(20)]
+        await eventually(lambda: witness.waiting == 20)
         busy = asyncio.create_task(hold_up(loop))
         answered: Counter[int] = Counter()
         while answered[503] < 3:
@@ -129,6 +132,17 @@ async def test_a_loop_that_stays_late_turns_some_away_and_takes_all_again_when_i
         assert set(witness.refused) == {Refusal.OVERLOAD}
         await eventually(lambda: witness.server.overload is not None and witness.server.overload.turned_away == 0.0)
         assert statuses(await exchange(witness.port, LAST)) == [200]
+        witness.gate.set()
+        assert [statuses(answer) for answer in await asyncio.gather(*waiting)] == [[200]] * 20
+
+
+async def test_a_loop_that_is_late_with_little_to_do_turns_nobody_away() -> None:
+    loop = asyncio.get_running_loop()
+    async with witnessing(overload=Overload(max_in_flight=1000, loop=loop, delay=DELAY)) as witness:
+        busy = asyncio.create_task(hold_up(loop))
+        for _ in range(20):
+            assert statuses(await exchange(witness.port, LAST)) == [200]
+        busy.cancel()
 
 
 async def hold_up(loop: asyncio.AbstractEventLoop) -> None:

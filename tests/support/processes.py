@@ -53,3 +53,9 @@ def in_group_of(leader: int) -> list[int]:
                 if int(fields[2]) == leader and fields[0] not in "ZX":
                     found.append(int(entry.name))
     return found
+
+
+def most_resident_mib(pid: int) -> float:
+    """The most memory that a process has held at any time, MiB."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024

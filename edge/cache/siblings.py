@@ -146,7 +146,7 @@ def encode(answer: Answer, *, now: float) -> str:
             "forward": answer.forward.value if answer.forward else None,
             "forward_status": answer.forward_status,
             "pass": [answer.marker.reason, answer.marker.until - now] if answer.marker else None,
-            "error": [answer.error.failure.value, answer.error.detail] if answer.error else None,
+            "error": _packed(answer.error) if answer.error else None,
             "block_bytes": answer.block_bytes,
             "part": answer.part,
             "stored": answer.stored,
@@ -167,7 +167,7 @@ def decode(response: ReadResponse, *, now: float) -> Answer:
             forward=Forward(said["forward"]) if said["forward"] else None,
             forward_status=said["forward_status"],
             marker=Pass(str(marked[0]), now + float(marked[1]), None if said["open"] else head) if marked else None,
-            error=OriginError(OriginFailure(said["error"][0]), str(said["error"][1])) if said["error"] else None,
+            error=_error(*said["error"]) if said["error"] else None,
             block_bytes=int(said["block_bytes"]),
             part=str(said["part"]),
             stored=bool(said["stored"]),
@@ -175,6 +175,20 @@ def decode(response: ReadResponse, *, now: float) -> Answer:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise OriginError(OriginFailure.PROTOCOL, "a sibling worker's answer makes no sense") from error
+
+
+def _packed(error: OriginError) -> list[object]:
+    return [error.failure.value, error.detail, error.status, error.retry_after_s]
+
+
+def _error(failure: str, detail: str, status: int, retry_after_s: float | None) -> OriginError:
+    """What `_packed` made of one. ValueError or TypeError for anything else."""
+    return OriginError(
+        OriginFailure(failure),
+        str(detail),
+        status=int(status),
+        retry_after_s=None if retry_after_s is None else float(retry_after_s),
+    )
 
 
 @dataclass(frozen=True, slots=True)

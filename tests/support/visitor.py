@@ -27,8 +27,8 @@ class Answer:
 
     @property
     def age_s(self) -> int:
-        """Its Age; fails when it says none."""
-        return int(self.headers["Age"])
+        """Its Age; a response that was made just now says none."""
+        return int(self.headers.get("Age", "0"))
 
     @property
     def cache_status(self) -> str:

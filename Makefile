@@ -8,6 +8,8 @@ NPM := cd edge/site && PATH="$(CURDIR)/$(BIN):$$PATH" npm
 WORKERS ?= 2
 # The edge that `make load` talks to.
 HOST ?= http://127.0.0.1:8080
+# More flags for the benchmark, e.g. make bench BENCH="--only growth --million"
+BENCH ?=
 # More flags for `smartedu up`, e.g. make up UP="--listen 127.0.0.1:8000"
 UP ?=
 
@@ -31,8 +33,9 @@ format: $(VENV)/.dev ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.dev ## Measure, as ratios in one run
-	@$(BIN)/python -m loadtest.bench
+bench: $(VENV)/.dev ## Measure beside peers, as ratios; as root on Debian it installs nginx and Varnish for that
+	@$(BIN)/python -m loadtest.bench.peers
+	@$(BIN)/python -m loadtest.bench $(BENCH)
 
 load: $(VENV)/.dev ## Players against a running `make up`, for one minute
 	@$(BIN)/locust -f loadtest/locustfile.py --headless --users 20 --spawn-rate 2 --run-time 60s --host $(HOST)

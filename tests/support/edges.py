@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import sysconfig
@@ -16,6 +17,7 @@ from tests.support.processes import children
 
 READY_WITHIN_S = 30.0
 STOP_WITHIN_S = 20.0
+_SERVES = re.compile(r"edge\.server\[(\d+)\] worker serves")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,10 @@ async def start_edge(directory: Path, flags: dict[str, object], environment: dic
     url, admin, data_dir = _first(given["listen"]), str(given["admin"]), Path(str(given["data_dir"]))
 
     async def ready() -> bool:
-        serving = len(list((data_dir / "run").glob("worker-*.sock")))
-        return serving >= int(str(given["workers"])) and await http_status(f"http://{admin}/healthz") == 200
+        # A worker's socket is there before it serves: what it has missed comes first.
+        told = {int(pid) for pid in _SERVES.findall(child.program.log.read_text(errors="replace"))}
+        serving = told.intersection(children(child.pid or 0))
+        return len(serving) >= int(str(given["workers"])) and await http_status(f"http://{admin}/healthz") == 200
 
     program = Program(
         name="edge",

@@ -79,22 +79,38 @@ def judge(message: RawRequestMessage, head: bytes) -> int:
     """
     if len(head) > MAX_HEAD_BYTES:
         raise head_too_large()
-    method, path, headers = message.method, message.path, message.headers
+    judge_line(message, head)
+    headers = message.headers
+    if not _is_host(headers.get(hdrs.HOST, "")):
+        raise malformed("the Host field is not HOST or HOST:PORT")
+    if hdrs.TRANSFER_ENCODING in headers:
+        return _check_coding(message)
+    length = headers.get(hdrs.CONTENT_LENGTH)
+    return 0 if length is None else _length(length)
+
+
+def judge_line(message: RawRequestMessage, head: bytes) -> None:
+    """Of a request whose field lines are known, only the first line is to be judged. Raises Refused."""
+    method, path = message.method, message.path
     version = "HTTP/1.1" if message.version is HttpVersion11 else _older(message)
     line = f"{method} {path} {version}\r\n".encode("utf-8", "surrogateescape")
     if not head.startswith(line) and not head.startswith(b"\r\n" + line):  # one empty line: RFC 9112, 2.2
         raise malformed("the request line is not METHOD SP TARGET SP HTTP/1.x")
     if method in _NOT_FORWARDED:
         raise Refused(501, Refusal.UNSUPPORTED, f"{method} is not possible here")
-    host = headers.get(hdrs.HOST, "")
-    if not _is_host(host):
-        raise malformed("the Host field is not HOST or HOST:PORT")
     if path[0] != "/" or "#" in path:
-        _check_absolute(message, host)
-    if hdrs.TRANSFER_ENCODING in headers:
-        return _check_coding(message)
-    length = headers.get(hdrs.CONTENT_LENGTH)
-    return 0 if length is None else _length(length)
+        _check_absolute(message)
+
+
+def plain_fields(message: RawRequestMessage, head: bytes) -> bytes:
+    """The bytes after the first line, where a later head with the same need not be judged again.
+
+    Nothing in them asks for a body or for the end of the connection; they begin with the line's end. Empty otherwise.
+    """
+    if message.should_close or message.version is not HttpVersion11:
+        return b""
+    end = head.find(b"\r\n")
+    return head[end:] if end > 0 else b""
 
 
 def refusal_of(error: HttpProcessingError, head: bytes) -> Refused:
@@ -142,7 +158,7 @@ def _is_host(value: str) -> bool:
     return _HOST.fullmatch(value) is not None
 
 
-def _check_absolute(message: RawRequestMessage, host: str) -> None:
+def _check_absolute(message: RawRequestMessage) -> None:
     """A target that is not just a path: `*` for OPTIONS, or an http URL whose host is the Host field's."""
     if message.path == "*" and message.method == "OPTIONS":
         return
@@ -151,7 +167,8 @@ def _check_absolute(message: RawRequestMessage, host: str) -> None:
         raise malformed("the request target is neither a path nor an http(s) URL, or has a fragment")
     if not match[1] or not _is_host(match[1]):
         raise malformed("the request target names no host")
-    if hdrs.HOST in message.headers and match[1].lower() != host.lower():
+    host = message.headers.get(hdrs.HOST)
+    if host is not None and match[1].lower() != host.lower():
         raise malformed("the request target and the Host field name different hosts")
 
 

@@ -83,8 +83,8 @@ class Overload:
         """The share of requests that is turned away now, 0 to 1."""
         return self._share.value
 
-    def verdict(self) -> Refusal | None:
-        """Why the request that has just come is turned away; None: it is taken, and `ended` is to be called for it."""
+    def full(self) -> Refusal | None:
+        """Why the request that has just come is to be turned away; None when it can be taken. Ask once for each."""
         self._busy = True
         if self._probe is None:
             self._set()
@@ -92,11 +92,14 @@ class Overload:
             return Refusal.IN_FLIGHT
         if self._share.value > 0.0 and self._share.takes_one():
             return Refusal.OVERLOAD
-        self.in_flight += 1
         return None
 
+    def began(self) -> None:
+        """A request is taken, or one that was refused is still to be answered."""
+        self.in_flight += 1
+
     def ended(self, count: int = 1) -> None:
-        """So many requests taken are answered, or their connection is gone."""
+        """So many of them are answered, or their connection is gone."""
         self.in_flight -= count
 
     def stop(self) -> None:

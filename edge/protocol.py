@@ -48,7 +48,9 @@ from edge.framing import (
     head_too_large,
     in_origin_form,
     judge,
+    judge_line,
     malformed,
+    plain_fields,
     refusal_of,
     too_much_overhead,
 )
@@ -84,6 +86,7 @@ class EdgeProtocol(RequestHandler):
         "_discarded",
         "_edge",
         "_ended",
+        "_fields",
         "_half_closed",
         "_last",
         "_left",
@@ -104,6 +107,7 @@ class EdgeProtocol(RequestHandler):
         self._awaited: Patience | None = None  # what the client has to deliver in time
         self._phase = _Phase.HEAD
         self._clean = True  # at the beginning of a request, nothing kept back
+        self._fields = b""  # of the last head, where another with the same need not be judged again
         self._partial = b""  # of the head, as far as it has come and has been fed
         self._pending = b""  # received, and not yet to be fed
         self._body: StreamReader = EMPTY_PAYLOAD
@@ -142,10 +146,14 @@ class EdgeProtocol(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Called by the transport; with nothing, by the base class, when a full queue or body buffer has room again."""
-        if self._clean:
-            # One whole head and no more is nearly everything that ever comes.
+        if self._clean and not self._close and not self._force_close:
+            # One whole head and no more is nearly everything that ever comes, most often with the fields of the last.
+            known = self._fields
+            if data.endswith(known) and data.find(b"\r\n") + len(known) == len(data):
+                self._take_known_head(data)
+                return
             end = data.find(END_OF_HEAD)
-            if end > 0 and end + 4 == len(data) and not self._close and not self._force_close:
+            if end > 0 and end + 4 == len(data):
                 self._take_head(data, data)
                 return
         self._take(data)
@@ -217,19 +225,44 @@ class EdgeProtocol(RequestHandler):
         if self._awaited is not None:
             self._await(None)
         try:
-            found = self._feed(unfed, head)
-            if len(found) != 1:
-                raise malformed("there are empty lines before the request")
-            message, payload = found[0]
+            message, payload = self._parsed(unfed, head)
             length = judge(message, head)
             if (length == 0) is not (payload is EMPTY_PAYLOAD):
                 raise malformed("the length of the request body is not clear")
         except Refused as refused:
             self._refuse(refused)
             return
-        if self._overload is not None and (reason := self._overload.verdict()) is not None:
-            self._shed(message, payload, reason)
+        if length == 0:
+            self._fields = plain_fields(message, head)
+        self._admit(message, payload, length, self._overload.full() if self._overload is not None else None)
+
+    def _take_known_head(self, head: bytes) -> None:
+        """A head of which all but the first line has been judged on this connection, byte for byte."""
+        reason = self._overload.full() if self._overload is not None else None
+        if reason is not None and head.startswith(b"GET ") and self._may_say_busy():
+            self._say_busy(reason, self._edge.busy)  # whatever it asks for
             return
+        try:
+            message, payload = self._parsed(head, head)
+            judge_line(message, head)
+        except Refused as refused:
+            self._refuse(refused)
+            return
+        self._admit(message, payload, 0, reason)
+
+    def _parsed(self, unfed: bytes, head: bytes) -> tuple[RawRequestMessage, StreamReader]:
+        found = self._feed(unfed, head)
+        if len(found) != 1:
+            raise malformed("there are empty lines before the request")
+        return found[0]
+
+    def _admit(self, message: RawRequestMessage, payload: StreamReader, length: int, reason: Refusal | None) -> None:
+        """Queue it, unless there is a reason to turn it away."""
+        if self._overload is not None:
+            if reason is not None:
+                self._shed(message, payload, reason)
+                return
+            self._overload.began()
         self._owed += 1
         if message.path[0] != "/":
             message = in_origin_form(message)
@@ -340,7 +373,11 @@ class EdgeProtocol(RequestHandler):
         return True
 
     def _idles(self) -> bool:
-        return self._waiter is not None and not self._waiter.done() and not self._messages
+        if self._messages:
+            return False
+        if self._waiter is None:
+            return self._request_count == 0  # `start` has not begun to wait
+        return not self._waiter.done()
 
     def _refuse(self, refused: Refused) -> None:
         """Answer what came before it, then this; nothing after it."""
@@ -349,7 +386,7 @@ class EdgeProtocol(RequestHandler):
         self._edge.on_refused(refused.reason)
         self._owed += 1
         if self._overload is not None:
-            self._overload.in_flight += 1
+            self._overload.began()
         self._enqueue(_ErrInfo(refused.status, refused, refused.detail), EMPTY_PAYLOAD)
 
     def _break_body(self, broken: BrokenBody) -> None:
@@ -360,16 +397,24 @@ class EdgeProtocol(RequestHandler):
         self._await(None)
         self._edge.on_refused(broken.reason)
         body.set_exception(broken)
+        # A reader that has just been woken by the end of a chunk looks for data only, and waits again (aiohttp 3.14).
+        self._loop.call_soon(body.set_exception, broken)
 
     def _shed(self, message: RawRequestMessage, payload: StreamReader, reason: Refusal) -> None:
         """503, as cheaply as it can be said; the connection goes on where that is sound."""
-        simple = payload is EMPTY_PAYLOAD and not message.should_close and not self._paused and self._idles()
-        if not simple or self.transport is None or self._parser is None:
+        if payload is EMPTY_PAYLOAD and not message.should_close and self._parser is not None and self._may_say_busy():
+            self._parser.message_consumed()
+            self._say_busy(reason, self._edge.busy_head if message.method == "HEAD" else self._edge.busy)
+        else:
             self._refuse(Refused(503, reason, "the edge has more to do than it can; try again in a moment"))
-            return
+
+    def _may_say_busy(self) -> bool:
+        return not self._paused and self._idles()
+
+    def _say_busy(self, reason: Refusal, answer: bytes) -> None:
         self._edge.on_refused(reason)
-        self._parser.message_consumed()
-        self.transport.write(self._edge.busy_head if message.method == "HEAD" else self._edge.busy)
+        if self.transport is not None:
+            self.transport.write(answer)
 
     def _await(self, wanted: Patience | None) -> None:
         if wanted is self._awaited:

@@ -227,6 +227,19 @@ async def test_a_body_that_is_not_well_chunked_breaks_off_and_nothing_follows_it
         assert witness.refused == [Refusal.MALFORMED]
 
 
+async def test_a_reader_learns_that_the_body_broke_with_the_very_piece_that_woke_it() -> None:
+    async with witnessing() as witness:
+        reader, writer = await asyncio.open_connection(LOOPBACK, witness.port)
+        writer.write(CHUNKS + b"1\r\na")
+        await eventually(lambda: witness.connections and witness.connections[0]._body.total_bytes == 1)
+        await eventually(lambda: witness.connections[0]._body._waiter is not None)
+        writer.write(b"\r\nand then nonsense")
+        async with asyncio.timeout(10):
+            assert statuses(await reader.read()) == [400]
+        writer.close()
+        assert [asked.body for asked in witness.asked] == [None]
+
+
 async def test_a_chunked_body_is_the_last_thing_on_its_connection() -> None:
     body = b"3;x=y\r\nabc\r\n003\r\ndef\r\n0\r\nX-Trailer: of the first request\r\n\r\n"
     for byte_by_byte in (False, True):

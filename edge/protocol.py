@@ -225,7 +225,10 @@ class EdgeProtocol(RequestHandler):
         if self._awaited is not None:
             self._await(None)
         try:
-            message, payload = self._parsed(unfed, head)
+            found = self._feed(unfed, head)
+            if len(found) != 1:
+                raise malformed("there are empty lines before the request")
+            message, payload = found[0]
             length = judge(message, head)
             if (length == 0) is not (payload is EMPTY_PAYLOAD):
                 raise malformed("the length of the request body is not clear")
@@ -234,7 +237,14 @@ class EdgeProtocol(RequestHandler):
             return
         if length == 0:
             self._fields = plain_fields(message, head)
-        self._admit(message, payload, length, self._overload.full() if self._overload is not None else None)
+        if self._overload is not None and (reason := self._overload.full()) is not None:
+            self._shed(message, payload, reason)
+        elif length != 0:
+            self._admit(self._expect_body(message, payload, length), payload)
+        else:
+            if message.should_close:
+                self._phase, self._clean = _Phase.DEAF, False
+            self._admit(message, payload)
 
     def _take_known_head(self, head: bytes) -> None:
         """A head of which all but the first line has been judged on this connection, byte for byte."""
@@ -243,33 +253,26 @@ class EdgeProtocol(RequestHandler):
             self._say_busy(reason, self._edge.busy)  # whatever it asks for
             return
         try:
-            message, payload = self._parsed(head, head)
+            found = self._feed(head, head)
+            if len(found) != 1:
+                raise malformed("there is more than one request in one head")
+            message, payload = found[0]
             judge_line(message, head)
         except Refused as refused:
             self._refuse(refused)
             return
-        self._admit(message, payload, 0, reason)
+        if reason is not None:
+            self._shed(message, payload, reason)
+        else:
+            self._admit(message, payload)
 
-    def _parsed(self, unfed: bytes, head: bytes) -> tuple[RawRequestMessage, StreamReader]:
-        found = self._feed(unfed, head)
-        if len(found) != 1:
-            raise malformed("there are empty lines before the request")
-        return found[0]
-
-    def _admit(self, message: RawRequestMessage, payload: StreamReader, length: int, reason: Refusal | None) -> None:
-        """Queue it, unless there is a reason to turn it away."""
+    def _admit(self, message: RawRequestMessage, payload: StreamReader) -> None:
+        """A handler is to answer it."""
         if self._overload is not None:
-            if reason is not None:
-                self._shed(message, payload, reason)
-                return
             self._overload.began()
         self._owed += 1
         if message.path[0] != "/":
             message = in_origin_form(message)
-        if length != 0:
-            message = self._expect_body(message, payload, length)
-        elif message.should_close:
-            self._phase, self._clean = _Phase.DEAF, False
         self._enqueue(message, payload)
 
     def _expect_body(self, message: RawRequestMessage, payload: StreamReader, length: int) -> RawRequestMessage:

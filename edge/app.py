@@ -32,7 +32,7 @@ from edge.catalog_view import CatalogView
 from edge.clock import SystemClock
 from edge.handlers import content, health, purge
 from edge.inflight import InFlight
-from edge.overload import Delay, Overload
+from edge.overload import Overload
 from edge.problems import as_problems
 from edge.tasks import begin, end
 
@@ -40,8 +40,6 @@ log = logging.getLogger(__name__)
 
 # A view event batch is at most 256 KiB; the handler says so with its own words before this limit cuts in.
 MAX_REQUEST_BODY = 512 * 1024
-# A loop that is later than this, and for that long, has more to do than it can.
-LATE = Delay(target_s=0.1, patience_s=0.5)
 # A lesson's first viewer may come this soon after it was published; until then its id is unknown to the counters.
 CATALOG_PERIOD_S = 1.0
 
@@ -91,7 +89,7 @@ async def node(settings: EdgeSettings, slot: int) -> AsyncIterator[WorkerNode]:
         counting = await counting_of(settings, slot, known, clock, stack)
         in_flight = InFlight()
         log = _access_log(settings, slot, stack)
-        overload = Overload(max_in_flight=settings.max_in_flight, loop=asyncio.get_running_loop(), delay=LATE)
+        overload = Overload(max_in_flight=settings.max_in_flight, loop=asyncio.get_running_loop())
         stack.callback(overload.stop)
         _own_task(Gauges(cache, origin, counting, in_flight, overload, log).keep(), "gauges", stack)
         parts = _Parts(settings, origin, cache, catalog, counting, Accounts(log, clock.monotonic), in_flight)

@@ -31,7 +31,7 @@ class Delay:
     away. integral: how fast the share grows, per second and per target exceeded; step: how much it follows a change.
     """
 
-    target_s: float = 0.1
+    target_s: float = 0.25
     patience_s: float = 1.0
     integral: float = 0.5
     step: float = 0.1

@@ -219,6 +219,20 @@ async def test_a_body_that_goes_wrong_is_cut_for_everyone_and_never_whole_nor_ke
     await scene.recovers(path)
 
 
+@pytest.mark.parametrize("fault", [name for name in BODY_FAULTS if "digest" not in name])
+async def test_a_body_past_the_cache_that_goes_wrong_is_cut_as_well(scene: Scene, fault: str) -> None:
+    path = scene.fresh_path()
+    pieces = [piece for piece in BODY_FAULTS[fault].pieces if isinstance(piece, bytes)]
+    unshared = [piece.replace(FRESH.encode(), b"Cache-Control: no-store") for piece in pieces]
+    scene.says(Raw(unshared, BODY_FAULTS[fault].end))
+    for _ in range(2):  # as the leader of a flight, then past all flights
+        for said in await scene.visitor.ask_often(3, path):
+            assert (said.status, said.whole) == (200, False)
+            assert BODY.startswith(said.body)
+    scene.says(GOOD)
+    assert (await scene.ask(path)).body == BODY
+
+
 async def test_what_comes_beyond_the_announced_length_is_in_nobodys_response(scene: Scene) -> None:
     first, second = scene.fresh_path(), scene.fresh_path()
     scene.says(Raw([announced(len(HALF)) + HALF + response(b"poison", "200 OK", FRESH)]), GOOD)

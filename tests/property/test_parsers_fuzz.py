@@ -181,7 +181,7 @@ def one_by_h11(sent: bytes) -> tuple[list[Asked], bytes | None]:
     except h11.RemoteProtocolError:
         return found, None
     found[0].body = body
-    connection.send(h11.Response(status_code=200, headers=[(b"content-length", b"0")]))
+    connection.send(h11.Response(status_code=404, headers=[(b"content-length", b"0")]))
     connection.send(h11.EndOfMessage())
     return found, connection.trailing_data[0] if connection.our_state is h11.DONE else None
 
@@ -334,6 +334,26 @@ def test_what_handlers_are_asked_is_what_h11_reads_however_it_was_cut(
     assert bytewise == whole
     if data is not None:
         assert loop.run(edge.read(cut(data, wire))) == whole
+
+
+@settings(QUICK, max_examples=150)
+@given(
+    fields=st.lists(FIELD, max_size=3),
+    line=st.one_of(TARGET.map(lambda target: b"GET %b HTTP/1.1" % target), st.lists(SPOIL, max_size=4).map(b"".join)),
+    spoil=st.one_of(st.just(b""), SPOIL),
+)
+@example(fields=[], line=b"HEAD / HTTP/1.0", spoil=b"")
+@example(fields=[], line=b"CONNECT edge:443 HTTP/1.1", spoil=b"")
+@example(fields=[], line=b"GET http://other/ HTTP/1.1", spoil=b"")
+@example(fields=[], line=b"", spoil=b"")
+def test_a_header_section_known_from_the_last_request_is_read_like_any_other(
+    edge: Edge, loop: asyncio.Runner, fields: list[tuple[bytes, bytes]], line: bytes, spoil: bytes
+) -> None:
+    known = b"\r\n" + b"".join(b"%b: %b\r\n" % field for field in [(b"Host", b"edge"), *fields]) + b"\r\n"
+    first, second = b"GET / HTTP/1.1" + known, line + spoil + known
+    reading = loop.run(edge.read([first, second, first]))
+    assert_h11_agrees(reading, first + second + first)
+    assert reading == loop.run(edge.read([first + second + first]))
 
 
 @settings(QUICK, max_examples=100)

@@ -11,6 +11,9 @@ it lets pass and another reader of the same bytes could take for something else:
 - a fragment, a target that is no http(s) URL, CONNECT and TRACE.
 
 The request line is checked by writing it again from the parsed message: no second parser can disagree with the first.
+
+The parser knows the registered methods only. For any other token it gets POST in its place (`known_method`), which it
+treats like every method but CONNECT; the check of the line is made with the method that was sent.
 """
 
 from __future__ import annotations
@@ -36,6 +39,17 @@ CHUNKED: Final = -1
 MAX_CHUNK_OVERHEAD: Final = 16 * 1024
 """Bytes of chunk sizes, extensions and trailers that a body may have beyond eight times its data."""
 
+# What llhttp takes in HTTP; the most frequent first.
+_METHODS = tuple(
+    f"{method} ".encode()
+    for method in (  # noqa: SIM905 - a list of one word a line is no table
+        "GET HEAD POST PUT DELETE OPTIONS PATCH CONNECT TRACE ACL BIND CHECKOUT COPY LINK LOCK M-SEARCH MERGE "
+        "MKACTIVITY MKCALENDAR MKCOL MOVE NOTIFY PROPFIND PROPPATCH PURGE QUERY REBIND REPORT SEARCH SOURCE "
+        "SUBSCRIBE UNBIND UNLINK UNLOCK UNSUBSCRIBE"
+    ).split()
+)
+_METHOD = re.compile(rb"((?:\r\n)?)([A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}) ")
+_BEFORE_TARGET = re.compile(rb"(?:\r\n?)?[A-Za-z0-9!#$%&'*+.^_`|~-]{0,64}")
 _NOT_FORWARDED = frozenset({"CONNECT", "TRACE"})
 _HOST = re.compile(r"(?:[A-Za-z0-9._~-]*|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
 _ABSOLUTE = re.compile(r"https?://([^/?#]*)([^?#]*)(?:\?([^#]*))?", re.IGNORECASE)
@@ -70,6 +84,21 @@ class BrokenBody(Refused, RequestPayloadError):  # noqa: N818
 def malformed(detail: str) -> Refused:
     """400: two readers could read it in two ways."""
     return Refused(400, Refusal.MALFORMED, detail)
+
+
+def known_method(head: bytes) -> tuple[bytes, str | None]:
+    """The beginning of a request for the parser, and the method if that is one that the parser does not know."""
+    if head.startswith(_METHODS):
+        return head, None
+    match = _METHOD.match(head)
+    if match is None or match[2] + b" " in _METHODS:
+        return head, None
+    return match[1] + b"POST" + head[match.end(2) :], match[2].decode()
+
+
+def within_method(head: bytes) -> bool:
+    """Whether the beginning of a request may end within its method."""
+    return _BEFORE_TARGET.fullmatch(head) is not None
 
 
 def judge(message: RawRequestMessage, head: bytes) -> int:
@@ -122,7 +151,7 @@ def refusal_of(error: HttpProcessingError, head: bytes) -> Refused:
         return Refused(431, Refusal.TOO_LARGE, f"each header field may have at most {MAX_LINE_BYTES} bytes")
     if error.message.startswith("Too many headers"):
         return head_too_large()
-    return malformed("this is not a well-formed HTTP request, or its method is not known here")
+    return malformed("this is not a well-formed HTTP request")
 
 
 def head_too_large() -> Refused:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from aiohttp import web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from edge import metrics
 from edge.framing import Refused
-from edge.problems import SERVER
+from edge.problems import SERVER, answer_in_our_version
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -65,11 +65,21 @@ class InFlight:
 
         return count
 
-    async def on_prepare(self, _request: web.Request, response: web.StreamResponse) -> None:
-        """A signal handler: during a drain every answer is the last on its connection."""
+    async def on_prepare(self, request: web.Request, response: web.StreamResponse) -> None:
+        """A signal handler, called when the rest of the head is made.
+
+        During a drain every answer is the last on its connection, and so is one to HTTP/1.0 that has no length: only
+        the connection's end can tell its end.
+        """
         response.headers["Server"] = SERVER
+        if request.version < HttpVersion11:
+            if hdrs.CONTENT_LENGTH not in response.headers:
+                response.force_close()
+            answer_in_our_version(request)
         if self.draining:
             response.force_close()
+        if not response.keep_alive:
+            response.headers[hdrs.CONNECTION] = "close"
 
 
 def _method(request: web.Request) -> str:

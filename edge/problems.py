@@ -8,6 +8,7 @@ from http import HTTPStatus
 import orjson
 from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler
+from aiohttp.web_request import BaseRequest
 
 # The software's name without its version, which is nobody's business (RFC 9110, 10.2.4).
 SERVER = "smartedu-edge"
@@ -71,6 +72,15 @@ def on_the_wire(status: int, detail: str, node: str, *, close: bool = False) -> 
         *(["Connection: close"] if close else []),
     ]
     return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def answer_in_our_version(request: BaseRequest) -> None:
+    """Make the answer's version the highest that we speak, whatever the request's (RFC 9112, 2.3).
+
+    To be called when all else that depends on the request's version is decided.
+    """
+    request._version = HttpVersion11  # noqa: SLF001
+    request._cache["version"] = HttpVersion11  # noqa: SLF001
 
 
 async def expect(request: web.Request) -> web.StreamResponse | None:

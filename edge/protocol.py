@@ -28,7 +28,7 @@ from enum import Enum
 from functools import partial
 from typing import Any
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
@@ -49,13 +49,15 @@ from edge.framing import (
     in_origin_form,
     judge,
     judge_line,
+    known_method,
     malformed,
     plain_fields,
     refusal_of,
     too_much_overhead,
+    within_method,
 )
 from edge.overload import Overload
-from edge.problems import SERVER, on_the_wire, problem, refused_status
+from edge.problems import SERVER, answer_in_our_version, on_the_wire, problem, refused_status
 
 log = logging.getLogger(__name__)
 
@@ -86,11 +88,13 @@ class EdgeProtocol(RequestHandler):
         "_discarded",
         "_edge",
         "_ended",
+        "_fed",
         "_fields",
         "_half_closed",
         "_last",
         "_left",
         "_lingers",
+        "_method",
         "_overload",
         "_owed",
         "_partial",
@@ -108,7 +112,9 @@ class EdgeProtocol(RequestHandler):
         self._phase = _Phase.HEAD
         self._clean = True  # at the beginning of a request, nothing kept back
         self._fields = b""  # of the last head, where another with the same need not be judged again
-        self._partial = b""  # of the head, as far as it has come and has been fed
+        self._partial = b""  # of the head, as far as it has come
+        self._fed = 0  # bytes of it that the parser has had
+        self._method: str | None = None  # where that is one that the parser does not know
         self._pending = b""  # received, and not yet to be fed
         self._body: StreamReader = EMPTY_PAYLOAD
         self._left = 0  # bytes of the body still to come
@@ -154,7 +160,7 @@ class EdgeProtocol(RequestHandler):
                 return
             end = data.find(END_OF_HEAD)
             if end > 0 and end + 4 == len(data):
-                self._take_head(data, data)
+                self._take_head(data)
                 return
         self._take(data)
 
@@ -203,16 +209,15 @@ class EdgeProtocol(RequestHandler):
         return rest
 
     def _take_head_part(self, data: bytes) -> bytes:
-        fed = len(self._partial)
         seen = self._partial + data
-        end = seen.find(END_OF_HEAD, max(0, fed - 3)) + 4
+        end = seen.find(END_OF_HEAD, max(0, len(self._partial) - 3)) + 4
         if end > 3:
             self._partial = b""
-            self._take_head(seen[:end], seen[fed:end])
+            self._take_head(seen[:end])
             return seen[end:]
         self._partial = seen
         try:
-            if self._feed(data, seen):
+            if (self._fed or not within_method(seen)) and self._feed_head(seen):
                 raise malformed("the header section has no end")
             if len(seen) > MAX_HEAD_BYTES:
                 raise head_too_large()
@@ -220,15 +225,26 @@ class EdgeProtocol(RequestHandler):
             self._refuse(refused)
         return b""
 
-    def _take_head(self, head: bytes, unfed: bytes) -> None:
-        """A head is complete; `unfed` is the part of it that the parser has not had yet."""
+    def _feed_head(self, head: bytes) -> Sequence[tuple[RawRequestMessage, StreamReader]]:
+        """Feed what the parser has not had yet of a head that has come in parts."""
+        unfed = head[self._fed :]
+        if self._fed == 0:
+            unfed, self._method = known_method(head)
+        self._fed = len(head)
+        return self._feed(unfed, head)
+
+    def _take_head(self, head: bytes) -> None:
+        """A head is complete."""
         if self._awaited is not None:
             self._await(None)
         try:
-            found = self._feed(unfed, head)
+            found = self._feed_head(head)
+            self._fed = 0
             if len(found) != 1:
                 raise malformed("there are empty lines before the request")
             message, payload = found[0]
+            if self._method is not None:
+                message, self._method = message._replace(method=self._method), None
             length = judge(message, head)
             if (length == 0) is not (payload is EMPTY_PAYLOAD):
                 raise malformed("the length of the request body is not clear")
@@ -253,10 +269,13 @@ class EdgeProtocol(RequestHandler):
             self._say_busy(reason, self._edge.busy)  # whatever it asks for
             return
         try:
-            found = self._feed(head, head)
+            fed, method = known_method(head)
+            found = self._feed(fed, head)
             if len(found) != 1:
                 raise malformed("there is more than one request in one head")
             message, payload = found[0]
+            if method is not None:
+                message = message._replace(method=method)
             judge_line(message, head)
         except Refused as refused:
             self._refuse(refused)
@@ -447,7 +466,7 @@ class EdgeProtocol(RequestHandler):
             refused = Refused(status, Refusal.MALFORMED, "the edge met an error of its own")
         if request.writer.output_size > 0:
             raise ConnectionError("a part of the response is sent already")
-        request._version = HttpVersion11  # noqa: SLF001 - a refused request has none, or one that nobody speaks
+        answer_in_our_version(request)
         response = problem(
             refused.status,
             refused.detail,

@@ -10,6 +10,8 @@ import orjson
 import pytest
 
 from tests.conftest import StartEdge
+from tests.support.origin import Script, ScriptedOrigin
+from tests.support.witness import statuses
 
 
 async def exchange(url: str, sent: bytes, *, half_close: bool = False) -> bytes:
@@ -66,6 +68,50 @@ async def test_what_cannot_be_answered_is_a_problem_document_without_internals(
     assert problem["status"] == status
     assert "bytearray" not in problem["detail"]
     assert "Traceback" not in node.logs()
+
+
+SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: edge\r\n\r\n"
+POST = b"POST /a HTTP/1.1\r\nHost: edge\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "answered"),
+    [
+        (POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED, [400]),
+        (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n" + SMUGGLED, [501]),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n0x\r\n" + SMUGGLED, [400]),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + SMUGGLED, [200]),
+        (POST + b"Content-Length: 18446744073709551615\r\n\r\n" + SMUGGLED, [400]),
+        (b"GET  /smuggled HTTP/1.1\r\nHost: edge\r\n\r\n", [400]),
+        (b"GET http://other/smuggled HTTP/1.1\r\nHost: edge\r\n\r\n", [400]),
+        (b"CONNECT smuggled:80 HTTP/1.1\r\nHost: smuggled:80\r\n\r\n", [501]),
+        (b"GET /a%0d%0aX-Smuggled:%20b HTTP/1.1\r\nHost: edge\r\n\r\n", [404]),
+    ],
+)
+async def test_what_is_smuggled_reaches_no_origin(edge: StartEdge, sent: bytes, answered: list[int]) -> None:
+    async with ScriptedOrigin() as origin:
+        origin.objects["/a"] = Script(b"hello")
+        node = await edge(origin=origin.url, s3_endpoint=None)
+        assert statuses(await exchange(node.url, sent, half_close=True)) == answered
+        assert origin.count("/smuggled") == 0
+        assert not any("smuggled" in name for seen in origin.seen for name in seen.headers)
+
+
+async def test_a_node_holds_slow_clients_to_its_settings(edge: StartEdge) -> None:
+    node = await edge(header_timeout_s=0.3, max_connections=2)
+    assert statuses(await exchange(node.url, b"GET / HTTP/1.1\r\nHost: ")) == [408]
+    slow = [await asyncio.open_connection(urlsplit(node.url).hostname, urlsplit(node.url).port) for _ in range(4)]
+    assert statuses(await exchange(node.url, request("GET /healthz HTTP/1.1"))) == [200]
+    for reader, writer in slow:
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_an_answer_to_http_1_0_is_told_in_our_version_and_ends_with_the_connection(edge: StartEdge) -> None:
+    node = await edge()
+    answer = await exchange(node.url, b"GET /healthz HTTP/1.0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nConnection: close\r\n" in answer
 
 
 async def test_a_client_that_asks_first_is_told_to_go_on(edge: StartEdge) -> None:

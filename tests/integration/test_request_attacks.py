@@ -94,8 +94,8 @@ LINES = {
     "another scheme": b"GET ftp://edge/ HTTP/1.1\r\nHost: edge\r\n\r\n",
     "a URL without a host": b"GET http:///a HTTP/1.1\r\nHost: edge\r\n\r\n",
     "a URL with a user": b"GET http://me@edge/ HTTP/1.1\r\nHost: me@edge\r\n\r\n",
-    "a lower-case method": b"get / HTTP/1.1\r\nHost: edge\r\n\r\n",
-    "an unknown method": b"FETCH / HTTP/1.1\r\nHost: edge\r\n\r\n",
+    "a very long method": b"G" * 65 + b" / HTTP/1.1\r\nHost: edge\r\n\r\n",
+    "a method without an end": b"G" * 900,
     "no method": b" / HTTP/1.1\r\nHost: edge\r\n\r\n",
     "a method that is no token": b"G:ET / HTTP/1.1\r\nHost: edge\r\n\r\n",
     "another protocol": b"GET / RTSP/1.0\r\nHost: edge\r\n\r\n",
@@ -290,6 +290,18 @@ async def test_requests_before_a_broken_one_are_answered_first() -> None:
             sent = GET + b"\r\n" + GET + b"X : a\r\n\r\n" + SMUGGLED
             assert statuses(await exchange(witness.port, sent, byte_by_byte=byte_by_byte)) == [200, 400]
             assert witness.targets == ["/"]
+
+
+@pytest.mark.parametrize("method", ["FETCH", "get", "X-Y_z!", "PRI", "DESCRIBE", "POSTS", "P"])
+async def test_a_method_that_nobody_has_registered_is_a_method(method: str) -> None:
+    sent = f"{method} /a HTTP/1.1\r\nHost: edge\r\nContent-Length: 3\r\n\r\nabc".encode()
+    again = f"{method} /b HTTP/1.1\r\nHost: edge\r\n\r\n".encode()
+    for byte_by_byte in (False, True):
+        async with witnessing() as witness:
+            answer = await exchange(witness.port, sent + again * 2, byte_by_byte=byte_by_byte, ends=True)
+            assert statuses(answer) == [200, 200, 200]
+            assert [asked.method for asked in witness.asked] == [method] * 3
+            assert [asked.body for asked in witness.asked] == [b"abc", b"", b""]
 
 
 @pytest.mark.parametrize("upgrade", [b"websocket", b"h2c", b"TLS/1.0"])

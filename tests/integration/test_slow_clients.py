@@ -50,9 +50,13 @@ class Client:
         self.writer = writer
 
     async def rest(self) -> bytes:
-        """All that comes until the server closes."""
+        """All that comes until the server closes, or cuts off what it does not listen to any more."""
+        received = b""
         async with asyncio.timeout(10):
-            return await self.reader.read()
+            with suppress(ConnectionResetError):
+                while piece := await self.reader.read(65536):
+                    received += piece
+        return received
 
     async def one(self) -> bytes:
         """One answer of a witness."""
@@ -144,7 +148,8 @@ async def test_sending_a_little_now_and_then_gives_no_more_time(connect: Connect
         while not ended.done():
             client.writer.write(b"X: a\r\n")
             await asyncio.wait([ended], timeout=0.02)
-        assert statuses(await ended) == [408]
+        assert statuses(await ended) in ([408], [])  # one who keeps sending may be cut off before reading it
+        assert witness.refused == [Refusal.SLOW]
 
 
 async def test_the_second_head_of_a_connection_has_its_time_too_and_idling_has_more(connect: Connect) -> None:

@@ -117,8 +117,9 @@ class Connections:
 
     def idle(self, connection: Connection) -> None:
         """It has an answer. Whether it then waits for its next request is asked when its place is wanted."""
-        self._idle[connection] = None
-        self._idle.move_to_end(connection)
+        if connection in self._open:  # a handler may outlive its connection
+            self._idle[connection] = None
+            self._idle.move_to_end(connection)
 
     def gone(self, connection: Connection) -> None:
         """It is closed."""

@@ -65,8 +65,6 @@ LINGER_S = 1.0
 LINGER_BYTES = 1024 * 1024
 """A client that keeps sending after it was refused is listened to for this long, to this many bytes."""
 
-_Queued = tuple[RawRequestMessage | _ErrInfo, StreamReader]
-
 
 class _Phase(Enum):
     HEAD = 1
@@ -169,6 +167,7 @@ class EdgeProtocol(RequestHandler):
         if self._phase in _IN_BODY and not self._body.is_eof():
             self._break_body(BrokenBody(400, Refusal.MALFORMED, "the request body ended before its time"))
         self._phase, self._clean = _Phase.DEAF, False
+        self._await(None)
         self._end()
         if self._owed == 0 or self.transport is None:
             return False
@@ -460,18 +459,19 @@ class EdgeProtocol(RequestHandler):
 
         Raises ConnectionError when a part of another answer has been sent: the connection is then cut.
         """
-        refused = exc if isinstance(exc, Refused) else None
-        if refused is None:
+        detail = "the edge met an error of its own"
+        if isinstance(exc, Refused):
+            status, detail = exc.status, exc.detail
+        else:
             log.error("a handler broke: %s %s", request.method, request.path, exc_info=exc)
-            refused = Refused(status, Refusal.MALFORMED, "the edge met an error of its own")
         if request.writer.output_size > 0:
             raise ConnectionError("a part of the response is sent already")
         answer_in_our_version(request)
         response = problem(
-            refused.status,
-            refused.detail,
-            proxy_status=refused_status(self._edge.node, refused.status),
-            headers={"Retry-After": "1"} if refused.status == 503 else None,
+            status,
+            detail,
+            proxy_status=refused_status(self._edge.node, status),
+            headers={"Retry-After": "1"} if status == 503 else None,
         )
         response.force_close()
         response.headers["Server"] = SERVER

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from config.settings import EdgeSettings
-from edge import appkeys, metrics, routes
+from edge import appkeys, garbage, metrics, routes
 from edge.access_log import AccessLog
 from edge.account import Accounts
 from edge.admin_token import AdminToken
@@ -91,6 +91,7 @@ async def node(settings: EdgeSettings, slot: int) -> AsyncIterator[WorkerNode]:
         log = _access_log(settings, slot, stack)
         overload = Overload(max_in_flight=settings.max_in_flight, loop=asyncio.get_running_loop())
         stack.callback(overload.stop)
+        _own_task(garbage.keep_collecting(lambda: in_flight.count == 0), "garbage", stack)
         _own_task(Gauges(cache, origin, counting, in_flight, overload, log).keep(), "gauges", stack)
         parts = _Parts(settings, origin, cache, catalog, counting, Accounts(log, clock.monotonic), in_flight)
         yield WorkerNode(

@@ -51,7 +51,8 @@ class Share:
         """The loop was late by `late_s`, `elapsed_s` after the last measurement."""
         delay = self._delay
         late = min(late_s / delay.target_s, 5.0)
-        self._late_for_s = self._late_for_s + elapsed_s if late > 1.0 else 0.0
+        # One long stop, however long, is no standing delay.
+        self._late_for_s = self._late_for_s + min(elapsed_s, 2 * delay.target_s) if late > 1.0 else 0.0
         if self.value > 0.0 or self._late_for_s > delay.patience_s:
             change = delay.integral * (late - 1.0) * min(elapsed_s, 1.0) + delay.step * (late - self._before)
             self.value = min(max(self.value + change, 0.0), _MOST)

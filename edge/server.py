@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import gc
 import importlib
 import logging
 import os
@@ -32,6 +31,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.workers.base import Worker
 
 from config.settings import Address, ConfigurationError, EdgeSettings
+from edge import garbage
 from edge.admin_token import AdminToken
 from edge.slots import Slot
 
@@ -232,9 +232,7 @@ class EdgeWorker(Worker):  # type: ignore[misc]
                 await self._listen(node.public, self._sockets()[:-1], _tls(settings), overload=node.overload, **shared),
                 await self._listen(node.admin, self._sockets()[-1:], None, **shared),
             ]
-            # What is there now stays: the garbage collector need not look at it again.
-            gc.collect()
-            gc.freeze()
+            garbage.settle()
             self.booted = True
             log.info("worker serves in slot %d", slot.number)
             await self._until(stopping)

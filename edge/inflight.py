@@ -8,6 +8,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from edge import metrics
+from edge.account import route_of
 from edge.framing import Refused
 from edge.problems import SERVER, answer_in_our_version
 
@@ -59,7 +60,7 @@ class InFlight:
                 status = "500"
                 raise
             finally:
-                metrics.REQUESTS.inc(_route(request), _method(request), status)
+                metrics.REQUESTS.inc(route_of(request), _method(request), status)
                 self.leave()
             return response
 
@@ -85,9 +86,3 @@ class InFlight:
 def _method(request: web.Request) -> str:
     """The method, where it is a known one: label values must stay few, and clients can make up any."""
     return request.method if request.method in METHODS else "other"
-
-
-def _route(request: web.Request) -> str:
-    """The route's pattern, never the path itself, for the same reason."""
-    resource = request.match_info.route.resource
-    return resource.canonical if resource is not None else "none"

@@ -6,19 +6,22 @@ the loop has been late for longer than a moment, a share of the requests is turn
 lateness: it grows while the loop is later than the target and shrinks while it is not (the control law of PIE, RFC
 8033; the idea of CoDel, RFC 8289, that only standing delay counts and a burst does not).
 
-The lateness is that of a timer, which waits in the same queue as everything else. It runs only while there is work, and
-counts only while several requests wait: a loop that is late with nothing to do is on a busy machine, and turning
-requests away would not make it any earlier.
+The lateness is that of a timer and of a few turns of the loop after it, as many as a request takes to its handler: a
+busy loop is late in one turn and quick in the next. It is measured only while there is work, and counts only while
+several requests wait: a loop that is late with nothing to do is on a busy machine, and turning requests away would not
+make it any earlier.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 
 from edge.framing import Refusal
 
 _PROBE_S = 0.01
+_TURNS = 3  # of the loop, from a request's bytes to its handler
 _SEVERAL = 16  # requests under way
 _MOST = 0.98  # of the requests are turned away at most: without any work there would be nothing to measure
 
@@ -28,13 +31,16 @@ class Delay:
     """How late the event loop may be.
 
     target_s: lateness that is aimed at under overload; patience_s: how long it may be exceeded before anybody is turned
-    away. integral: how fast the share grows, per second and per target exceeded; step: how much it follows a change.
+    away. The rest is the control law, for the logarithm of the share that is taken, so that it is as steady at ten
+    times the capacity as at twice. pressure and relief: how fast the share moves, per second and per target of lateness
+    beyond or below the target; step: how much it follows a change of the lateness.
     """
 
-    target_s: float = 0.25
+    target_s: float = 0.1
     patience_s: float = 1.0
-    integral: float = 0.5
-    step: float = 0.1
+    pressure: float = 0.3
+    relief: float = 1.0
+    step: float = 0.3
 
 
 class Share:
@@ -43,19 +49,27 @@ class Share:
     def __init__(self, delay: Delay) -> None:
         self._delay = delay
         self._late_for_s = 0.0
-        self._before = 0.0  # lateness at the last measurement, in targets
+        self._before = 1.0  # lateness at the last measurement, in targets
+        self._taken = 1.0
         self._due = 0.0
-        self.value = 0.0
+
+    @property
+    def value(self) -> float:
+        """From 0, nobody, to almost 1."""
+        return 1.0 - self._taken
 
     def measured(self, late_s: float, elapsed_s: float) -> None:
         """The loop was late by `late_s`, `elapsed_s` after the last measurement."""
         delay = self._delay
         late = min(late_s / delay.target_s, 5.0)
-        # One long stop, however long, is no standing delay.
-        self._late_for_s = self._late_for_s + min(elapsed_s, 2 * delay.target_s) if late > 1.0 else 0.0
-        if self.value > 0.0 or self._late_for_s > delay.patience_s:
-            change = delay.integral * (late - 1.0) * min(elapsed_s, 1.0) + delay.step * (late - self._before)
-            self.value = min(max(self.value + change, 0.0), _MOST)
+        # One long stop, however long, is no standing delay: at least three measurements have to say so.
+        self._late_for_s = self._late_for_s + min(elapsed_s, delay.patience_s / 2) if late > 1.0 else 0.0
+        if self._taken == 1.0 and self._late_for_s <= delay.patience_s:
+            self._before = 1.0
+            return
+        speed = delay.pressure if late > 1.0 else delay.relief
+        change = speed * (late - 1.0) * min(elapsed_s, 1.0) + delay.step * (late - self._before)
+        self._taken = min(max(self._taken * math.exp(-change), 1.0 - _MOST), 1.0)
         self._before = late
 
     def takes_one(self) -> bool:
@@ -74,7 +88,7 @@ class Overload:
         self._max_in_flight = max_in_flight
         self._loop = loop
         self._share = Share(delay or Delay())
-        self._probe: asyncio.TimerHandle | None = None
+        self._probe: asyncio.Handle | None = None
         self._set_at = 0.0
         self._busy = False
         self.in_flight = 0
@@ -110,9 +124,12 @@ class Overload:
 
     def _set(self) -> None:
         self._set_at = self._loop.time()
-        self._probe = self._loop.call_later(_PROBE_S, self._measure)
+        self._probe = self._loop.call_later(_PROBE_S, self._measure, _TURNS)
 
-    def _measure(self) -> None:
+    def _measure(self, turns: int) -> None:
+        if turns > 0:
+            self._probe = self._loop.call_soon(self._measure, turns - 1)
+            return
         elapsed = self._loop.time() - self._set_at
         late = max(0.0, elapsed - _PROBE_S) if self.in_flight >= _SEVERAL else 0.0
         self._share.measured(late, elapsed)

@@ -394,11 +394,8 @@ class EdgeProtocol(RequestHandler):
         return True
 
     def _idles(self) -> bool:
-        if self._messages:
-            return False
-        if self._waiter is None:
-            return self._request_count == 0  # `start` has not begun to wait
-        return not self._waiter.done()
+        """Whether all that was asked is answered, down to the last byte handed to the transport."""
+        return self._owed == 0 and not self._request_in_progress
 
     def _refuse(self, refused: Refused) -> None:
         """Answer what came before it, then this; nothing after it."""

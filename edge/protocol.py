@@ -22,11 +22,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from enum import Enum
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -35,13 +34,11 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
-from edge.connections import Connections, Limits, Patience
+from edge.connections import Patience
 from edge.framing import (
     CHUNKED,
     END_OF_HEAD,
-    MAX_FIELDS,
     MAX_HEAD_BYTES,
-    MAX_LINE_BYTES,
     BrokenBody,
     Refusal,
     Refused,
@@ -56,8 +53,10 @@ from edge.framing import (
     too_much_overhead,
     within_method,
 )
-from edge.overload import Overload
-from edge.problems import SERVER, answer_in_our_version, on_the_wire, problem, refused_status
+from edge.problems import SERVER, answer_in_our_version, problem, refused_status
+
+if TYPE_CHECKING:
+    from edge.listening import EdgeServer
 
 log = logging.getLogger(__name__)
 
@@ -521,71 +520,3 @@ class EdgeProtocol(RequestHandler):
     def _end(self) -> None:
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
-
-
-class EdgeServer(web.Server):
-    """Makes an `EdgeProtocol` for each connection of one listener, and holds what these share."""
-
-    def __init__(
-        self,
-        *args: Any,
-        limits: Limits,
-        overload: Overload | None,
-        node: str,
-        on_refused: Callable[[Refusal], None],
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self.guests = Connections(limits, asyncio.get_running_loop())
-        self.overload = overload
-        self.node = node
-        self.on_refused = on_refused
-        self.full = on_the_wire(503, "the edge has no place for another connection", node, close=True)
-        self.late = on_the_wire(408, "the header section did not arrive in time", node, close=True)
-        self.busy = on_the_wire(503, "the edge has more to do than it can; try again in a moment", node)
-        self.busy_head = self.busy[: self.busy.index(END_OF_HEAD) + 4]
-
-    def __call__(self) -> RequestHandler:
-        return EdgeProtocol(self, loop=self._loop, **self._kwargs)
-
-    async def shutdown(self, timeout: float | None = None) -> None:
-        """Called by the runner: close all connections."""
-        self.guests.stop()
-        await super().shutdown(timeout)
-
-
-class EdgeRunner(web.AppRunner):
-    """aiohttp's runner with our server in it (`Application._make_handler` names its own class)."""
-
-    def __init__(
-        self,
-        app: web.Application,
-        *,
-        limits: Limits | None = None,
-        overload: Overload | None = None,
-        node: str = "edge",
-        on_refused: Callable[[Refusal], None] = lambda _: None,
-        **kwargs: Any,
-    ) -> None:
-        """limits: what clients may take; overload: of the worker, None takes every request; node: for Proxy-Status.
-
-        on_refused: told about each request or connection that no handler will see.
-        """
-        super().__init__(app, **kwargs)
-        self._new_server = partial(
-            EdgeServer, limits=limits or Limits(), overload=overload, node=node, on_refused=on_refused
-        )
-
-    async def _make_server(self) -> web.Server:
-        await super()._make_server()
-        return self._new_server(
-            self._app._handle,  # noqa: SLF001
-            request_factory=self._app._make_request,  # noqa: SLF001
-            loop=asyncio.get_running_loop(),
-            # Bodies are taken as they come: a compressed one could be a bomb, and nothing here reads one.
-            auto_decompress=False,
-            max_line_size=MAX_LINE_BYTES,
-            max_field_size=MAX_LINE_BYTES,
-            max_headers=MAX_FIELDS,
-            **self._kwargs,
-        )

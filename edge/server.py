@@ -252,7 +252,7 @@ class EdgeWorker(Worker):  # type: ignore[misc]
     async def _listen(
         self, application: web.Application, sockets: list[socket.socket], tls: ssl.SSLContext | None, **edge: Any
     ) -> web.AppRunner:
-        from edge.protocol import EdgeRunner  # noqa: PLC0415 - see run()
+        from edge.listening import EdgeRunner, EdgeSite  # noqa: PLC0415 - see run()
 
         runner = EdgeRunner(
             application,
@@ -265,7 +265,7 @@ class EdgeWorker(Worker):  # type: ignore[misc]
         )
         await runner.setup()
         for listener in sockets:
-            await web.SockSite(runner, listener, ssl_context=tls, backlog=BACKLOG).start()
+            await EdgeSite(runner, listener, ssl_context=tls, backlog=BACKLOG).start()
         return runner
 
     async def _until(self, stopping: asyncio.Event) -> None:

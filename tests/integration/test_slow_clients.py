@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 
 import pytest
+import trustme
 
 from edge.connections import Limits
 from edge.framing import Refusal
@@ -207,6 +209,21 @@ async def test_a_client_that_we_keep_waiting_is_not_late(connect: Connect) -> No
         witness.gate.set()
         assert statuses(await patient.one()) == [200]
         assert witness.asked[0].body == body
+
+
+async def test_an_encrypted_connection_that_does_not_begin_in_time_is_closed(connect: Connect) -> None:
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority = trustme.CA()
+    authority.issue_cert("edge").configure_cert(tls)
+    async with witnessing(limits=SOON, tls=tls) as witness:
+        for begun in (b"", b"\x16\x03\x01\x02\x00"):
+            assert await (await connect(witness, begun)).rest() == b""
+        trusting = ssl.create_default_context()
+        authority.configure_trust(trusting)
+        reader, writer = await asyncio.open_connection(LOOPBACK, witness.port, ssl=trusting, server_hostname="edge")
+        writer.write(LAST)
+        assert statuses(await reader.read()) == [200]
+        writer.close()
 
 
 async def test_the_longest_idle_connection_makes_room_for_a_new_one(connect: Connect) -> None:

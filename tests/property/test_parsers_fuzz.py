@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, example, given, note, settings
 from hypothesis import strategies as st
 
 from edge.framing import Refusal
-from edge.protocol import EdgeRunner
+from edge.listening import EdgeRunner
 from tests.support.witness import statuses
 
 EXAMPLES = 350  # of the hardest property: about five seconds

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,8 +17,9 @@ from aiohttp import web
 
 from edge.connections import Limits
 from edge.framing import Refusal
+from edge.listening import EdgeRunner, EdgeServer, EdgeSite
 from edge.overload import Overload
-from edge.protocol import EdgeProtocol, EdgeRunner, EdgeServer
+from edge.protocol import EdgeProtocol
 
 LOOPBACK = "127.0.0.1"
 WITHIN_S = 10.0
@@ -74,7 +76,9 @@ class Witness:
 
 
 @asynccontextmanager
-async def witnessing(*, limits: Limits | None = None, overload: Overload | None = None) -> AsyncIterator[Witness]:
+async def witnessing(
+    *, limits: Limits | None = None, overload: Overload | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Witness]:
     """Serve on a free port of the loopback address until the block is left."""
     witness = Witness()
     application = web.Application()
@@ -92,7 +96,7 @@ async def witnessing(*, limits: Limits | None = None, overload: Overload | None 
     await witness.runner.setup()
     listener = socket.create_server((LOOPBACK, 0), backlog=4096)
     witness.port = listener.getsockname()[1]
-    await web.SockSite(witness.runner, listener, backlog=4096).start()
+    await EdgeSite(witness.runner, listener, ssl_context=tls, backlog=4096).start()
     try:
         yield witness
     finally:

@@ -1,0 +1,112 @@
+"""Listening: aiohttp's server, runner and site, with our connections in them and what these share.
+
+Everything is a value of one listener in one worker: its limits, its open connections, whom it tells about refusals.
+Only the load is the worker's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from edge.connections import Connections, Limits
+from edge.framing import END_OF_HEAD, MAX_FIELDS, MAX_LINE_BYTES, Refusal
+from edge.overload import Overload
+from edge.problems import on_the_wire
+from edge.protocol import EdgeProtocol
+
+# Whoever does not answer the end of an encrypted connection is not waited for.
+_TLS_SHUTDOWN_S = 2.0
+
+
+class EdgeServer(web.Server):
+    """Makes an `EdgeProtocol` for each connection of one listener, and holds what these share."""
+
+    def __init__(
+        self,
+        *args: Any,
+        limits: Limits,
+        overload: Overload | None,
+        node: str,
+        on_refused: Callable[[Refusal], None],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.guests = Connections(limits, asyncio.get_running_loop())
+        self.overload = overload
+        self.node = node
+        self.on_refused = on_refused
+        self.full = on_the_wire(503, "the edge has no place for another connection", node, close=True)
+        self.late = on_the_wire(408, "the header section did not arrive in time", node, close=True)
+        self.busy = on_the_wire(503, "the edge has more to do than it can; try again in a moment", node)
+        self.busy_head = self.busy[: self.busy.index(END_OF_HEAD) + 4]
+
+    def __call__(self) -> RequestHandler:
+        return EdgeProtocol(self, loop=self._loop, **self._kwargs)
+
+    async def shutdown(self, timeout: float | None = None) -> None:
+        """Called by the runner: close all connections."""
+        self.guests.stop()
+        await super().shutdown(timeout)
+
+
+class EdgeRunner(web.AppRunner):
+    """aiohttp's runner with our server in it (`Application._make_handler` names its own class)."""
+
+    def __init__(
+        self,
+        app: web.Application,
+        *,
+        limits: Limits | None = None,
+        overload: Overload | None = None,
+        node: str = "edge",
+        on_refused: Callable[[Refusal], None] = lambda _: None,
+        **kwargs: Any,
+    ) -> None:
+        """limits: what clients may take; overload: of the worker, None takes every request; node: for Proxy-Status.
+
+        on_refused: told about each request or connection that no handler will see.
+        """
+        super().__init__(app, **kwargs)
+        self._new_server = partial(
+            EdgeServer, limits=limits or Limits(), overload=overload, node=node, on_refused=on_refused
+        )
+
+    async def _make_server(self) -> web.Server:
+        await super()._make_server()
+        return self._new_server(
+            self._app._handle,  # noqa: SLF001
+            request_factory=self._app._make_request,  # noqa: SLF001
+            loop=asyncio.get_running_loop(),
+            # Bodies are taken as they come: a compressed one could be a bomb, and nothing here reads one.
+            auto_decompress=False,
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_LINE_BYTES,
+            max_headers=MAX_FIELDS,
+            **self._kwargs,
+        )
+
+
+class EdgeSite(web.SockSite):
+    """A listening socket on which an encrypted connection has as long to begin as a header section may take."""
+
+    async def start(self) -> None:
+        """Accept connections."""
+        await web.BaseSite.start(self)
+        server = self._runner.server
+        if not isinstance(server, EdgeServer):
+            raise TypeError("an EdgeSite belongs to an EdgeRunner")
+        encrypted = self._ssl_context is not None
+        self._server = await asyncio.get_running_loop().create_server(
+            server,
+            sock=self._sock,
+            ssl=self._ssl_context,
+            backlog=self._backlog,
+            ssl_handshake_timeout=server.guests.limits.header_s if encrypted else None,
+            ssl_shutdown_timeout=_TLS_SHUTDOWN_S if encrypted else None,
+        )

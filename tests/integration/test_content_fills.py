@@ -11,7 +11,7 @@ import pytest
 
 from edge.cache.engine import Unavailable
 from edge.cache.limits import Limits
-from edge.cache.model import CacheKey, Forward, Tier
+from edge.cache.model import Forward, Tier
 from origin.http import Deadlines, HttpReader
 from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
 from tests.support.origin import Gate, Script, ScriptedOrigin

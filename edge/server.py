@@ -15,6 +15,7 @@ import fcntl
 import importlib
 import logging
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("edge.server")
 
 BACKLOG = 4096
+# What a worker has open beside its clients' connections: files, origins, Redis, siblings.
+SPARE_DESCRIPTORS = 500
 HEARTBEAT_S = 1.0
 KEEPALIVE_S = 75.0
 # A worker that has not told the arbiter for this long that it lives is replaced.
@@ -57,6 +60,7 @@ def run(settings: EdgeSettings, reload: Callable[[], EdgeSettings]) -> None:
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s")
     _check_token(settings)
+    _allow_descriptors(settings)
     public = [_bind("listen", address) for address in settings.listen]
     admin = _bind("admin", settings.admin)
     node_lock = _lock(settings.data_dir)
@@ -73,6 +77,14 @@ def _check_token(settings: EdgeSettings) -> None:
         AdminToken.read(settings.admin_token_file)
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"admin_token_file: {error}") from None
+
+
+def _allow_descriptors(settings: EdgeSettings) -> None:
+    """As many open files for this process and its workers as the system lets us have: each connection is one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard != resource.RLIM_INFINITY and settings.max_connections + SPARE_DESCRIPTORS > hard:
+        log.warning("max_connections is %d, but the system allows only %d open files", settings.max_connections, hard)
 
 
 def _lock(data_dir: Path) -> int:

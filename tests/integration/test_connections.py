@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import resource
 from urllib.parse import urlsplit
 
 import orjson
@@ -105,6 +106,17 @@ async def test_a_node_holds_slow_clients_to_its_settings(edge: StartEdge) -> Non
     for reader, writer in slow:
         assert await reader.read() == b""
         writer.close()
+
+
+async def test_a_worker_may_open_as_many_files_as_the_system_allows(edge: StartEdge) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1000), hard))
+    try:
+        node = await edge()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    for worker in node.worker_pids():
+        assert resource.prlimit(worker, resource.RLIMIT_NOFILE)[0] == hard
 
 
 async def test_an_answer_to_http_1_0_is_told_in_our_version_and_ends_with_the_connection(edge: StartEdge) -> None:

@@ -7,15 +7,17 @@ lateness: it grows while the loop is later than the target and shrinks while it 
 8033; the idea of CoDel, RFC 8289, that only standing delay counts and a burst does not).
 
 The lateness is that of a timer and of a few turns of the loop after it, as many as a request takes to its handler: a
-busy loop is late in one turn and quick in the next. It is measured only while there is work, and counts only while
-several requests wait: a loop that is late with nothing to do is on a busy machine, and turning requests away would not
-make it any earlier.
+busy loop is late in one turn and quick in the next. It is measured only while there is work. It counts only while
+several requests wait, and only as far as this thread has really computed meanwhile: a loop that is late for want of a
+processor is on a busy machine, and turning requests away would not make it any earlier.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge.framing import Refusal
@@ -84,12 +86,22 @@ class Share:
 class Overload:
     """The load of one worker. Requests are counted from the end of their head to the end of their answer."""
 
-    def __init__(self, *, max_in_flight: int, loop: asyncio.AbstractEventLoop, delay: Delay | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        max_in_flight: int,
+        loop: asyncio.AbstractEventLoop,
+        delay: Delay | None = None,
+        computed: Callable[[], float] = time.thread_time,
+    ) -> None:
+        """computed: seconds of processor time that the loop's thread has had so far."""
         self._max_in_flight = max_in_flight
         self._loop = loop
         self._share = Share(delay or Delay())
         self._probe: asyncio.Handle | None = None
         self._set_at = 0.0
+        self._computed = computed
+        self._computed_then = 0.0
         self._busy = False
         self.in_flight = 0
 
@@ -124,6 +136,7 @@ class Overload:
 
     def _set(self) -> None:
         self._set_at = self._loop.time()
+        self._computed_then = self._computed()
         self._probe = self._loop.call_later(_PROBE_S, self._measure, _TURNS)
 
     def _measure(self, turns: int) -> None:
@@ -131,8 +144,8 @@ class Overload:
             self._probe = self._loop.call_soon(self._measure, turns - 1)
             return
         elapsed = self._loop.time() - self._set_at
-        late = max(0.0, elapsed - _PROBE_S) if self.in_flight >= _SEVERAL else 0.0
-        self._share.measured(late, elapsed)
+        late = min(elapsed - _PROBE_S, self._computed() - self._computed_then)
+        self._share.measured(max(0.0, late) if self.in_flight >= _SEVERAL else 0.0, elapsed)
         self._probe = None
         if self._busy or self._share.value > 0.0:
             self._busy = False

@@ -145,6 +145,20 @@ async def test_a_loop_that_is_late_with_little_to_do_turns_nobody_away() -> None
         busy.cancel()
 
 
+async def test_a_loop_that_is_late_for_want_of_a_processor_turns_nobody_away() -> None:
+    loop = asyncio.get_running_loop()
+    starved = Overload(max_in_flight=1000, loop=loop, delay=DELAY, computed=lambda: 0.0)
+    async with witnessing(overload=starved) as witness:
+        waiting = [asyncio.create_task(exchange(witness.port, GATE.replace(b"\r\n\r\n", CLOSE))) for _ in range(20)]
+        await eventually(lambda: witness.waiting == 20)
+        busy = asyncio.create_task(hold_up(loop))
+        for _ in range(20):
+            assert statuses(await exchange(witness.port, LAST)) == [200]
+        busy.cancel()
+        witness.gate.set()
+        await asyncio.gather(*waiting)
+
+
 async def hold_up(loop: asyncio.AbstractEventLoop) -> None:
     """Keep the event loop busy for longer at a time than it may be late."""
     while True:

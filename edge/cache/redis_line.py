@@ -69,6 +69,7 @@ class RedisLine:
 
     def __init__(self, client: Client, clock: Clock, *, failures: int, probe_s: float) -> None:
         self._client = client
+        self._given_up: set[asyncio.Future[Any]] = set()
         self._make = partial(Breaker, now=clock.monotonic, limit=failures, probe_after_s=probe_s)
         self._breakers = {_ANY: self._make()}
         self._writing = self._make()
@@ -92,8 +93,7 @@ class RedisLine:
         """The answer to a command about that name; its breaker learns from it. Raises NoAnswerError."""
         breaker = self._breaker(name)
         try:
-            async with asyncio.timeout(deadline_s):
-                answer = await command
+            answer = await self._within(command, deadline_s)
         except (RedisError, RedisClusterException, OSError) as error:  # a TimeoutError is an OSError
             self.errors += 1
             if _refusal(error):
@@ -103,6 +103,30 @@ class RedisLine:
             raise NoAnswerError from error
         breaker.succeeded()
         return answer
+
+    async def _within(self, command: Awaitable[Any], deadline_s: float) -> Any:
+        """The command's answer, or TimeoutError at the deadline, whatever the command makes of being cancelled.
+
+        `asyncio.timeout` trusts in the cancellation. redis-py waits through `asyncio.wait_for`, which before Python
+        3.12 can forget one (CPython issue 86296), and would then keep a request waiting for a Redis that hangs.
+        """
+        task = asyncio.ensure_future(command)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=deadline_s)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if done:
+            return task.result()
+        task.cancel()
+        self._given_up.add(task)
+        task.add_done_callback(self._ended)
+        raise TimeoutError
+
+    def _ended(self, task: asyncio.Future[Any]) -> None:
+        self._given_up.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody wants it any more
 
     async def together(self, name: str, deadline_s: float, *commands: tuple[Any, ...]) -> list[Any]:
         """The answers to commands about that name, sent at once; of those that Redis refused, its error."""

@@ -25,27 +25,29 @@ class Limits:
     """What clients may take of a worker, per listener.
 
     header_s: time for a header section to arrive, from the opening of the connection or its first byte; body_idle_s:
-    time between two portions of a request body; body_portion: bytes of it. connections: open at once.
+    time between two portions of a request body; body_portion: bytes of it. connections: open at once. retry_after_s:
+    who was turned away for overload is not listened to for so long, as it was told.
     """
 
     header_s: float = 10.0
     body_idle_s: float = 15.0
     body_portion: int = 4096
     connections: int = 20_000
+    retry_after_s: float = 1.0
 
 
 class Connection(Protocol):
     """What is known of a connection here."""
 
     def late(self) -> None:
-        """The time to deliver something is over."""
+        """The time it was given is over."""
 
     def give_way(self) -> bool:
         """Close if nothing is being answered; False when it is not possible."""
 
 
 class Patience:
-    """Those who have to deliver something, each within the same time."""
+    """Those who were given the same time each, to deliver something or to wait."""
 
     def __init__(self, within_s: float, loop: asyncio.AbstractEventLoop) -> None:
         self._within_s = within_s
@@ -102,6 +104,7 @@ class Connections:
         self.limits = limits
         self.heads = Patience(limits.header_s, loop)
         self.bodies = Patience(limits.body_idle_s, loop)
+        self.waits = Patience(limits.retry_after_s, loop)
         self._open: set[Connection] = set()
         self._idle: OrderedDict[Connection, None] = OrderedDict()
 
@@ -127,11 +130,13 @@ class Connections:
         self._idle.pop(connection, None)
         self.heads.end(connection)
         self.bodies.end(connection)
+        self.waits.end(connection)
 
     def stop(self) -> None:
         """The listener stops: no timer is left behind."""
         self.heads.stop()
         self.bodies.stop()
+        self.waits.stop()
 
     def _make_room(self) -> bool:
         for _ in range(min(len(self._idle), _PORTION)):

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.connections import Limits
 from edge.framing import Refusal
 from edge.overload import Delay, Overload, Share
 from tests.support.loopguard import nothing_blocks_the_loop
@@ -33,7 +34,7 @@ DELAY = Delay(target_s=0.005, patience_s=0.05)
 async def full() -> AsyncIterator[tuple[Witness, list[asyncio.StreamWriter]]]:
     """A worker that takes two requests at once and has them."""
     overload = Overload(max_in_flight=2, loop=asyncio.get_running_loop())
-    async with witnessing(overload=overload) as witness:
+    async with witnessing(overload=overload, limits=Limits(retry_after_s=0.1)) as witness:
         writers = []
         for number in (1, 2):
             _, writer = await asyncio.open_connection(LOOPBACK, witness.port)
@@ -74,6 +75,21 @@ async def test_a_refused_client_may_keep_its_connection_and_is_served_when_there
     await eventually(lambda: len(witness.asked) == 2)
     writer.write(GET)
     assert (await reader.readuntil(b"seen")).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+
+
+async def test_who_comes_again_before_its_time_is_not_heard_until_then(full: Full) -> None:
+    witness, _ = full
+    reader, writer = await asyncio.open_connection(LOOPBACK, witness.port)
+    writer.write(GET)
+    await reader.readuntil(b"}")
+    writer.write(GET)
+    refused_at = asyncio.get_running_loop().time()
+    witness.gate.set()
+    assert (await reader.readuntil(b"seen")).startswith(b"HTTP/1.1 200 ")
+    assert asyncio.get_running_loop().time() - refused_at > 0.05
+    assert witness.refused == [Refusal.IN_FLIGHT]
+    assert len(witness.server.guests.waits) == 0
     writer.close()
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from hypothesis import settings
 
 from deploy.local.leash import tie_to
 from deploy.local.seaweed import REGION, SeaweedFS
@@ -32,6 +33,10 @@ from tests.support.lessons import Published, published_once
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
+
+# How long an example takes says something about the machine, and nothing about the code.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 BROKER = pytest.StashKey[Broker]()
 StartEdge = Callable[..., Awaitable[Edge]]

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BODY = hashlib.shake_256(b"origin faults").digest(300_000)
 OTHER = BODY[::-1]
-MAY_GROW_MIB = 24
+MAY_GROW_MIB = 32
 """What a worker may hold more at any moment than after its start: a few bodies, but no flood."""
 FRESH = "Cache-Control: max-age=600"
 STALE = ("Cache-Control: max-age=10, stale-if-error=6000", "Age: 50")

@@ -41,6 +41,10 @@ class Ask:
         """Whether no body is wanted."""
         return self.method == "HEAD"
 
+    def take_fields(self) -> None:
+        """Make the client's fields now: what is wrong with them is to be raised to it, and not in a flight of many."""
+        _ = self.headers
+
     @property
     def headers(self) -> Headers:
         """The client's end-to-end fields, names in lower case."""

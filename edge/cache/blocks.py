@@ -90,9 +90,13 @@ def first_offset(field: str) -> int | None:
 
 
 def block_key(uri: str, layout: Layout, number: int) -> CacheKey:
-    """Where a block is kept: another validator, or another block size, is another place."""
-    version = blake2b(f"{layout.head.etag}\n{layout.block_bytes}".encode(), digest_size=9).hexdigest()
-    return CacheKey(uri, f"b:{version}:{number}")
+    """Where a block is kept: another validator, length, or block size is another place.
+
+    The length, too: an origin whose entity tags are not worth their name must not get blocks of two lengths mixed up.
+    """
+    version = f"{layout.head.etag}\n{layout.head.length}\n{layout.block_bytes}"
+    digest = blake2b(version.encode("utf-8", "surrogatepass"), digest_size=9).hexdigest()
+    return CacheKey(uri, f"b:{digest}:{number}")
 
 
 def block_part(layout: Layout, number: int) -> Part:
@@ -173,9 +177,13 @@ class Blocks:
             if flight is None:
                 landed()
                 return
-            async with self._budget.reserve(part.length):
-                landed()
-                await self._receive(key, layout, part, chunks, flight, layout.mark, Tier.ORIGIN)
+            try:
+                async with self._budget.reserve(part.length):
+                    landed()
+                    await self._receive(key, layout, part, chunks, flight, layout.mark, Tier.ORIGIN)
+            except OriginError as error:
+                flight.land(Lost(error))  # there was no room: readers of an earlier layout may be waiting for it
+                raise
 
     def detach(self, purged: Callable[[str], bool]) -> None:
         """Nobody who comes later joins the flights for blocks of such URIs."""
@@ -189,8 +197,8 @@ class Blocks:
 
     async def _landing(self, ask: Ask, layout: Layout, number: int) -> BlockLanding:
         key = block_key(ask.uri, layout, number)
-        entry = self._tiers.memory.get(key)
-        if isinstance(entry, Entry):
+        entry = self._tiers.block_in_memory(key, layout)
+        if entry is not None:
             self._tiers.served(key.uri, key.part)
             return Have(entry, Tier.MEMORY)
         return await self._join(ask, layout, number, key).result()

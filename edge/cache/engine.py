@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import AsyncExitStack
-from dataclasses import replace
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
+from typing import TypeAlias
 
 from edge.cache import invalidation, siblings
 from edge.cache.ask import Ask
@@ -24,7 +25,7 @@ from edge.cache.freshness import Verdict, decide, updated_by_head, usable_on_err
 from edge.cache.landing import Failed, Found, Growing, Handoff, Landing, Unshared
 from edge.cache.limits import Limits
 from edge.cache.memory import MemoryStore
-from edge.cache.model import CacheKey, Entry, Forward, Head, Layout, Outcome, Tier
+from edge.cache.model import CacheKey, Entry, Forward, Head, Layout, Outcome, Pass, Tier
 from edge.cache.passing import Passing
 from edge.cache.purge import Kind, PurgeRecord, Scope
 from edge.cache.ranges import Part
@@ -38,14 +39,32 @@ from origin.reader import ObjectReader, OriginError, OriginFailure
 __all__ = ["Ask", "Body", "Engine", "Reply", "Site", "Unavailable"]
 
 _PURGES_IN_A_ROW = 500
-_ROUNDS = 4  # of asking once more because the world changed meanwhile
+_ROUNDS = 4  # of asking once more because what a flight brought was for others; the last is for oneself
 
 Invalidate = Callable[[tuple[str, ...], tuple[str, ...]], Awaitable[None]]
 """Told, after an unsafe request, of the URIs and of the groups (tags) whose stored responses are to be dropped."""
 
 
+Join: TypeAlias = Callable[[Ask, str | None], tuple[Flight[Landing], bool]]
+
+
 async def _invalidate_nothing(_uris: tuple[str, ...], _groups: tuple[str, ...]) -> None:
     """Nobody wants to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Again:
+    """What a flight brought does not answer this request, which has to ask once more.
+
+    part: the variant that it wants, now that it is known what selects variants. marker: why it should ask for itself.
+    """
+
+    part: str | None = None
+    marker: Pass | None = None
+
+
+_CHANGING = Pass("it changes too fast", 0.0)
+_OVERTAKEN = Pass("its beginning is gone", 0.0)
 
 
 class Engine:
@@ -80,7 +99,7 @@ class Engine:
         self._site = site or Site()
         self._patience_s = patience_s
         self._invalidate = invalidate
-        self._tiers = Tiers(memory, slow, purges or NoPurges(), clock, touch)
+        self._tiers = Tiers(memory, slow, NoPurges() if purges is None else purges, clock, touch)
         self._passing = Passing(reader=reader, clock=clock, record=record, limits=self._limits, site=self._site)
         self._fetcher = Fetcher(
             reader=reader,
@@ -122,7 +141,7 @@ class Engine:
                 if isinstance(held.value, Entry):
                     return self._from_entry(ask, found, held.value, now, collapsed=False)
                 reply = await self._from_layout(ask, found, held.value, collapsed=False)
-                if reply is not None:
+                if isinstance(reply, Reply):
                     return reply
         return await self._beyond_memory(ask, held)
 
@@ -184,81 +203,89 @@ class Engine:
 
     async def for_sibling(self, ask: Ask, question: Question) -> tuple[Answer, Body, Callable[[], None]]:
         """The answer to another worker that holds nothing fresh; the last is to be called when the body is sent."""
+        # Of now: a purge that comes while we wait is not in what we wait for.
+        position = self._tiers.purges.position
         if question.block is not None:
-            return await self._block_for_sibling(ask, question.block)
+            answer, body = await self._block_for_sibling(ask, question.block)
+            return replace(answer, position=position), body, _nothing
         held = self._tiers.in_memory(ask)
-        now = self._clock.monotonic()
-        if held is not None and decide(held.value.head, now, ask.directives) is Verdict.HIT:
-            answer = self._answer(Found(held.value, held.tier, part=held.part), question)
-            return answer, held.value.body if isinstance(held.value, Entry) else b"", _nothing
-        marker = self._fetcher.marker(ask)
-        flight, led = (self._fetcher.alone(ask), True) if marker is not None else self._fetcher.join_local(ask)
-        done = flight.leader_left.set if led else _nothing
-        try:
-            landing = await flight.result(ask.on_interim)
-        except BaseException:
-            done()
-            raise
-        answer = self._answer(landing, question)
-        match landing:
-            case Found(Entry() as entry) if answer.kind is Answered.ENTRY:
-                return answer, entry.body, done
-            case Growing(_, body):
-                return answer, body.read(), done
-            case Unshared(_, Handoff() as handoff) if led:
-                return replace(answer, head=handoff.head), handoff.response.chunks, done
-        return answer, b"", done
+        if held is not None and decide(held.value.head, self._clock.monotonic(), ask.directives) is Verdict.HIT:
+            landing: Landing = Found(held.value, held.tier, part=held.part)
+            done = _nothing
+        else:
+            landing, done = await self._flown_for_sibling(ask)
+        answer, body = self._answer(landing, question)
+        return replace(answer, position=position), body, done
+
+    async def _flown_for_sibling(self, ask: Ask) -> tuple[Landing, Callable[[], None]]:
+        """What a flight brings that answers the sibling's request; what is another's alone only says that it is."""
+        again = _Again(marker=self._fetcher.marker(ask))
+        for _ in range(_ROUNDS):
+            flight, led = self._board(ask, again, self._fetcher.join_local)
+            done = flight.leader_left.set if led else _nothing
+            try:
+                landing = await flight.result()
+            except BaseException:
+                done()
+                raise
+            misfit = None if led else self._misfit(ask, landing)
+            if misfit is None:
+                return landing, done
+            if misfit.marker is not None:
+                return Unshared(misfit.marker), _nothing
+            again = misfit
+        return Unshared(_CHANGING), _nothing
 
     def encoded(self, answer: Answer) -> str:
         """The answer as the field value that a sibling reads."""
-        return siblings.encode(replace(answer, position=self._tiers.purges.position), now=self._clock.monotonic())
+        return siblings.encode(answer, now=self._clock.monotonic())
 
     def asked(self, field: str) -> Question:
         """The question in a sibling's field value; ValueError when it makes no sense."""
         return siblings.asked(field, now=self._clock.monotonic())
 
-    async def _block_for_sibling(
-        self, ask: Ask, wanted: siblings.WantedBlock
-    ) -> tuple[Answer, Body, Callable[[], None]]:
+    async def _block_for_sibling(self, ask: Ask, wanted: siblings.WantedBlock) -> tuple[Answer, Body]:
         flight = self._fetcher.blocks.join_local(ask, wanted.layout, wanted.number)
         match await flight.result():
             case Have(entry):
-                return Answer(Answered.ENTRY, entry.head), entry.body, _nothing
+                return Answer(Answered.ENTRY, entry.head), entry.body
             case Coming(body):
-                return Answer(Answered.ENTRY, wanted.layout.head), body.read(), _nothing
+                return Answer(Answered.ENTRY, wanted.layout.head), body.read()
             case Changed():
-                return Answer(Answered.CHANGED), b"", _nothing
+                return Answer(Answered.CHANGED), b""
             case Lost(error):
-                return Answer(Answered.ERROR, error=error), b"", _nothing
+                return Answer(Answered.ERROR, error=error), b""
 
     @staticmethod
-    def _answer(landing: Landing, question: Question) -> Answer:
+    def _answer(landing: Landing, question: Question) -> tuple[Answer, Body]:
         match landing:
             case Found(Layout() as layout, _, forward, status, part=part, stored=stored):
+                size = layout.block_bytes
                 return Answer(
-                    Answered.LAYOUT,
-                    layout.head,
-                    forward,
-                    status,
-                    block_bytes=layout.block_bytes,
-                    part=part,
-                    stored=stored,
-                )
-            case Found(value, _, forward, status, error, part=part, stored=stored):
-                same = question.known_etag is not None and question.known_etag == value.head.etag and stored
-                kind = Answered.SAME if same else Answered.ENTRY
-                return Answer(kind, value.head, forward, status, part=part, stored=stored and error is None)
-            case Growing(head, _, _, forward, status, part=part):
-                return Answer(Answered.ENTRY, head, forward, status, part=part)
-            case Unshared(marker):
-                return Answer(Answered.PASS, marker=marker)
+                    Answered.LAYOUT, layout.head, forward, status, block_bytes=size, part=part, stored=stored
+                ), b""
+            case Found(Entry() as entry, _, forward, status, error, part=part, stored=stored):
+                same = question.known_etag is not None and question.known_etag == entry.head.etag and stored
+                kind, body = (Answered.SAME, b"") if same else (Answered.ENTRY, entry.body)
+                return Answer(kind, entry.head, forward, status, part=part, stored=stored and error is None), body
+            case Growing(head, growing, _, forward, status, part=part):
+                try:
+                    return Answer(Answered.ENTRY, head, forward, status, part=part), growing.read()
+                except OvertakenError:
+                    return Answer(Answered.PASS, marker=_OVERTAKEN), b""
+            case Unshared(marker, None):
+                return Answer(Answered.PASS, marker=marker), b""
+            case Unshared(marker, Handoff(response, head)):
+                return Answer(Answered.PASS, head, marker=marker), response.chunks
             case Failed(error):
-                return Answer(Answered.ERROR, error=error)
+                return Answer(Answered.ERROR, error=error), b""
+        raise TypeError(landing)
 
     # -- what a flight brings --------------------------------------------------------------------------------------
 
     def _refresh(self, ask: Ask) -> None:
         """Revalidate, with nobody waiting for it."""
+        ask.take_fields()
         flight, led = self._fetcher.join(ask)
         if led:
             flight.leader_left.set()
@@ -268,10 +295,13 @@ class Engine:
             return await self._only_if_cached(ask)
         if ask.head_only and self._site.forwards:
             return await self._ask_head(ask, held)
-        for _ in range(_ROUNDS):
-            reply = await self._fly(ask, held)
-            if reply is not None:
-                return reply
+        ask.take_fields()
+        again = _Again()
+        for left in reversed(range(_ROUNDS)):
+            came = await self._fly(ask, held, again)
+            if isinstance(came, Reply):
+                return came
+            again = came if left > 1 else _Again(marker=_CHANGING)
             held = self._tiers.in_memory(ask)
         raise self._unavailable(OriginError(OriginFailure.UNAVAILABLE, "it changes too fast"), Forward.MISS)
 
@@ -307,13 +337,25 @@ class Engine:
         """HEAD goes to the origin as such; what it says of a stored response counts for that, too (RFC 9111, 4.3.5)."""
         mark = self._tiers.purges.position
         reply = await self._passing.get(ask, self._fetcher.why(ask, held))
-        if held is not None:
-            updated = updated_by_head(held.value.head, reply.head, rules=self._site.rules)
-            if updated is None:
-                await self._tiers.forget(ask.uri, held.part)
-            else:
-                self._tiers.keep(ask, replace(held.value, head=updated, mark=mark))
+        if held is None or ask.authorized or ask.directives.no_store:
+            return reply
+        try:
+            await self._learn(ask, held, reply.head, mark)
+        except BaseException:
+            await reply.close()
+            raise
         return reply
+
+    async def _learn(self, ask: Ask, held: Held, received: Head, mark: int) -> None:
+        """What the head of an answer says of the response that was stored when the question was asked."""
+        still = self._tiers.in_memory(ask)
+        if still is None or still.value is not held.value:
+            return  # another one has taken its place meanwhile, or a purge has taken it
+        updated = updated_by_head(held.value.head, received, rules=self._site.rules)
+        if updated is None:
+            await self._tiers.forget(ask.uri, held.part)
+        elif updated is not held.value.head:
+            self._tiers.keep(ask, replace(held.value, head=updated, mark=mark))
 
     async def _only_if_cached(self, ask: Ask) -> Reply:
         """RFC 9111, 5.2.1.7: from the cache, or 504."""
@@ -321,18 +363,23 @@ class Engine:
         now = self._clock.monotonic()
         if held is not None and decide(held.value.head, now, ask.directives) is not Verdict.REVALIDATE:
             reply = await self._landed(ask, Found(held.value, held.tier, part=held.part), led=True)
-            if reply is not None:
+            if isinstance(reply, Reply):
                 return reply
         error = OriginError(OriginFailure.READ_TIMEOUT, "the request wants a stored response only, and there is none")
         raise self._unavailable(error, Forward.MISS)
 
-    async def _fly(self, ask: Ask, stale: Held | None) -> Reply | None:
-        """One flight, and what it brought; None: ask again."""
-        marker = self._fetcher.marker(ask)
+    def _board(self, ask: Ask, again: _Again, join: Join) -> tuple[Flight[Landing], bool]:
+        """A flight for a request, and whether it leads it."""
+        if again.marker is not None or ask.directives.no_store:
+            return self._fetcher.alone(ask), True
+        return join(ask, again.part)
+
+    async def _fly(self, ask: Ask, stale: Held | None, again: _Again) -> Reply | _Again:
+        """One flight, and what it brought."""
+        marker = again.marker or self._fetcher.marker(ask)
         if marker is not None and (marker.head is not None or ask.conditions.byte_range is not None):
             return await self._passing.get(ask, Forward.BYPASS, marker.head)
-        alone = marker is not None or ask.directives.no_store
-        flight, led = (self._fetcher.alone(ask), True) if alone else self._fetcher.join(ask)
+        flight, led = self._board(ask, replace(again, marker=marker), self._fetcher.join)
         resources = AsyncExitStack()
         if led:
             resources.callback(flight.leader_left.set)
@@ -342,7 +389,7 @@ class Engine:
         except BaseException:
             await resources.aclose()
             raise
-        if reply is None or reply.resources is not resources:
+        if isinstance(reply, _Again) or reply.resources is not resources:
             await resources.aclose()
         return reply
 
@@ -350,22 +397,28 @@ class Engine:
         """The flight's landing; while a stale response could be served instead, not at any price."""
         now = self._clock.monotonic()
         spare = stale if stale is not None and usable_on_error(stale.value.head, now, ask.directives) else None
+        # When patience ends the flight goes on; whoever comes after it gets what it brings.
+        late = OriginError(OriginFailure.READ_TIMEOUT, "the origin is slow")
+        if spare is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._patience_s):
+                    return await flight.result(ask.on_interim)
+            spare = self._tiers.left_of(ask.uri, spare)
+            if spare is not None:
+                return Found(spare.value, spare.tier, Forward.STALE, error=late, part=spare.part)
         try:
-            async with asyncio.timeout(self._patience_s if spare is not None else self._limits.wait_s):
+            async with asyncio.timeout(self._limits.wait_s):
                 return await flight.result(ask.on_interim)
         except TimeoutError:
-            # The flight goes on; whoever comes after it gets what it brings.
-            late = OriginError(OriginFailure.READ_TIMEOUT, "the origin is slow")
-            if spare is None:
-                return Failed(late, Forward.MISS)
-            return Found(spare.value, spare.tier, Forward.STALE, error=late, part=spare.part)
+            return Failed(late, Forward.MISS)
 
     async def _landed(
         self, ask: Ask, landing: Landing, *, led: bool, resources: AsyncExitStack | None = None
-    ) -> Reply | None:
+    ) -> Reply | _Again:
         now = self._clock.monotonic()
-        if not led and not self._fits(ask, landing, now):
-            return None
+        misfit = None if led else self._misfit(ask, landing)
+        if misfit is not None:
+            return misfit
         match landing:
             case Found(Entry() as entry):
                 return self._from_entry(ask, landing, entry, now, collapsed=not led)
@@ -373,27 +426,32 @@ class Engine:
                 return await self._from_layout(ask, landing, layout, collapsed=not led)
             case Growing():
                 return self._from_growing(ask, landing, now, collapsed=not led)
-            case Unshared(_, Handoff() as handoff) if led and resources is not None:
+            case Unshared(_, Handoff() as handoff) if resources is not None:
                 return self._from_handoff(ask, landing, handoff, resources)
-            case Unshared(marker) if led:
+            case Unshared(marker):
                 return await self._passing.get(ask, landing.forward, marker.head)
-            case Unshared():
-                return None  # the marker lets everyone fly alone
             case Failed(error, forward):
                 raise self._unavailable(error, forward, collapsed=not led)
         raise TypeError(landing)
 
-    def _fits(self, ask: Ask, landing: Landing, now: float) -> bool:
-        """Whether what another request's flight brought answers this one, too."""
+    def _misfit(self, ask: Ask, landing: Landing) -> _Again | None:
+        """How to ask once more, when what another request's flight brought does not answer this one, too."""
         match landing:
-            case Found(value) if landing.stored:
-                demanded = landing.forward is not None or decide(value.head, now, ask.directives) is not (
-                    Verdict.REVALIDATE
-                )
-                return demanded and part_of(value.head, ask) == landing.part
+            case Found(value):
+                head = value.head
             case Growing(head):
-                return part_of(head, ask) == landing.part
-        return True
+                pass
+            case Unshared(marker):
+                return _Again(marker=marker)
+            case Failed():
+                return None
+        part = part_of(head, ask)
+        if part != landing.part:
+            return _Again(part)
+        looked_up = landing.forward is None  # and not asked for: it may be older than this request bears
+        if looked_up and decide(head, self._clock.monotonic(), ask.directives) is Verdict.REVALIDATE:
+            return _Again(part)
+        return None
 
     def _from_entry(self, ask: Ask, found: Found, entry: Entry, now: float, *, collapsed: bool) -> Reply:
         head = entry.head
@@ -407,18 +465,19 @@ class Engine:
             reply.body = entry.body
         return reply
 
-    async def _from_layout(self, ask: Ask, found: Found, layout: Layout, *, collapsed: bool) -> Reply | None:
+    async def _from_layout(self, ask: Ask, found: Found, layout: Layout, *, collapsed: bool) -> Reply | _Again:
         head, now = layout.head, self._clock.monotonic()
         verdict = shaped(head, ask.conditions)
         outcome = _outcome(found, head, now, collapsed=collapsed)
         if ask.head_only or verdict.status not in (200, 206):
             return self._reply(verdict, head, outcome, now)
+        ask.take_fields()
         wanted = verdict.part or Part(0, (head.length or 0) - 1)
         try:
             opened = await self._fetcher.blocks.open(ask, layout, wanted)
         except ChangedError:
             await self._tiers.forget(ask.uri, found.part)
-            return None
+            return _Again()
         except OriginError as error:
             raise self._unavailable(error, Forward.PARTIAL) from error
         if found.forward is None:
@@ -428,7 +487,7 @@ class Engine:
         reply.body = opened.pieces
         return reply
 
-    def _from_growing(self, ask: Ask, growing: Growing, now: float, *, collapsed: bool) -> Reply | None:
+    def _from_growing(self, ask: Ask, growing: Growing, now: float, *, collapsed: bool) -> Reply | _Again:
         head = growing.head
         verdict = shaped(head, ask.conditions)
         body: Body = b""
@@ -436,7 +495,7 @@ class Engine:
             try:
                 body = growing.body.read(verdict.part)
             except OvertakenError:
-                return None
+                return _Again(marker=_OVERTAKEN)
         ttl = ttl_s(head, now)
         outcome = Outcome(
             tier=growing.tier,

@@ -29,7 +29,16 @@ from edge.cache.ask import Ask
 from edge.cache.blocks import Blocks, first_offset, whole_fields
 from edge.cache.fill import FillBudget, GrowingBody, receive
 from edge.cache.flight import Flight, Flights
-from edge.cache.freshness import RequestFacts, Rules, Verdict, decide, head_of, usable_on_error, validated
+from edge.cache.freshness import (
+    RequestFacts,
+    Rules,
+    Verdict,
+    decide,
+    for_all_who_wait,
+    head_of,
+    usable_on_error,
+    validated,
+)
 from edge.cache.landing import Failed, Found, Growing, Handoff, Landing, Timings, Unshared
 from edge.cache.limits import Limits
 from edge.cache.model import CacheKey, Entry, Forward, Head, Layout, Pass, Tier, Varying
@@ -115,23 +124,22 @@ class Fetcher:
     def marker(self, ask: Ask) -> Pass | None:
         """What is remembered of a key that is not shared."""
         marker = self._passes.get(_pass_key(ask))
-        return marker if marker is not None and self._clock.monotonic() < marker.until else None
+        if marker is None or self._clock.monotonic() >= marker.until:
+            return None
+        tags = marker.head.tags if marker.head is not None else ()
+        return marker if self._tiers.purges.verdict(ask.uri, tags, marker.mark) is None else None
 
-    def forget_marker(self, ask: Ask) -> None:
-        """It turned out wrong."""
-        self._passes.pop(_pass_key(ask), None)
-
-    def join(self, ask: Ask) -> tuple[Flight[Landing], bool]:
-        """The key's flight, and whether this call started it."""
-        key = self._key(ask)
+    def join(self, ask: Ask, part: str | None = None) -> tuple[Flight[Landing], bool]:
+        """The key's flight, and whether this call started it. part: of the variant, where that is known better."""
+        key = self._key(ask, part)
         owner = self._siblings.owner(key) if self._siblings is not None else None
         if owner is None:
-            return self.join_local(ask)
+            return self.join_local(ask, part)
         return self._forwarding.join(key, partial(self._fly_forwarding, ask, owner))
 
-    def join_local(self, ask: Ask) -> tuple[Flight[Landing], bool]:
+    def join_local(self, ask: Ask, part: str | None = None) -> tuple[Flight[Landing], bool]:
         """The key's flight that asks no sibling."""
-        return self._local.join(self._key(ask), partial(self._fly_local, ask))
+        return self._local.join(self._key(ask, part), partial(self._fly_local, ask))
 
     def alone(self, ask: Ask) -> Flight[Landing]:
         """A flight for this request alone; what it brings is stored all the same, where it may be."""
@@ -157,9 +165,10 @@ class Fetcher:
         await self._local.close()
         await self.blocks.close()
 
-    def _key(self, ask: Ask) -> CacheKey:
+    def _key(self, ask: Ask, part: str | None = None) -> CacheKey:
         """Requests with credentials fly apart: what comes back may be for them alone."""
-        part = self._tiers.flight_part(ask)
+        if part is None:
+            part = self._tiers.flight_part(ask)
         return CacheKey(ask.uri, "a" + part if ask.authorized else part)
 
     # -- flights ---------------------------------------------------------------------------------------------------
@@ -201,6 +210,7 @@ class Fetcher:
                 flight.land(self._failed(ask, error, held, looked))
 
     def _failed(self, ask: Ask, error: OriginError, held: Held | None, looked: Timings) -> Landing:
+        held = self._tiers.left_of(ask.uri, held)
         if held is not None and self._usable(ask, held):
             return Found(held.value, held.tier, Forward.STALE, error=error, part=held.part, timings=looked)
         return Failed(error, self.why(ask, held), looked)
@@ -227,6 +237,7 @@ class Fetcher:
         ranged: a cold range may be asked for as one.
         """
         mark = self._tiers.purges.position
+        held = self._tiers.left_of(ask.uri, held)
         why = self.why(ask, held)
         asked_at = self._clock.monotonic()
         read = self._read(ask, held, flight, ranged=ranged)
@@ -234,8 +245,8 @@ class Fetcher:
             delay_s = self._clock.monotonic() - asked_at
             fill = _Fill(ask, flight, held, response, mark, delay_s, (*looked, ("origin", delay_s)), why, record)
             if response.status == 304 and held is not None and (read.if_none_match or read.if_modified_since):
-                return self._revalidated(fill, held)
-            if self._is_failure(ask, held, response.status):
+                return await self._revalidated(fill, held)
+            if self._is_failure(ask, self._tiers.left_of(ask.uri, held), response.status):
                 raise OriginError(OriginFailure.UNAVAILABLE, f"the origin answered {response.status}")
             if response.status in (206, 416) and read.byte_range is not None:
                 return await self._partial(fill, read.byte_range)
@@ -299,7 +310,7 @@ class Fetcher:
             request=RequestFacts(authorized=fill.ask.authorized),
         )
 
-    def _revalidated(self, fill: _Fill, held: Held) -> bool:
+    async def _revalidated(self, fill: _Fill, held: Held) -> bool:
         """A 304 makes the stored response young again; False when it is about another one."""
         received = self._head(fill, fill.response.status, self._site.received(fill.response))
         request = RequestFacts(authorized=fill.ask.authorized)
@@ -307,22 +318,33 @@ class Fetcher:
         if fresh is None:
             return False
         value = replace(held.value, head=fresh, mark=fill.mark)
-        stored = fresh.freshness.storable and self._tiers.keep(fill.ask, value)
+        marker = self._unshareable(fill.ask, replace(fresh, length=0))
+        if marker is not None:
+            await self._revalidated_for_one(fill, value, marker)
+            return True
         fill.record.result = FillEnd.REVALIDATED
-        if not stored:
-            self._tiers.memory.remove(CacheKey(fill.ask.uri, held.part))
+        stored = self._tiers.keep(fill.ask, value)
         found = Found(value, Tier.ORIGIN, fill.forward, 304, part=held.part, timings=fill.timings, stored=stored)
         fill.flight.land(found)
         return True
 
+    async def _revalidated_for_one(self, fill: _Fill, value: Entry | Layout, marker: Pass) -> None:
+        """What the 304 says is for the leader alone; the body is the stored one."""
+        if isinstance(value, Entry):
+            stored = replace(fill.response, status=value.head.status, chunks=_once(value.body))
+            await self._handed_over(replace(fill, response=stored), value.head, marker)
+        else:
+            await self._superseded(fill, value.head, marker)
+            fill.flight.land(Unshared(marker, forward=fill.forward, timings=fill.timings))
+
     async def _judged(self, fill: _Fill, head: Head) -> None:
         """The origin sent a whole response: shared and stored, shared and not stored, or for the leader alone."""
-        if head.status in _STALE_IF and not head.freshness.storable and await self._shared_error(fill, head):
+        if head.status in _STALE_IF and for_all_who_wait(head) and await self._shared_error(fill, head):
             return
         marker = self._unshareable(fill.ask, head)
         if marker is None:
             if fill.held is not None or head.status == 200:
-                self.forget_marker(fill.ask)
+                self._passes.pop(_pass_key(fill.ask), None)
             await self._receive(fill, self._growing(fill, head), fill.response.chunks)
         elif marker.head is not None and self._can_lay_out(fill, head):
             await self._laid_out(fill, head)
@@ -361,21 +383,31 @@ class Fetcher:
         if head.length is None or head.length > _SHARED_ERROR_BYTES:
             return False
         body = await receive(fill.response.chunks, head, GrowingBody(), limit=_SHARED_ERROR_BYTES)
-        entry = Entry(head, body or b"", fill.mark)
-        fill.flight.land(Found(entry, Tier.ORIGIN, fill.forward, head.status, timings=fill.timings, stored=False))
+        entry, part = Entry(head, body or b"", fill.mark), part_of(head, fill.ask)
+        fill.flight.land(Found(entry, Tier.ORIGIN, fill.forward, head.status, None, part, fill.timings, stored=False))
         return True
 
     async def _handed_over(self, fill: _Fill, head: Head, marker: Pass) -> None:
-        """The leader gets this response as it comes; what was stored before is superseded."""
-        if fill.held is not None and head.status < 500 and not fill.ask.directives.no_store:
-            await self._tiers.forget(fill.ask.uri, fill.held.part)
-        self._passes[_pass_key(fill.ask)] = marker
+        """The leader gets this response as it comes."""
+        await self._superseded(fill, head, marker)
         fill.record.result = FillEnd.PASSED
         if fill.flight.leader_left.is_set():
             fill.flight.land(Unshared(marker, forward=fill.forward, timings=fill.timings))
             return
         fill.flight.land(Unshared(marker, Handoff(fill.response, head), fill.forward, fill.timings))
         await fill.flight.leader_left.wait()
+
+    async def _superseded(self, fill: _Fill, head: Head, marker: Pass) -> None:
+        """What is not shared takes the place of what was stored before; what is only this client's affair does not."""
+        ask = fill.ask
+        if ask.directives.no_store:
+            return
+        self._remember(fill, marker)
+        if fill.held is not None and head.status < 500 and not ask.authorized:
+            await self._tiers.forget(ask.uri, fill.held.part)
+
+    def _remember(self, fill: _Fill, marker: Pass) -> None:
+        self._passes[_pass_key(fill.ask)] = replace(marker, mark=fill.mark)
 
     # -- large objects ---------------------------------------------------------------------------------------------
 
@@ -410,7 +442,8 @@ class Fetcher:
             await self._land_layout(fill, head, part, fill.response.chunks)
         else:
             marker = self._unshareable(fill.ask, head) or Pass("its parts cannot be told apart", self._soon())
-            self._passes[_pass_key(fill.ask)] = marker
+            if not fill.ask.directives.no_store:
+                self._remember(fill, marker)
             fill.flight.land(Unshared(marker, forward=fill.forward, timings=fill.timings))
         return True
 
@@ -443,16 +476,17 @@ class Fetcher:
             headers=ask.headers,
             authorized=ask.authorized,
             byte_range=ask.conditions.byte_range,
-            no_cache=ask.directives.no_cache,
+            directives=ask.directives,
             known_etag=held.value.head.etag if held is not None else None,
         )
+        position = self._tiers.purges.position  # what we hold is known to be good up to here
         asked_at = self._clock.monotonic()
         fields = ((wire.QUESTION, wire.ask(question, now=asked_at)),)
         try:
             async with reader.open(ReadRequest(ask.uri, headers=fields)) as response:
                 now = self._clock.monotonic()
                 answer = wire.decode(response, now=now)
-                mark = min(answer.position, self._tiers.purges.position)
+                mark = min(answer.position, position)
                 fill = _Fill(
                     ask,
                     flight,
@@ -489,7 +523,7 @@ class Fetcher:
             case Answered.LAYOUT if head is not None:
                 self._land_from_sibling(fill, answer, Layout(head, answer.block_bytes, fill.mark))
             case Answered.PASS if answer.marker is not None:
-                self._passes[_pass_key(fill.ask)] = answer.marker
+                self._remember(fill, answer.marker)
                 handoff = Handoff(fill.response, head) if head is not None else None
                 fill.flight.land(Unshared(answer.marker, handoff, fill.forward, fill.timings))
                 if handoff is not None:
@@ -594,6 +628,10 @@ def _head_in(landing: Landing | None) -> Head | None:
         case Growing(head):
             return head
     return None
+
+
+async def _once(body: bytes) -> Chunks:
+    yield body
 
 
 async def _first_bytes(chunks: Chunks, size: int) -> Chunks:

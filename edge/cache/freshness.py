@@ -30,6 +30,7 @@ __all__ = [
     "Verdict",
     "decide",
     "described",
+    "for_all_who_wait",
     "freshened",
     "head_of",
     "made_stale",
@@ -39,6 +40,7 @@ __all__ = [
     "validated",
 ]
 
+_NO_USE = "no use without asking, and no validator to ask with"
 _GONE = frozenset({404, 410})
 # Never in a head's fields: what is kept as a member and the reply says anew.
 _MEMBERS = frozenset({"age", "content-length"})
@@ -134,6 +136,14 @@ def usable_on_error(head: Head, now: float, request: RequestDirectives = NO_DIRE
     return decide(head, now, request) is not Verdict.REVALIDATE
 
 
+def for_all_who_wait(head: Head) -> bool:
+    """Whether a response that is not stored may go to everybody who waits for it at this moment.
+
+    Nothing but its lifetime is against it: no `private`, `no-store` or `no-cache`, no credentials, no cookie.
+    """
+    return head.freshness.reason in (storing.NO_LIFETIME, _NO_USE) and not head.freshness.validate_always
+
+
 def remaining_s(head: Head, now: float) -> float:
     """Seconds until it is good for nothing but revalidation; negative when it is past that."""
     return head.freshness.useful_s - head.age_s(now)
@@ -212,11 +222,15 @@ def _judged(got: _Arrival, rules: Rules, request: RequestFacts) -> Freshness:
     )
     reason = storing.refusal(received, request)
     if reason:
-        return Freshness(storable=False, lifetime_s=0.0, reason=reason)
+        return _unstored(said, reason)
     freshness = _allowed(said, own if own is not None else _implied_lifetime(got, rules), rules)
     if (freshness.useful_s == 0 or freshness.validate_always) and not _has_validator(got.lines):
-        return Freshness(storable=False, lifetime_s=0.0, reason="no use without asking, and no validator to ask with")
+        return _unstored(said, _NO_USE)
     return freshness
+
+
+def _unstored(said: Directives, reason: str) -> Freshness:
+    return Freshness(storable=False, lifetime_s=0.0, validate_always=said.no_cache, reason=reason)
 
 
 def _allowed(said: Directives, lifetime_s: float, rules: Rules) -> Freshness:

@@ -145,11 +145,13 @@ class Pass:
     """Remembered for a while: this key's answer is not shared, ask the origin for each request ("hit-for-miss").
 
     head: of an object that is passed because it is too large, so that conditions and ranges of it can be judged.
+    mark: as of an entry: a purge that names the URI ends it.
     """
 
     reason: str
     until: float
     head: Head | None = None
+    mark: int = 0
 
 
 class Tier(Enum):

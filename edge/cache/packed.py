@@ -6,6 +6,7 @@ birth where the reader comes later.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ import orjson
 
 from edge.cache.freshness import described
 from edge.cache.model import Freshness, Head
+from origin.reader import Headers
 
 
 def pack(head: Head, *, age_s: float) -> dict[str, Any]:
@@ -20,7 +22,7 @@ def pack(head: Head, *, age_s: float) -> dict[str, Any]:
     kept = head.freshness
     return {
         "status": head.status,
-        "headers": [(_text(name), _text(value)) for name, value in head.headers],
+        "headers": written(head.headers),
         "length": head.length,
         "age": age_s,
         "fresh": [
@@ -41,7 +43,7 @@ def unpack(members: dict[str, Any], *, now: float, older_s: float = 0.0) -> Head
         length = members["length"]
         head = described(
             int(members["status"]),
-            tuple((_untext(name), _untext(value)) for name, value in members["headers"]),
+            read(members["headers"]),
             born=now - max(0.0, float(members["age"]) + older_s),
             freshness=_freshness(*members["fresh"]),
         )
@@ -50,21 +52,32 @@ def unpack(members: dict[str, Any], *, now: float, older_s: float = 0.0) -> Head
         raise ValueError("not a packed head") from error
 
 
-def loads(text: bytes | str) -> dict[str, Any]:
+def written(headers: Headers) -> list[tuple[str, str]]:
+    """Field lines as JSON can hold them."""
+    return [(text(name), text(value)) for name, value in headers]
+
+
+def read(lines: Iterable[tuple[str, str]]) -> Headers:
+    """The field lines that were `written`. Raises ValueError, TypeError or AttributeError for what are none."""
+    return tuple((untext(name), untext(value)) for name, value in lines)
+
+
+def loads(document: bytes | str) -> dict[str, Any]:
     """A JSON object; ValueError when it is not one."""
-    members = orjson.loads(text)
+    members = orjson.loads(document)
     if not isinstance(members, dict):
         raise ValueError("not a JSON object")
     return members
 
 
-def _text(field: str) -> str:
+def text(field: str) -> str:
     """As JSON can hold it: bytes that are no text came as lone surrogates, which have no place in UTF-8."""
     return field if field.isascii() else field.encode("utf-8", "surrogatepass").decode("latin-1")
 
 
-def _untext(text: str) -> str:
-    return text if text.isascii() else text.encode("latin-1").decode("utf-8", "surrogatepass")
+def untext(written: str) -> str:
+    """What `text` was made of."""
+    return written if written.isascii() else written.encode("latin-1").decode("utf-8", "surrogatepass")
 
 
 def _freshness(

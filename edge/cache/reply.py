@@ -43,7 +43,9 @@ class Reply:
     resources: AsyncExitStack | None = field(default=None, repr=False)
 
     async def close(self) -> None:
-        """Give back what the body needed."""
+        """Give back what the body needed, whether or not it was begun."""
+        if not isinstance(self.body, bytes | memoryview):
+            await self.body.aclose()
         if self.resources is not None:
             await self.resources.aclose()
 

@@ -28,6 +28,7 @@ from pathlib import Path
 import orjson
 
 from edge.cache import packed
+from edge.cache.directives import NO_DIRECTIVES, RequestDirectives
 from edge.cache.model import CacheKey, Forward, Head, Layout, Pass
 from edge.clock import Clock
 from edge.tasks import begin, end
@@ -55,12 +56,15 @@ class WantedBlock:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What one worker asks another. known_etag: of what the asker holds, no longer fresh."""
+    """What one worker asks another. directives: those of the client's that bound the age of what it takes.
+
+    known_etag: of what the asker holds, no longer fresh.
+    """
 
     headers: Headers = ()
     authorized: bool = False
     byte_range: str | None = None
-    no_cache: bool = False
+    directives: RequestDirectives = NO_DIRECTIVES
     known_etag: str | None = None
     block: WantedBlock | None = None
 
@@ -80,7 +84,7 @@ class Answered(Enum):
 class Answer:
     """One worker's answer to another. forward: None when it was a hit there; part: of the URI, where it is kept.
 
-    position: of the purges that the answering worker had applied.
+    position: of the purges that the answering worker had applied before it looked for the response, or asked for it.
     """
 
     kind: Answered
@@ -100,10 +104,10 @@ def ask(question: Question, *, now: float) -> str:
     block = question.block
     return orjson.dumps(
         {
-            "headers": question.headers,
+            "headers": packed.written(question.headers),
             "authorized": question.authorized,
-            "range": question.byte_range,
-            "no_cache": question.no_cache,
+            "range": packed.text(question.byte_range) if question.byte_range else None,
+            "bounds": _bounds(question.directives),
             "known": question.known_etag,
             "block": None
             if block is None
@@ -122,17 +126,26 @@ def asked(field: str, *, now: float) -> Question:
         said = packed.loads(field)
         block = said["block"]
         return Question(
-            headers=tuple((str(name), str(value)) for name, value in said["headers"]),
+            headers=packed.read(said["headers"]),
             authorized=bool(said["authorized"]),
-            byte_range=said["range"],
-            no_cache=bool(said["no_cache"]),
+            byte_range=packed.untext(said["range"]) if said["range"] else None,
+            directives=_directives(*said["bounds"]),
             known_etag=said["known"],
             block=None
             if block is None
             else WantedBlock(int(block["number"]), Layout(packed.unpack(block["head"], now=now), int(block["bytes"]))),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("not a sibling's question") from error
+
+
+def _bounds(directives: RequestDirectives) -> list[object]:
+    return [directives.no_cache, directives.max_age_s, directives.min_fresh_s]
+
+
+def _directives(no_cache: bool, max_age_s: float | None, min_fresh_s: float | None) -> RequestDirectives:
+    said = RequestDirectives(max_age_s=max_age_s, min_fresh_s=min_fresh_s, no_cache=no_cache)
+    return NO_DIRECTIVES if said == NO_DIRECTIVES else said
 
 
 def encode(answer: Answer, *, now: float) -> str:

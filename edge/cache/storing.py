@@ -9,6 +9,7 @@ from typing import Final
 from edge.cache.directives import Directives
 from edge.cache.vary import ANYTHING
 
+NO_LIFETIME: Final = "it has no lifetime"
 HEURISTIC_STATUSES: Final = frozenset({200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 451, 501})
 """Those that may be stored without a lifetime of their own (RFC 9110, 15.1; RFC 7725, 3)."""
 
@@ -84,7 +85,7 @@ _FORBIDDING: Final[tuple[tuple[str, Callable[[Received, RequestFacts], bool]], .
     # Not the RFC's rule but every operator's: a cookie handed to all is an accident unless somebody gave a lifetime.
     ("it sets a cookie and has no lifetime", lambda got, _: got.cookies and not got.explicit),
     (
-        "it has no lifetime",
+        NO_LIFETIME,
         lambda got, _: not (got.explicit or got.said.public or got.status in HEURISTIC_STATUSES),
     ),
 )

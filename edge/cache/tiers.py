@@ -60,11 +60,15 @@ class NoPurges:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A value that fits the request, and where it was. part: of the URI, under which it lies."""
+    """A value that fits the request, and where it was. part: of the URI, under which it lies.
+
+    position: of the last purge that it is known to have outlived.
+    """
 
     value: Entry | Layout
     tier: Tier
     part: str = ""
+    position: int = 0
 
 
 class Tiers:
@@ -99,10 +103,15 @@ class Tiers:
         value = self.memory.get(CacheKey(ask.uri))
         if value is None:
             return None
+        position = self.purges.position
         if isinstance(value, Varying):
-            parts = _parts(value, ask)
-            return _youngest((self.memory.get(CacheKey(ask.uri, part)), part) for part in parts)
-        return Held(value, Tier.MEMORY)
+            best: Held | None = None
+            for part in _parts(value, ask):
+                variant = self.memory.get(CacheKey(ask.uri, part))
+                if isinstance(variant, Entry | Layout):
+                    best = _younger(best, Held(variant, Tier.MEMORY, part, position))
+            return best
+        return Held(value, Tier.MEMORY, "", position)
 
     async def find(self, ask: Ask) -> Held | None:
         """The youngest response that fits, looked for until a fresh one is found; it is in memory afterwards."""
@@ -111,23 +120,35 @@ class Tiers:
             if best is not None and self._fresh(best, ask):
                 return best
             found = await self._in_slow(tier, store, ask)
-            # Memory is looked at again: it may have come while we waited.
-            best = _younger(self.in_memory(ask), _younger(best, found))
+            # Memory is looked at again: it may have come while we waited. What we had may have been purged.
+            best = _younger(self.in_memory(ask), _younger(self.left_of(ask.uri, best), found))
             if best is found and found is not None:
                 self._promote(ask, found)
         return best
 
     async def block(self, key: CacheKey, layout: Layout) -> tuple[Entry, Tier] | None:
         """One block of a large object, from the fastest tier that has it; it is in memory afterwards."""
-        held = self.memory.get(key)
-        if isinstance(held, Entry):
+        held = self.block_in_memory(key, layout)
+        if held is not None:
             return held, Tier.MEMORY
         for tier, store in self._slow:
             value = await store.get(key)
-            if isinstance(value, Entry) and self.purges.verdict(key.uri, layout.head.tags, value.mark) is not Kind.HARD:
+            if isinstance(value, Entry) and not self._is_purged(key, layout, value):
                 self.memory.put(key, value)
                 return value, tier
         return None
+
+    def block_in_memory(self, key: CacheKey, layout: Layout) -> Entry | None:
+        """One block, if memory has it; without awaiting.
+
+        Checked though memory is purged at once: a block bears no tags, so a purge by tag that came when its layout had
+        left memory has not found it.
+        """
+        value = self.memory.get(key)
+        return value if isinstance(value, Entry) and not self._is_purged(key, layout, value) else None
+
+    def _is_purged(self, key: CacheKey, layout: Layout, block: Entry) -> bool:
+        return self.purges.verdict(key.uri, layout.head.tags, block.mark) is Kind.HARD
 
     def keep(self, ask: Ask, value: Entry | Layout, *, everywhere: bool = True) -> bool:
         """Store a response to that request, unless it was purged meanwhile. everywhere: in the slow tiers, too."""
@@ -145,8 +166,23 @@ class Tiers:
 
     def keep_block(self, key: CacheKey, block: Entry, layout: Layout, *, everywhere: bool = True) -> None:
         """Store one block, unless its object was purged meanwhile."""
-        if self.purges.verdict(key.uri, layout.head.tags, block.mark) is not Kind.HARD:
+        if not self._is_purged(key, layout, block):
             self._put(key, block, everywhere=everywhere)
+
+    def left_of(self, uri: str, held: Held | None) -> Held | None:
+        """What the purges since its position have left of a value; to be asked again after every wait."""
+        if held is None:
+            return None
+        head = held.value.head
+        verdict = self.purges.verdict(uri, head.tags, held.position)
+        if verdict is Kind.HARD:
+            return None
+        # Marked as of now: what memory holds is purged at once, and was just checked.
+        position = self.purges.position
+        value = replace(held.value, mark=position)
+        if verdict is not None:
+            value = replace(value, head=weakened(head, verdict, self._clock.monotonic()))
+        return replace(held, value=value, position=position)
 
     async def forget(self, uri: str, part: str = "") -> None:
         """Drop a response that turned out wrong or superseded, and all blocks of its URI from memory."""
@@ -169,26 +205,14 @@ class Tiers:
         if value is None:
             return None
         if not isinstance(value, Varying):
-            return self._checked(ask.uri, Held(value, tier))
+            return self.left_of(ask.uri, Held(value, tier, "", value.mark))
         self._merge(ask.uri, value)
         best: Held | None = None
         for part in _parts(value, ask):
             variant = await store.get(CacheKey(ask.uri, part))
             if isinstance(variant, Entry | Layout):
-                best = _younger(best, self._checked(ask.uri, Held(variant, tier, part)))
-        return best
-
-    def _checked(self, uri: str, held: Held) -> Held | None:
-        """What of it the purges since have left."""
-        head = held.value.head
-        verdict = self.purges.verdict(uri, head.tags, held.value.mark)
-        if verdict is Kind.HARD:
-            return None
-        # Marked as of now: what memory holds is purged at once, and was just checked.
-        value = replace(held.value, mark=self.purges.position)
-        if verdict is not None:
-            value = replace(value, head=weakened(head, verdict, self._clock.monotonic()))
-        return replace(held, value=value)
+                best = _younger(best, self.left_of(ask.uri, Held(variant, tier, part, variant.mark)))
+        return self.left_of(ask.uri, best)  # one may have been purged while the next was looked for
 
     def _promote(self, ask: Ask, held: Held) -> None:
         self.memory.put(CacheKey(ask.uri, held.part), held.value)
@@ -241,14 +265,6 @@ def part_of(head: Head, ask: Ask) -> str:
 
 def _parts(varying: Varying, ask: Ask) -> tuple[str, ...]:
     return tuple(vary.part(spec, ask.headers) for spec in varying.specs)
-
-
-def _youngest(candidates: Iterable[tuple[Stored | None, str]]) -> Held | None:
-    best: Held | None = None
-    for value, part in candidates:
-        if isinstance(value, Entry | Layout):
-            best = _younger(best, Held(value, Tier.MEMORY, part))
-    return best
 
 
 def _younger(one: Held | None, other: Held | None) -> Held | None:

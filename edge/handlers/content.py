@@ -7,6 +7,8 @@ end, so that the client sees a truncated response and not a short one.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -37,6 +39,7 @@ STALL_S: Final = 60.0
 SLICE_BYTES: Final = 256 * 1024
 """A body in memory is handed to the connection in slices of this size, each with its own deadline."""
 
+_RESET = struct.pack("ii", 1, 0)  # lingering for no time: what is unsent is thrown away, and the other side told
 _ANY_METHOD = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 _EXPOSED = "Accept-Ranges, Age, Cache-Status, Content-Length, Content-Range, Date, ETag"
 _OF_THE_STORE = frozenset({"access-control-allow-origin", "access-control-expose-headers", "accept-ranges"})
@@ -133,7 +136,7 @@ async def get_for_sibling(request: web.Request) -> web.StreamResponse:
     ask = Ask(
         request.raw_path,
         conditions=Conditions(byte_range=question.byte_range) if question.byte_range else UNCONDITIONAL,
-        directives=RequestDirectives(no_cache=True) if question.no_cache else NO_DIRECTIVES,
+        directives=question.directives,
         fields=lambda: question.headers,
         authorized=question.authorized,
     )
@@ -362,8 +365,7 @@ async def _stream(
     try:
         await response.prepare(request)
         if isinstance(body, bytes | memoryview):
-            for offset in range(0, len(body), SLICE_BYTES):
-                await _write(response, memoryview(body)[offset : offset + SLICE_BYTES], account)
+            await _write(response, body, account)
         else:
             async with aclosing(body):
                 async for chunk in body:
@@ -376,14 +378,28 @@ async def _stream(
             account.end = End.BROKEN
         # No proper end: neither the missing bytes nor the last chunk may be made up for the client.
         if request.transport is not None:
-            request.transport.close()
+            _break_off(request.transport, response)
     finally:
         if not isinstance(body, bytes | memoryview):
             await body.aclose()
     return response
 
 
-async def _write(response: web.StreamResponse, chunk: bytes | memoryview, account: Account) -> None:
-    account.bytes += len(chunk)
-    async with asyncio.timeout(STALL_S):
-        await response.write(chunk)
+def _break_off(transport: asyncio.Transport, response: web.StreamResponse) -> None:
+    """End the connection so that the response does not look complete; where its end is all that tells, by a reset."""
+    if hdrs.CONTENT_LENGTH in response.headers or hdrs.TRANSFER_ENCODING in response.headers:
+        transport.close()
+        return
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    transport.abort()
+
+
+async def _write(response: web.StreamResponse, piece: bytes | memoryview, account: Account) -> None:
+    """Slice by slice: a whole body given to the connection at once would lie in its buffer, beyond every budget."""
+    for offset in range(0, len(piece), SLICE_BYTES):
+        part = memoryview(piece)[offset : offset + SLICE_BYTES]
+        account.bytes += len(part)
+        async with asyncio.timeout(STALL_S):
+            await response.write(part)

@@ -41,7 +41,8 @@ class Script:
     """One object, and how it is answered.
 
     hold: wait for this before the head; gate: for the body; break_at: cut the connection at that offset, every time or
-    only the first `break_times`; declare: a Content-Length other than the true one.
+    only the first `break_times`; declare: a Content-Length other than the true one; chunked: none at all. choose: the
+    script that answers instead, by the request's fields.
     """
 
     body: bytes = b""
@@ -54,7 +55,8 @@ class Script:
     break_times: int = 2**30
     declare: int | None = None
     ranges: bool = True
-    sha256: str | None = None
+    chunked: bool = False
+    choose: Callable[[dict[str, str]], Script] | None = None
 
     def with_digest(self) -> Script:
         """Declare the true digest, as published objects do."""
@@ -140,6 +142,8 @@ class ScriptedOrigin:
         self.seen.append(Seen(method, path, headers))
         self._wake()
         script = self.objects.get(path) or Script(b"<no such object>", status=404, headers={})
+        if script.choose is not None:
+            script = script.choose(headers)
         if script.hold is not None:
             await script.hold.wait()
         return await self._answer(script, headers, writer)
@@ -160,7 +164,10 @@ class ScriptedOrigin:
                 return await _head_only(writer, 416, fields | {"Content-Range": f"bytes */{len(script.body)}"})
             body, status = body[int(first) : end + 1], 206
             fields["Content-Range"] = f"bytes {first}-{end}/{len(script.body)}"
-        fields["Content-Length"] = str(len(body) if script.declare is None else script.declare)
+        if script.chunked:
+            fields["Transfer-Encoding"] = "chunked"
+        else:
+            fields["Content-Length"] = str(len(body) if script.declare is None else script.declare)
         writer.write(_head(status, fields))
         return await self._body(script, body, writer)
 
@@ -174,10 +181,12 @@ class ScriptedOrigin:
         while sent < end:
             limit = end if script.gate is None else min(end, await script.gate.allowance(sent))
             limit = min(limit, sent + PIECE_BYTES)
-            writer.write(body[sent:limit])
+            writer.write(_chunk(body[sent:limit]) if script.chunked else body[sent:limit])
             self.sent_bytes += limit - sent
             sent = limit
             await writer.drain()
+        if script.chunked and stop is None:
+            writer.write(b"0\r\n\r\n")
         await writer.drain()
         if stop is None and script.declare is None:
             return True
@@ -188,6 +197,10 @@ class ScriptedOrigin:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _chunk(piece: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(piece), piece)
 
 
 def _head(status: int, fields: dict[str, str]) -> bytes:

@@ -22,7 +22,7 @@ from edge.cache.limits import Limits
 from edge.cache.memory import MemoryStore
 from edge.cache.model import Outcome, Tier
 from edge.cache.siblings import MAX_FIELD_BYTES, Siblings
-from edge.cache.tiers import SlowTier
+from edge.cache.tiers import Purges, SlowTier
 from edge.clock import Clock, SystemClock
 from edge.handlers import content
 from origin.http import Deadlines, HttpReader
@@ -75,8 +75,12 @@ async def worker(
     clock: Clock | None = None,
     patience_s: float = 2.0,
     site: Site | None = None,
+    purges: Purges | None = None,
 ) -> AsyncIterator[Worker]:
-    """One running worker; with `run_dir` it looks for siblings there, and serves them."""
+    """One running worker; with `run_dir` it looks for siblings there, and serves them.
+
+    site: of published objects by default; one that forwards makes it a proxy that obeys its clients' Cache-Control.
+    """
     clock = clock or SystemClock()
     siblings = None
     if run_dir is not None:
@@ -94,19 +98,22 @@ async def worker(
         site=site or Site(rules=Rules(negative_ttl_s=2.0), ranges_known=True),
         siblings=siblings,
         clock=clock,
+        purges=purges,
         limits=limits,
         record=outcomes.append,
         patience_s=patience_s,
     )
     public = web.Application()
     runners: list[web.AppRunner] = []
-    for prefix in ("/media/{path:.*}", "/catalog/{path:.*}", "/{path:.*}"):
-        public.router.add_route("*", prefix, content.get_content)
+    forwards = site is not None and site.forwards
+    public.router.add_route("*", "/{path:.*}", content.proxy if forwards else content.get_content)
     internal = web.Application()
     internal.router.add_route("GET", "/{path:.*}", content.get_for_sibling)
     for app in (public, internal):
         app[NODE], app[ENGINE] = "edge-1", engine
-        app[content.DELIVERY] = content.Delivery(Accounts(None, clock.monotonic))
+        app[content.DELIVERY] = content.Delivery(
+            Accounts(None, clock.monotonic), published=not forwards, obeys=forwards
+        )
         app.on_response_prepare.append(content.exact_fields)
     port = await _listen(public, runners)
     if run_dir is not None:

@@ -164,6 +164,14 @@ class Blocks:
                     raise error.again()
         return Opened(tier, forward, self._pieces(ask, layout, wanted))
 
+    async def has(self, ask: Ask, layout: Layout, wanted: Part) -> bool:
+        """Whether this worker's tiers have all of `wanted` at this moment."""
+        first, last = wanted.first // layout.block_bytes, wanted.last // layout.block_bytes
+        for number in range(first, last + 1):
+            if await self._tiers.block(block_key(ask.uri, layout, number), layout) is None:
+                return False
+        return True
+
     def join_local(self, ask: Ask, layout: Layout, number: int) -> Flight[BlockLanding]:
         """The block's flight that asks no sibling."""
         key = block_key(ask.uri, layout, number)

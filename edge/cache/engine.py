@@ -365,8 +365,7 @@ class Engine:
             reply = await self._landed(ask, Found(held.value, held.tier, part=held.part), led=True)
             if isinstance(reply, Reply):
                 return reply
-        error = OriginError(OriginFailure.READ_TIMEOUT, "the request wants a stored response only, and there is none")
-        raise self._unavailable(error, Forward.MISS)
+        raise self._not_stored(Forward.MISS)
 
     def _board(self, ask: Ask, again: _Again, join: Join) -> tuple[Flight[Landing], bool]:
         """A flight for a request, and whether it leads it."""
@@ -473,6 +472,8 @@ class Engine:
             return self._reply(verdict, head, outcome, now)
         ask.take_fields()
         wanted = verdict.part or Part(0, (head.length or 0) - 1)
+        if ask.directives.only_if_cached and not await self._fetcher.blocks.has(ask, layout, wanted):
+            raise self._not_stored(Forward.PARTIAL)
         try:
             opened = await self._fetcher.blocks.open(ask, layout, wanted)
         except ChangedError:
@@ -527,6 +528,10 @@ class Engine:
     def _reply(self, verdict: Shape, head: Head, outcome: Outcome, now: float) -> Reply:
         self._record(outcome)
         return reply_of(verdict, head, outcome, now)
+
+    def _not_stored(self, forward: Forward) -> Unavailable:
+        error = OriginError(OriginFailure.READ_TIMEOUT, "the request wants a stored response only, and there is none")
+        return self._unavailable(error, forward)
 
     def _unavailable(self, error: OriginError, forward: Forward, *, collapsed: bool = False) -> Unavailable:
         outcome = Outcome(tier=Tier.ORIGIN, forward=forward, collapsed=collapsed, error=error)

@@ -2,8 +2,7 @@
 
 Two kinds of flights, so that workers never wait for each other in a ring:
 - a *local* flight looks at this worker's tiers and asks the origin; siblings' requests only ever join these;
-- a *forwarding* flight looks at the tiers and asks the owner; when the owner cannot be reached it takes over the result
-  of the key's local flight.
+- a *forwarding* flight looks at the tiers and asks the owner, or the origin when the owner cannot be reached.
 If two workers take each other for the owner, each one's forwarding flight ends in the other's local flight.
 
 A flight lands as soon as the head is judged; its body may still be growing then. A response that is not to be shared is

@@ -54,11 +54,6 @@ class GrowingBody:
         self._grown = asyncio.Event()
         self._read_on = asyncio.Event()
 
-    @property
-    def whole(self) -> bytes | None:
-        """All of it, once it is complete and kept."""
-        return self._whole
-
     def append(self, chunk: bytes) -> None:
         """More of it has arrived."""
         self._chunks.append(chunk)

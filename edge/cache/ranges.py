@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 _SPEC = re.compile(r"bytes=[ \t,]*([0-9]*)-([0-9]*)[ \t,]*", re.IGNORECASE)
 _CONTENT_RANGE = re.compile(r"bytes[ \t]+([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})", re.IGNORECASE)
-_UNSATISFIED = re.compile(r"bytes[ \t]+\*/([0-9]{1,18})", re.IGNORECASE)
 _BEYOND = 10**18  # what any longer number counts as: no body has that many bytes
 
 
@@ -70,9 +69,3 @@ def parse_content_range(field: str | None) -> tuple[Part, int] | None:
         return None
     first, last, total = (int(number) for number in match.groups())
     return (Part(first, last), total) if first <= last < total else None
-
-
-def unsatisfied_total(field: str | None) -> int | None:
-    """The total that a 416's Content-Range (`bytes */total`) states; None when it states none."""
-    match = _UNSATISFIED.fullmatch((field or "").strip(" \t"))
-    return int(match[1]) if match is not None else None

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from edge.cache.fetch import Site
 from edge.cache.limits import Limits
 from edge.cache.model import Forward, Tier
 from edge.cache.purge import Kind, PurgeRecord, Scope
@@ -146,3 +147,16 @@ async def test_a_precondition_on_a_large_object_is_judged_without_its_bytes(
         async with edge.get(PATH, **headers) as response:
             assert response.status == status
     assert origin.sent_bytes == sent
+
+
+async def test_a_client_that_wants_stored_bytes_only_gets_blocks_that_are_there_or_a_504(
+    reader: HttpReader, clock: ManualClock, origin: ScriptedOrigin
+) -> None:
+    async with worker(reader, clock=clock, limits=LIMITS, site=Site(forwards=True)) as proxy:
+        first, second = "bytes=0-9", f"bytes={10 * BLOCK}-{10 * BLOCK + 9}"
+        assert await proxy.body(PATH, range=first) == FILM[:10]
+        asked = len(origin.seen)
+        assert await proxy.body(PATH, range=first, cache_control="only-if-cached") == FILM[:10]
+        async with proxy.get(PATH, range=second, cache_control="only-if-cached") as response:
+            assert response.status == 504
+        assert len(origin.seen) == asked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.cache.ranges import Part, Unsatisfiable, parse_content_range, select, unsatisfied_total
+from edge.cache.ranges import Part, Unsatisfiable, parse_content_range, select
 
 TOTAL = 100
 
@@ -99,10 +99,3 @@ def test_content_range_says_which_part_of_how_much_or_nothing(
     field: str | None, expected: tuple[Part, int] | None
 ) -> None:
     assert parse_content_range(field) == expected
-
-
-@pytest.mark.parametrize(
-    ("field", "total"), [("bytes */5", 5), ("BYTES */0", 0), ("bytes */*", None), ("bytes 0-1/5", None), (None, None)]
-)
-def test_an_unsatisfied_range_may_say_how_much_there_is(field: str | None, total: int | None) -> None:
-    assert unsatisfied_total(field) == total

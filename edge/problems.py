@@ -55,10 +55,10 @@ def refused_status(node: str, status: int) -> str:
     return f"{node}; error={error}"
 
 
-def on_the_wire(status: int, detail: str, node: str, *, close: bool = False) -> bytes:
+def on_the_wire(status: int, detail: str, node: str, *, close: bool = False, again_s: int = 1) -> bytes:
     """A whole HTTP/1.1 response with a problem document, for where there is no time, or no request, to make one from.
 
-    503 says when to come again. close: it is the last on its connection.
+    again_s: when to come again, which 503 says. close: it is the last on its connection.
     """
     body = orjson.dumps({"type": "about:blank", "title": title_of(status), "status": status, "detail": detail})
     lines = [
@@ -68,10 +68,16 @@ def on_the_wire(status: int, detail: str, node: str, *, close: bool = False) -> 
         "Cache-Control: no-store",
         f"Proxy-Status: {refused_status(node, status)}",
         f"Server: {SERVER}",
-        *(["Retry-After: 1"] if status == 503 else []),
+        *([f"Retry-After: {again_s}"] if status == 503 else []),
         *(["Connection: close"] if close else []),
     ]
     return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def head_on_the_wire(response: web.StreamResponse) -> bytes:
+    """The head of a response that has been sent to a client of HTTP/1.1, as it was sent."""
+    lines = [f"HTTP/1.1 {response.status} {response.reason}", *map(": ".join, response.headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode()
 
 
 def answer_in_our_version(request: BaseRequest) -> None:

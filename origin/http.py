@@ -18,6 +18,7 @@ from math import inf
 from pathlib import Path
 
 from origin.connection import Connection, Deadlines, Outgoing
+from origin.places import NoPlaceError, Places
 from origin.pool import Address, Pool, tls_context
 from origin.reader import Chunks, Headers, Interim, OriginError, OriginFailure, ReadRequest, ReadResponse
 from origin.wire import Head, RawFields, request_head
@@ -66,8 +67,8 @@ class HttpClient:
         self._address = Address.of(base, unix_socket)
         self._deadlines = deadlines
         self._pool = Pool(self._address, tls=tls, keep=max_concurrent)
-        self._streams = asyncio.Semaphore(_STREAMS_PER_PLACE * max_concurrent)
-        self._places = asyncio.Semaphore(max_concurrent)
+        self._streams = Places(_STREAMS_PER_PLACE * max_concurrent, wait_s=deadlines.queue_s)
+        self._places = Places(max_concurrent, wait_s=deadlines.queue_s)
         self._chunks_known = True
 
     @property
@@ -83,9 +84,9 @@ class HttpClient:
         """
         end_by = asyncio.get_running_loop().time() + self._deadlines.total_s
         exchange = _Exchange(self._pool, self._outgoing(request, fields), self._deadlines, end_by)
-        async with _place(self._streams, self._deadlines.queue_s):
+        async with _one_of(self._streams):
             try:
-                async with _place(self._places, self._deadlines.queue_s):
+                async with _one_of(self._places):
                     head = await exchange.answer(_interims_to(request.on_interim), repeatable=request.repeatable)
                 self._chunks_known = head.version != "1.0"
                 body = _chunks(exchange)
@@ -236,21 +237,16 @@ class _Exchange:
 
 
 @asynccontextmanager
-async def _place(places: asyncio.Semaphore, within_s: float) -> AsyncIterator[None]:
-    """One of the limited places, for as long as the context lasts."""
+async def _one_of(places: Places) -> AsyncIterator[None]:
     try:
-        if places.locked():
-            async with asyncio.timeout(within_s):
-                await places.acquire()
-        else:
-            await places.acquire()
-    except TimeoutError:
+        await places.take()
+    except NoPlaceError:
         detail = "too many requests to the origin are under way"
         raise OriginError(OriginFailure.OVERLOADED, detail, retry_after_s=1.0) from None
     try:
         yield
     finally:
-        places.release()
+        places.give_back()
 
 
 def _interims_to(told: Interim | None) -> Callable[[Head], None]:

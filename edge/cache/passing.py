@@ -5,7 +5,6 @@ Each holds an origin connection for as long as its client reads, so their number
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -19,6 +18,7 @@ from edge.cache.model import Forward, Head, Outcome, Tier
 from edge.cache.ranges import parse_content_range
 from edge.cache.reply import Reply, Unavailable, reply_of, shaped, ttl_s
 from edge.clock import Clock
+from origin.places import NoPlaceError, Places
 from origin.reader import ObjectReader, OriginError, OriginFailure, ReadRequest, ReadResponse
 
 
@@ -33,7 +33,7 @@ class Passing:
         self._record = record
         self._limits = limits
         self._site = site
-        self._places = asyncio.Semaphore(limits.max_passes)
+        self._places = Places(limits.max_passes, wait_s=limits.pass_wait_s)
 
     async def get(self, ask: Ask, forward: Forward, known: Head | None = None) -> Reply:
         """The origin's own answer; Unavailable when there is none.
@@ -109,11 +109,10 @@ class Passing:
 
     async def _take_place(self, resources: AsyncExitStack) -> None:
         try:
-            async with asyncio.timeout(self._limits.pass_wait_s):
-                await self._places.acquire()
-        except TimeoutError:
+            await self._places.take()
+        except NoPlaceError:
             raise OriginError(OriginFailure.OVERLOADED, "too many responses go past the cache") from None
-        resources.callback(self._places.release)
+        resources.callback(self._places.give_back)
 
 
 def _published(ask: Ask, known: Head | None) -> ReadRequest:

@@ -9,6 +9,8 @@ application.py, floor.py, nginx.py, varnish.py   aiohttp's web.Application, a ba
 client.py   the load: keep-alive connections in a closed loop, every answer checked
 rounds.py   interleaves the measurements
 growth.py   hits of the edge with more and more objects in its cache
+overload.py more than the edge can do (run by itself)
+followers.py  how soon followers get what the leader gets (run by itself)
 report.py   medians, ratios, tables
 peers.py    installs nginx and Varnish where that is possible
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from edge.connections import Limits
 from edge.framing import Refusal
-from edge.overload import Delay, Overload, Share
+from edge.overload import MOST_AGAIN_S, Delay, Overload, Throttle
 from tests.support.loopguard import nothing_blocks_the_loop
 from tests.support.waiting import eventually
 from tests.support.witness import LOOPBACK, Witness, exchange, statuses, witnessing
@@ -27,7 +27,7 @@ GATE = b"GET /gate HTTP/1.1\r\nHost: edge\r\n\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n"
 CLOSE = b"\r\nConnection: close\r\n\r\n"
 LAST = b"GET / HTTP/1.1\r\nHost: edge" + CLOSE
-DELAY = Delay(target_s=0.005, patience_s=0.05)
+DELAY = Delay(alarm_s=0.005, target_s=0.005, patience_s=0.05)
 
 
 @pytest.fixture
@@ -184,35 +184,79 @@ async def hold_up(loop: asyncio.AbstractEventLoop) -> None:
         await asyncio.sleep(0)
 
 
+def overloaded(per_s: float, delay: Delay = DELAY) -> tuple[Throttle, float]:
+    """A throttle whose loop has been late for longer than a moment while it answered so many; and the time."""
+    throttle, now, tick_s = Throttle(delay), 0.0, delay.patience_s / 4
+    while throttle.takes_one(now):
+        now += tick_s
+        throttle.measured(2 * delay.target_s, tick_s, round(per_s * tick_s), now)
+    return throttle, now
+
+
+def taken(throttle: Throttle, offered_per_s: float, began: float, seconds: float) -> float:
+    """How many of so many requests a second are taken, per second."""
+    count = int(offered_per_s * seconds)
+    return sum(throttle.takes_one(began + number / offered_per_s) for number in range(count)) / seconds
+
+
 def test_a_burst_is_no_overload() -> None:
-    share = Share(DELAY)
+    throttle, now = Throttle(DELAY), 0.0
     for _ in range(10):
-        for _ in range(9):
-            share.measured(0.1, 0.005)
-        share.measured(0.0, 0.01)
-    assert share.value == 0.0
+        for late_s, elapsed_s in [(0.1, 0.005)] * 9 + [(0.0, 0.01)]:
+            now += elapsed_s
+            throttle.measured(late_s, elapsed_s, 1, now)
+            assert all(throttle.takes_one(now) for _ in range(100))
+    assert throttle.turned_away == 0.0
 
 
-def test_the_share_grows_while_the_loop_is_later_than_the_target_and_shrinks_while_it_is_not() -> None:
-    share = Share(DELAY)
-    shares = []
-    for late_s in (0.015, 0.0):
-        for _ in range(100):
-            share.measured(late_s, 0.06)
-            shares.append(share.value)
-    up, down = shares[:100], shares[100:]
-    assert all(earlier <= later for earlier, later in itertools.pairwise(up))
-    assert up[-1] > 0.9
+@pytest.mark.parametrize("offered", [0.5, 1.5, 3.0, 30.0])
+def test_under_overload_as_many_are_taken_as_were_answered(offered: float) -> None:
+    throttle, now = overloaded(per_s=1000.0)
+    assert taken(throttle, offered * 1000.0, now, 1.0) == pytest.approx(min(offered, 1.0) * 1000.0, rel=0.1)
+
+
+def test_the_rate_falls_while_the_loop_is_later_than_the_target_and_rises_while_it_is_not() -> None:
+    throttle, now = overloaded(per_s=1000.0)
+    rates = []
+    for late_s in [0.015] * 10 + [0.0] * 10:
+        rates.append(taken(throttle, 100_000.0, now, 0.06))
+        now += 0.06
+        throttle.measured(late_s, 0.06, 60, now)
+    down, up = rates[:10], rates[10:]
     assert all(earlier >= later for earlier, later in itertools.pairwise(down))
-    assert down[-1] == 0.0
+    assert down[-1] < 500.0
+    assert all(earlier <= later for earlier, later in itertools.pairwise(up))
+    assert up[-1] > 500.0
 
 
-@given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 10))))
-def test_some_are_always_taken_and_the_share_is_spread_evenly(measured: list[tuple[float, float]]) -> None:
-    share = Share(DELAY)
-    for late_s, elapsed_s in measured:
-        share.measured(late_s, elapsed_s)
-        assert 0.0 <= share.value < 1.0
-    taken = [share.takes_one() for _ in range(1000)]
-    assert abs(sum(taken) - 1000 * share.value) <= 1
-    assert not all(taken)
+def test_overload_is_over_when_those_who_were_told_to_come_again_have_come_and_were_taken() -> None:
+    throttle, now = overloaded(per_s=100.0)
+    for _ in range(4 * MOST_AGAIN_S):
+        now += 1.0
+        throttle.takes_one(now)
+        throttle.measured(0.0, 1.0, 1, now)
+    assert throttle.turned_away < 0.01
+    assert all(throttle.takes_one(now) for _ in range(10_000))
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 10), st.floats(0.001, 10), st.integers(0, 10_000), st.integers(0, 50)), max_size=50)
+)
+def test_some_are_always_taken_again(measured: list[tuple[float, float, int, int]]) -> None:
+    throttle, now = Throttle(DELAY), 0.0
+    for late_s, elapsed_s, answered, asked in measured:
+        now += elapsed_s
+        for _ in range(asked):
+            throttle.takes_one(now)
+        throttle.measured(late_s, elapsed_s, answered, now)
+        assert 0.0 <= throttle.turned_away <= 1.0
+    assert throttle.takes_one(now + 1.0)
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.0, {1}), (0.5, {2, 3}), (0.7, {4, 5, 6, 7}), (1.0, set(range(5, 10)))])
+async def test_the_more_are_turned_away_the_later_they_are_told_to_come_and_not_all_at_once(
+    share: float, told: set[int]
+) -> None:
+    overload = Overload(max_in_flight=1, loop=asyncio.get_running_loop())
+    overload.throttle.turned_away = share
+    assert {overload.again_s() for _ in range(100)} == told

@@ -398,6 +398,11 @@ class EdgeSettings(BaseSettings):
         description="Whether a client's own Cache-Control is obeyed; auto: for HTTP origins.",
         json_schema_extra=_allowed("auto, on or off"),
     )
+    fast_lane: bool = Field(
+        True,
+        description="Answer hot hits where their bytes come in; off: every request takes the full road.",
+        json_schema_extra=_allowed("true or false"),
+    )
     cache_status_key: bool = Field(
         False,
         description="Name the cache key in Cache-Status.",

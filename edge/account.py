@@ -6,12 +6,17 @@ Metrics and access log are entered from the same values, by the same call, once:
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from aiohttp import hdrs, web
 
 from edge import metrics
 from edge.access_log import AccessLog, End, Line
-from edge.cache.model import Outcome
+from edge.cache.model import Outcome, Tier
+from edge.fastlane import Answer, Block
+from edge.inflight import route_of
+
+_HIT = Outcome(tier=Tier.MEMORY)
 
 
 class Account:
@@ -81,13 +86,54 @@ class Accounts:
         )
 
 
+class LaneAccounts:
+    """The same for hits on the fast lane (`edge.fastlane.Teller`). touch: told of what memory has served, how often."""
+
+    def __init__(self, log: AccessLog | None, touch: Callable[[str, str, int], None]) -> None:
+        self._log = log
+        self._touch = touch
+
+    @property
+    def logs(self) -> bool:
+        """Whether there is an access log."""
+        return self._log is not None
+
+    def served(self, answer: Answer, times: int, took_s: float) -> None:
+        """So many requests have been answered with it."""
+        metrics.REQUESTS.inc(answer.route, answer.method, str(answer.status), by=times)
+        metrics.served(answer.route, _HIT, answer.bytes, took_s, times=times)
+        self._touch(answer.key.uri, answer.key.part, times)
+
+    def cut(self, answer: Answer) -> None:
+        """A client left before it had all of it. What it had nobody knows: all was handed to the connection."""
+        metrics.REQUESTS.inc(answer.route, answer.method, "cut")
+        metrics.served(answer.route, _HIT, answer.bytes, 0.0)
+
+    def logged(self, answer: Answer, block: Block, client: str, *, took_s: float, whole: bool) -> None:
+        """One request has been answered with it, and may be logged."""
+        share = self._log.share(failed=False) if self._log is not None else 0.0
+        if self._log is None or not share:
+            return
+        line = Line(
+            client=client,
+            method=answer.method,
+            uri=answer.key.uri,
+            status=answer.status,
+            bytes=answer.bytes,
+            end=End.WHOLE if whole else End.CUT,
+            duration_s=took_s,
+            first_byte_s=min(took_s, answer.took_s),
+            route=answer.route,
+            outcome=replace(_HIT, ttl_s=answer.ttl_s),
+            age_s=answer.age_s,
+            byte_range=block.byte_range,
+            user_agent=block.user_agent,
+            request_id=block.request_id,
+        )
+        self._log.request(line, share)
+
+
 def _failed(account: Account) -> bool:
     """Whether it is logged whatever the sample: the origin or we did not do what we should."""
     error = account.outcome is not None and account.outcome.error is not None
     return error or account.end is End.BROKEN or (account.status is not None and account.status >= 500)
-
-
-def route_of(request: web.Request) -> str:
-    """The route's pattern, never the path itself: label values must stay few, and clients can make up any."""
-    resource = request.match_info.route.resource
-    return resource.canonical if resource is not None else "none"

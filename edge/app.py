@@ -17,7 +17,7 @@ from aiohttp import web
 from config.settings import EdgeSettings
 from edge import appkeys, garbage, metrics, routes
 from edge.access_log import AccessLog
-from edge.account import Accounts
+from edge.account import Accounts, LaneAccounts
 from edge.admin_token import AdminToken
 from edge.assembly import origins
 from edge.assembly.caching import Caching, caching
@@ -29,7 +29,8 @@ from edge.assets import load_assets
 from edge.cache import target
 from edge.cache.engine import Engine
 from edge.catalog_view import CatalogView
-from edge.clock import SystemClock
+from edge.clock import Clock, SystemClock
+from edge.fastlane import Lane
 from edge.handlers import content, health, purge
 from edge.inflight import InFlight
 from edge.overload import Overload
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 MAX_REQUEST_BODY = 512 * 1024
 # A lesson's first viewer may come this soon after it was published; until then its id is unknown to the counters.
 CATALOG_PERIOD_S = 1.0
+_LANE_SHARE = 32  # of a worker's memory, for what the fast lane keeps beside the bodies
+_UNSENT_SHARE = 8  # of it, for bodies that clients of the fast lane have begun to take
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class WorkerNode:
     sibling_socket: Path
     in_flight: InFlight
     overload: Overload
+    lane: Lane | None
     hear_siblings: Callable[[], Awaitable[object]]
 
 
@@ -92,7 +96,8 @@ async def node(settings: EdgeSettings, slot: int) -> AsyncIterator[WorkerNode]:
         overload = Overload(max_in_flight=settings.max_in_flight, loop=asyncio.get_running_loop())
         stack.callback(overload.stop)
         _own_task(garbage.keep_collecting(lambda: in_flight.count == 0), "garbage", stack)
-        _own_task(Gauges(cache, origin, counting, in_flight, overload, log).keep(), "gauges", stack)
+        lane = _lane(settings, cache, clock, in_flight, log)
+        _own_task(Gauges(cache, origin, counting, in_flight, overload, log, lane).keep(), "gauges", stack)
         parts = _Parts(settings, origin, cache, catalog, counting, Accounts(log, clock.monotonic), in_flight)
         yield WorkerNode(
             _public(parts),
@@ -101,8 +106,27 @@ async def node(settings: EdgeSettings, slot: int) -> AsyncIterator[WorkerNode]:
             run_dir / f"worker-{slot}.sock",
             in_flight,
             overload,
+            lane,
             cache.purging.follower.sync,
         )
+
+
+def _lane(
+    settings: EdgeSettings, cache: Caching, clock: Clock, in_flight: InFlight, log: AccessLog | None
+) -> Lane | None:
+    if not settings.fast_lane:
+        return None
+    accounts = LaneAccounts(log, cache.engine.served)
+    share = settings.memory // settings.workers
+    return Lane(
+        memory=cache.memory,
+        clock=clock,
+        max_bytes=share // _LANE_SHARE,
+        max_unsent_bytes=share // _UNSENT_SHARE,
+        teller=accounts,
+        in_flight=in_flight,
+        logs=accounts.logs,
+    )
 
 
 def _public(parts: _Parts) -> web.Application:

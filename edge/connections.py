@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,7 +27,8 @@ class Limits:
 
     header_s: time for a header section to arrive, from the opening of the connection or its first byte; body_idle_s:
     time between two portions of a request body; body_portion: bytes of it. connections: open at once. retry_after_s:
-    who was turned away for overload is not listened to for so long, as it was told.
+    who was turned away for overload is not listened to for so long, as it was told. stall_s: a client that takes
+    nothing of an answer for so long has gone.
     """
 
     header_s: float = 10.0
@@ -34,13 +36,17 @@ class Limits:
     body_portion: int = 4096
     connections: int = 20_000
     retry_after_s: float = 1.0
+    stall_s: float = 60.0
 
 
 class Connection(Protocol):
     """What is known of a connection here."""
 
     def late(self) -> None:
-        """The time it was given is over."""
+        """The time it was given to send something, or to wait, is over."""
+
+    def stalled(self) -> None:
+        """The time it was given to take something is over."""
 
     def give_way(self) -> bool:
         """Close if nothing is being answered; False when it is not possible."""
@@ -49,7 +55,13 @@ class Connection(Protocol):
 class Patience:
     """Those who were given the same time each, to deliver something or to wait."""
 
-    def __init__(self, within_s: float, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        within_s: float,
+        loop: asyncio.AbstractEventLoop,
+        tell: Callable[[Connection], None] = lambda connection: connection.late(),
+    ) -> None:
+        self._tell = tell
         self._within_s = within_s
         self._loop = loop
         self._waiting: OrderedDict[Connection, float] = OrderedDict()
@@ -91,7 +103,7 @@ class Patience:
             if deadline > now:
                 break
             del self._waiting[connection]
-            connection.late()
+            self._tell(connection)
         if self._waiting and self._timer is None:
             due = next(iter(self._waiting.values()))
             self._timer = self._loop.call_at(max(due, now + _PAUSE_S), self._look)
@@ -105,6 +117,7 @@ class Connections:
         self.heads = Patience(limits.header_s, loop)
         self.bodies = Patience(limits.body_idle_s, loop)
         self.waits = Patience(limits.retry_after_s, loop)
+        self.takes = Patience(limits.stall_s, loop, lambda connection: connection.stalled())
         self._open: set[Connection] = set()
         self._idle: OrderedDict[Connection, None] = OrderedDict()
 
@@ -131,12 +144,14 @@ class Connections:
         self.heads.end(connection)
         self.bodies.end(connection)
         self.waits.end(connection)
+        self.takes.end(connection)
 
     def stop(self) -> None:
         """The listener stops: no timer is left behind."""
         self.heads.stop()
         self.bodies.stop()
         self.waits.stop()
+        self.takes.stop()
 
     def _make_room(self) -> bool:
         for _ in range(min(len(self._idle), _PORTION)):

@@ -8,7 +8,6 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from edge import metrics
-from edge.account import route_of
 from edge.framing import Refused
 from edge.problems import SERVER, answer_in_our_version
 
@@ -86,3 +85,9 @@ class InFlight:
 def _method(request: web.Request) -> str:
     """The method, where it is a known one: label values must stay few, and clients can make up any."""
     return request.method if request.method in METHODS else "other"
+
+
+def route_of(request: web.Request) -> str:
+    """The route's pattern, never the path itself: label values must stay few, and clients can make up any."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "none"

@@ -90,13 +90,13 @@ class Spread:
         self._pending: dict[Labels, _Buckets] = {}
         self._series = _Series(len(labels))
 
-    def observe(self, value: float, *labels: str) -> None:
-        """Enter a value into the series of these label values, given in the order of the table."""
+    def observe(self, value: float, *labels: str, times: int = 1) -> None:
+        """Enter a value into the series of these label values, given in the order of the table; so many times."""
         buckets = self._pending.get(labels)
         if buckets is None:
             buckets = self._pending[labels] = _Buckets([0] * (len(self._bounds) + 1))
-        buckets.counts[bisect_left(self._bounds, value)] += 1
-        buckets.sum += value
+        buckets.counts[bisect_left(self._bounds, value)] += times
+        buckets.sum += value * times
 
     def flush(self) -> None:
         """Hand over what has been observed since the last time."""

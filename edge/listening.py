@@ -15,8 +15,9 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from edge.connections import Connections, Limits
+from edge.fastlane import Lane
 from edge.framing import END_OF_HEAD, MAX_FIELDS, MAX_LINE_BYTES, Refusal
-from edge.overload import Overload
+from edge.overload import MOST_AGAIN_S, Overload
 from edge.problems import on_the_wire
 from edge.protocol import EdgeProtocol
 
@@ -34,17 +35,20 @@ class EdgeServer(web.Server):
         overload: Overload | None,
         node: str,
         on_refused: Callable[[Refusal], None],
+        lane: Lane | None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self.lane = lane
         self.guests = Connections(limits, asyncio.get_running_loop())
         self.overload = overload
         self.node = node
         self.on_refused = on_refused
         self.full = on_the_wire(503, "the edge has no place for another connection", node, close=True)
         self.late = on_the_wire(408, "the header section did not arrive in time", node, close=True)
-        self.busy = on_the_wire(503, "the edge has more to do than it can; try again in a moment", node)
-        self.busy_head = self.busy[: self.busy.index(END_OF_HEAD) + 4]
+        detail = "the edge has more to do than it can; try again in a moment"
+        self.busy = tuple(on_the_wire(503, detail, node, again_s=seconds) for seconds in range(MOST_AGAIN_S + 1))
+        self.busy_head = tuple(answer[: answer.index(END_OF_HEAD) + 4] for answer in self.busy)
 
     def __call__(self) -> RequestHandler:
         return EdgeProtocol(self, loop=self._loop, **self._kwargs)
@@ -66,15 +70,17 @@ class EdgeRunner(web.AppRunner):
         overload: Overload | None = None,
         node: str = "edge",
         on_refused: Callable[[Refusal], None] = lambda _: None,
+        lane: Lane | None = None,
         **kwargs: Any,
     ) -> None:
         """limits: what clients may take; overload: of the worker, None takes every request; node: for Proxy-Status.
 
-        on_refused: told about each request or connection that no handler will see.
+        on_refused: told about each request or connection that no handler will see. lane: the worker's, None: all
+        requests take the full road.
         """
         super().__init__(app, **kwargs)
         self._new_server = partial(
-            EdgeServer, limits=limits or Limits(), overload=overload, node=node, on_refused=on_refused
+            EdgeServer, limits=limits or Limits(), overload=overload, node=node, on_refused=on_refused, lane=lane
         )
 
     async def _make_server(self) -> web.Server:

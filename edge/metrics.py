@@ -130,6 +130,18 @@ MEMORY_BYTES = Level(
     "What they take, with all that is kept beside them.",
     across="livesum",
 )
+LANE_ANSWERS = Level(
+    "smartedu_lane_answers",
+    "entries",
+    "Request lines that the fast lanes of all workers can answer.",
+    across="livesum",
+)
+LANE_BYTES = Level(
+    "smartedu_lane_bytes",
+    "bytes",
+    "What they take beside the bodies, which are those of the memory tier.",
+    across="livesum",
+)
 MEMORY_LIMIT_BYTES = Level(
     "smartedu_memory_limit_bytes",
     "bytes",
@@ -259,18 +271,18 @@ def rows() -> list[Row]:
     return [metric.row for metric in TABLE]
 
 
-def served(route: str, outcome: Outcome | None, body_bytes: int, first_byte_s: float | None) -> None:
+def served(route: str, outcome: Outcome | None, body_bytes: int, first_byte_s: float | None, *, times: int = 1) -> None:
     """Count one request of content that is over. body_bytes: what was handed to its connection, also if it broke off.
 
-    outcome and first_byte_s are None for one whose client left before there was an answer.
+    times: so many, all alike. outcome and first_byte_s are None for one whose client left before there was an answer.
     """
     if outcome is None or first_byte_s is None:
         OUTCOMES.inc(route, "cut", "none")
         return
     said, tier = word(outcome), outcome.tier.value
-    OUTCOMES.inc(route, said, tier)
-    BODY_BYTES.inc(route, tier, by=body_bytes)
-    FIRST_BYTE.observe(first_byte_s, route, said)
+    OUTCOMES.inc(route, said, tier, by=times)
+    BODY_BYTES.inc(route, tier, by=body_bytes * times)
+    FIRST_BYTE.observe(first_byte_s, route, said, times=times)
     if outcome.collapsed:
         COLLAPSED.inc()
 

@@ -22,12 +22,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from enum import Enum
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
@@ -35,6 +36,7 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
 from edge.connections import Patience
+from edge.fastlane import HIT, Lane, Request, Sent
 from edge.framing import (
     CHUNKED,
     END_OF_HEAD,
@@ -53,7 +55,8 @@ from edge.framing import (
     too_much_overhead,
     within_method,
 )
-from edge.problems import SERVER, answer_in_our_version, problem, refused_status
+from edge.inflight import route_of
+from edge.problems import SERVER, answer_in_our_version, head_on_the_wire, problem, refused_status
 
 if TYPE_CHECKING:
     from edge.listening import EdgeServer
@@ -63,6 +66,10 @@ log = logging.getLogger(__name__)
 LINGER_S = 1.0
 LINGER_BYTES = 1024 * 1024
 """A client that keeps sending after it was refused is listened to for this long, to this many bytes."""
+
+
+TOGETHER_BYTES = 64 * 1024
+"""Of bodies that answer requests of one read in one write."""
 
 
 class _Phase(Enum):
@@ -79,6 +86,7 @@ class EdgeProtocol(RequestHandler):
     """One connection."""
 
     __slots__ = (
+        "_asked",
         "_awaited",
         "_body",
         "_clean",
@@ -88,6 +96,7 @@ class EdgeProtocol(RequestHandler):
         "_fed",
         "_fields",
         "_half_closed",
+        "_lane",
         "_last",
         "_left",
         "_lingers",
@@ -98,13 +107,23 @@ class EdgeProtocol(RequestHandler):
         "_pending",
         "_phase",
         "_portion",
+        "_seen_until",
+        "_unsent",
+        "_unsent_bytes",
         "_wire",
+        "_write",
+        "_writelines",
     )
 
     def __init__(self, edge: EdgeServer, **kwargs: Any) -> None:
         super().__init__(edge, **kwargs)
         self._edge = edge
         self._overload = edge.overload
+        self._lane = edge.lane
+        self._asked: bytes | None = None  # the head of the one request that is being answered
+        self._seen_until = 0.0  # when the next hit on the lane is to be noted as a sign of life
+        self._unsent: tuple[Sent, ...] = ()  # answers of the lane that the client has yet to take
+        self._unsent_bytes = 0  # of them, when it was last looked at
         self._awaited: Patience | None = None  # what the client has to deliver in time
         self._phase = _Phase.HEAD
         self._clean = True  # at the beginning of a request, nothing kept back
@@ -126,6 +145,9 @@ class EdgeProtocol(RequestHandler):
 
     # What comes in.
 
+    _write: Callable[[bytes], None]
+    _writelines: Callable[[Sequence[bytes | memoryview]], None]
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or turn it away when there is no place."""
         if not self._edge.guests.admit(self):
@@ -135,11 +157,14 @@ class EdgeProtocol(RequestHandler):
             self._edge.on_refused(Refusal.CONNECTIONS)
             return
         super().connection_made(transport)
+        self._write, self._writelines = transport.write, transport.writelines  # type: ignore[attr-defined]
         self._await(self._edge.guests.heads)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The connection is closed, by whomever."""
         self._edge.guests.gone(self)
+        if self._unsent:
+            self._taken(whole=False)
         if self._overload is not None:
             self._overload.ended(self._owed)
         self._owed = 0
@@ -150,6 +175,26 @@ class EdgeProtocol(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Called by the transport; with nothing, by the base class, when a full queue or body buffer has room again."""
         if self._clean and not self._close and not self._force_close:
+            lane = self._lane
+            if lane is not None and self._owed == 0 and not self._paused and not self._request_in_progress:
+                answer = lane.hot.get(data)
+                now = monotonic()
+                if answer is None or now >= answer.until or not lane.has_room:
+                    answer = lane.answer(data)
+                if answer is not None:
+                    whole = answer.whole
+                    if whole is not None:
+                        self._write(whole)
+                    else:
+                        self._writelines((answer.head, answer.body))
+                    if answer.count and not self._paused and now < self._seen_until and not lane.logs:
+                        answer.count += 1
+                    else:
+                        self._sent(lane, (Sent(answer, data, now),))
+                    return
+                data = self._send_several(lane, data)
+                if not data:
+                    return
             # One whole head and no more is nearly everything that ever comes, most often with the fields of the last.
             known = self._fields
             if data.endswith(known) and data.find(b"\r\n") + len(known) == len(data):
@@ -160,6 +205,81 @@ class EdgeProtocol(RequestHandler):
                 self._take_head(data)
                 return
         self._take(data)
+
+    def _send_several(self, lane: Lane, data: bytes) -> bytes:
+        """Of several requests in one read, answer on the lane as many as come first; the rest."""
+        end = data.find(END_OF_HEAD) + 4
+        if end in (3, len(data)):
+            return data
+        sent: list[Sent] = []
+        waiting = 0
+        while end > 3 and waiting < TOGETHER_BYTES:
+            answer = lane.answer(data[:end])
+            if answer is None:
+                break
+            sent.append(Sent(answer, data[:end], monotonic()))
+            waiting += answer.bytes
+            data = data[end:]
+            end = data.find(END_OF_HEAD) + 4
+        if sent:
+            self._writelines([part for one in sent for part in one.answer.buffers()])
+            self._sent(lane, sent)
+        return data
+
+    def _sent(self, lane: Lane, sent: Sequence[Sent]) -> None:
+        """Answers of the lane have been handed to the connection."""
+        now = monotonic()
+        if self._awaited is not None:
+            self._await(None)
+        if now >= self._seen_until:
+            self._seen_until = now + 1.0
+            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+            self._edge.guests.idle(self)
+        if self._paused:
+            self._begin_to_take(lane, sent)
+            return
+        for one in sent:
+            lane.given(one.answer)
+            if lane.logs:
+                lane.log(one, self._client(), whole=True)
+
+    def _begin_to_take(self, lane: Lane, sent: Sequence[Sent]) -> None:
+        self._unsent = tuple(sent)
+        for one in sent:
+            lane.began(one.answer)
+        self._unsent_bytes = self.transport.get_write_buffer_size() if self.transport is not None else 0
+        self._edge.guests.takes.begin(self)
+
+    def _taken(self, *, whole: bool) -> None:
+        """The client has taken what the lane had for it, or left."""
+        unsent, self._unsent = self._unsent, ()
+        self._edge.guests.takes.end(self)
+        if self._lane is not None:
+            for one in unsent:
+                self._lane.ended(one.answer, whole=whole)
+                if self._lane.logs:
+                    self._lane.log(one, self._client(), whole=whole)
+
+    def resume_writing(self) -> None:
+        """Called by the transport: nearly all that was written is sent."""
+        super().resume_writing()
+        if self._unsent:
+            self._taken(whole=True)
+
+    def stalled(self) -> None:
+        """The client has had time to take something of what the lane had for it."""
+        if self.transport is None or not self._unsent:
+            return
+        left = self.transport.get_write_buffer_size()
+        if left < self._unsent_bytes:
+            self._unsent_bytes = left
+            self._edge.guests.takes.begin(self)
+        else:
+            self.transport.abort()
+
+    def _client(self) -> str:
+        peer = self.peername
+        return str(peer[0]) if isinstance(peer, tuple) else str(peer or "")
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's protocols may answer it, aiohttp's never does
         """The client sends no more. If it waits for an answer to what it has sent, it gets that before we close."""
@@ -254,11 +374,11 @@ class EdgeProtocol(RequestHandler):
         if self._overload is not None and (reason := self._overload.full()) is not None:
             self._shed(message, payload, reason)
         elif length != 0:
-            self._admit(self._expect_body(message, payload, length), payload)
+            self._admit(self._expect_body(message, payload, length), payload, head)
         else:
             if message.should_close:
                 self._phase, self._clean = _Phase.DEAF, False
-            self._admit(message, payload)
+            self._admit(message, payload, head)
 
     def _take_known_head(self, head: bytes) -> None:
         """A head of which all but the first line has been judged on this connection, byte for byte."""
@@ -281,12 +401,13 @@ class EdgeProtocol(RequestHandler):
         if reason is not None:
             self._shed(message, payload, reason)
         else:
-            self._admit(message, payload)
+            self._admit(message, payload, head)
 
-    def _admit(self, message: RawRequestMessage, payload: StreamReader) -> None:
+    def _admit(self, message: RawRequestMessage, payload: StreamReader, head: bytes) -> None:
         """A handler is to answer it."""
         if self._overload is not None:
             self._overload.began()
+        self._asked = head if self._owed == 0 and payload is EMPTY_PAYLOAD else None
         self._owed += 1
         if message.path[0] != "/":
             message = in_origin_form(message)
@@ -434,13 +555,16 @@ class EdgeProtocol(RequestHandler):
     def _may_say_busy(self) -> bool:
         return not self._paused and self._idles()
 
-    def _say_busy(self, reason: Refusal, answer: bytes) -> None:
+    def _say_busy(self, reason: Refusal, answers: tuple[bytes, ...]) -> None:
         """Whoever comes again before its time waits in the network: saying no costs a fifth of serving from memory."""
         self._edge.on_refused(reason)
         if self.transport is not None:
-            self.transport.write(answer)
+            self.transport.write(answers[self._again_s()])
             self._pause_transport_reading()
             self._await(self._edge.guests.waits)
+
+    def _again_s(self) -> int:
+        return self._overload.again_s() if self._overload is not None else 1
 
     def _await(self, wanted: Patience | None) -> None:
         """From now on the client has time for this; None: for nothing in particular."""
@@ -479,7 +603,7 @@ class EdgeProtocol(RequestHandler):
             status,
             detail,
             proxy_status=refused_status(self._edge.node, status),
-            headers={"Retry-After": "1"} if status == 503 else None,
+            headers={"Retry-After": str(self._again_s())} if status == 503 else None,
         )
         response.force_close()
         response.headers["Server"] = SERVER
@@ -499,10 +623,26 @@ class EdgeProtocol(RequestHandler):
             if self._overload is not None:
                 self._overload.ended()
         finishing = super().finish_response(request, resp, start_time)
+        asked, self._asked = self._asked, None
+        if self._lane is not None and asked is not None and HIT in resp:
+            finishing = self._finish_and_teach(self._lane, asked, request, resp, finishing)
         if self._owed == 0 and (self._half_closed or self._lingers):
             return self._finish_last(resp, finishing)
         self._edge.guests.idle(self)
         return finishing
+
+    async def _finish_and_teach(
+        self,
+        lane: Lane,
+        asked: bytes,
+        request: BaseRequest,
+        resp: web.StreamResponse,
+        finishing: Coroutine[Any, Any, tuple[web.StreamResponse, bool]],
+    ) -> tuple[web.StreamResponse, bool]:
+        result = await finishing
+        if not result[1] and _is_plain(request, resp):
+            lane.learn(asked, _described(request), resp.status, head_on_the_wire(resp), resp[HIT])
+        return result
 
     async def _finish_last(
         self, resp: web.StreamResponse, finishing: Coroutine[Any, Any, tuple[web.StreamResponse, bool]]
@@ -532,3 +672,26 @@ class EdgeProtocol(RequestHandler):
     def _end(self) -> None:
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
+
+
+def _is_plain(request: BaseRequest, resp: web.StreamResponse) -> bool:
+    """Whether nothing but the answer itself was, or would be, sent for the request, and the connection goes on."""
+    headers = request.headers
+    return (
+        request.version is HttpVersion11
+        and hdrs.EXPECT not in headers
+        and hdrs.UPGRADE not in headers
+        and bool(resp.keep_alive)
+        and hdrs.CONNECTION not in resp.headers
+    )
+
+
+def _described(request: BaseRequest) -> Request:
+    headers = request.headers
+    return Request(
+        method=request.method,
+        route=route_of(request) if isinstance(request, web.Request) else "none",
+        byte_range=headers.get(hdrs.RANGE),
+        user_agent=headers.get(hdrs.USER_AGENT),
+        request_id=headers.get("X-Request-Id"),
+    )

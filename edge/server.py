@@ -241,13 +241,17 @@ class EdgeWorker(Worker):  # type: ignore[misc]
             await node.hear_siblings()
             shared = {"limits": _limits(settings), "node": settings.node, "on_refused": _refused}
             runners = [
-                await self._listen(node.public, self._sockets()[:-1], _tls(settings), overload=node.overload, **shared),
+                await self._listen(
+                    node.public, self._sockets()[:-1], _tls(settings), overload=node.overload, lane=node.lane, **shared
+                ),
                 await self._listen(node.admin, self._sockets()[-1:], None, **shared),
             ]
             garbage.settle()
             self.booted = True
             log.info("worker serves in slot %d", slot.number)
             await self._until(stopping)
+            if node.lane is not None:
+                node.lane.close()  # the full road says that it closes connections
             await _drain(node.in_flight, runners, settings.drain_s)
 
     def _stop_event(self) -> asyncio.Event:

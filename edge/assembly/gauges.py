@@ -10,6 +10,7 @@ from edge.access_log import AccessLog
 from edge.assembly.caching import Caching
 from edge.assembly.counting import Counting
 from edge.assembly.origins import Origin
+from edge.fastlane import Lane
 from edge.inflight import InFlight
 from edge.overload import Overload
 
@@ -25,7 +26,9 @@ class Gauges:
         in_flight: InFlight,
         overload: Overload,
         log: AccessLog | None,
+        lane: Lane | None,
     ) -> None:
+        self._lane = lane
         self._cache = cache
         self._origin = origin
         self._counting = counting
@@ -34,14 +37,24 @@ class Gauges:
         self._log = log
 
     async def keep(self) -> NoReturn:
-        """Read and write, again and again."""
-        while True:
-            self.read()
-            metrics.flush()
-            await asyncio.sleep(metrics.FLUSH_EVERY_S)
+        """Read and write, again and again, and once more at the end."""
+        try:
+            while True:
+                self._write()
+                await asyncio.sleep(metrics.FLUSH_EVERY_S)
+        finally:
+            self._write()
+
+    def _write(self) -> None:
+        self.read()
+        metrics.flush()
 
     def read(self) -> None:
         """As of now."""
+        if self._lane is not None:
+            self._lane.flush()
+            metrics.LANE_ANSWERS.set(len(self._lane))
+            metrics.LANE_BYTES.set(self._lane.used_bytes)
         metrics.IN_FLIGHT.set(self._in_flight.count)
         metrics.TURNED_AWAY.set(self._overload.turned_away)
         self._read_memory()

@@ -117,6 +117,11 @@ class Engine:
         return self._tiers.memory
 
     @property
+    def served(self) -> Callable[[str, str, int], None]:
+        """To be told of what memory has served by other ways: URI, part, how often."""
+        return self._tiers.served
+
+    @property
     def fetcher(self) -> Fetcher:
         """What is under way, for the metrics."""
         return self._fetcher
@@ -139,10 +144,13 @@ class Engine:
                 self._tiers.served(ask.uri, held.part)
                 found = Found(held.value, held.tier, part=held.part)
                 if isinstance(held.value, Entry):
-                    return self._from_entry(ask, found, held.value, now, collapsed=False)
-                reply = await self._from_layout(ask, found, held.value, collapsed=False)
-                if isinstance(reply, Reply):
+                    reply = self._from_entry(ask, found, held.value, now, collapsed=False)
+                    if verdict is Verdict.HIT:
+                        reply.key = CacheKey(ask.uri, held.part)
                     return reply
+                opened = await self._from_layout(ask, found, held.value, collapsed=False)
+                if isinstance(opened, Reply):
+                    return opened
         return await self._beyond_memory(ask, held)
 
     async def read(self, uri: str) -> bytes | None:

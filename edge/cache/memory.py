@@ -45,6 +45,10 @@ class MemoryStore:
         self._tags = TagIndex()
         self._watchers: tuple[Watcher, ...] = (self._tags, *watchers)
 
+    def watch(self, watcher: Watcher) -> None:
+        """Tell one more, of what comes and goes from now on."""
+        self._watchers += (watcher,)
+
     def get(self, key: CacheKey) -> Stored | None:
         """The value, fresh or not, and count the use."""
         slot = self._find(key) if key.part else self._primary.get(key.uri)
@@ -57,6 +61,10 @@ class MemoryStore:
         """The value, without counting a use."""
         slot = self._find(key)
         return None if slot is None else slot.value
+
+    def slot(self, key: CacheKey) -> Slot | None:
+        """Where the value stands, for who counts its uses himself."""
+        return self._find(key)
 
     def put(self, key: CacheKey, value: Stored) -> bool:
         """Store it in place of what was there; when False, nothing is there any more.

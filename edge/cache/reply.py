@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from edge.cache.conditional import Shape, shape
-from edge.cache.model import UNCONDITIONAL, Conditions, Head, Outcome
+from edge.cache.model import UNCONDITIONAL, CacheKey, Conditions, Head, Outcome
 from edge.cache.ranges import Part
 from origin.reader import OriginError
 
@@ -31,6 +31,7 @@ class Reply:
 
     head: of the stored response; status and part say what of it is sent; length: bytes of `body`, None when unknown.
     An iterated body raises OriginError where it breaks off: then the client must not be told that it is complete.
+    key: of the complete response in memory that this is a fresh hit on, None otherwise.
     """
 
     status: int
@@ -41,6 +42,7 @@ class Reply:
     length: int | None = None
     body: Body = b""
     resources: AsyncExitStack | None = field(default=None, repr=False)
+    key: CacheKey | None = None
 
     async def close(self) -> None:
         """Give back what the body needed, whether or not it was begun."""

@@ -92,10 +92,10 @@ class Tiers:
         self._slow = tuple(slow)
         self._clock = clock
 
-    def served(self, uri: str, part: str) -> None:
-        """Memory has served this."""
-        self._served += 1
-        if not self._served % _SAMPLE:
+    def served(self, uri: str, part: str, times: int = 1) -> None:
+        """Memory has served this so often."""
+        before, self._served = self._served // _SAMPLE, self._served + times
+        if self._served // _SAMPLE > before:
             self._touch(CacheKey(uri, part))
 
     def in_memory(self, ask: Ask) -> Held | None:

@@ -36,7 +36,7 @@ def _option(key: str, field: FieldInfo) -> click.Option:
     extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     name = "--" + key.replace("_", "-")
     if field.annotation is bool:
-        return click.Option([f"{name}/--no-{key}", key], default=None, help=field.description)
+        return click.Option([f"{name}/--no-{name[2:]}", key], default=None, help=field.description)
     return click.Option(
         [name, key],
         multiple=bool(extra["repeatable"]),

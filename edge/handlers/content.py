@@ -18,6 +18,7 @@ from typing import Final
 from aiohttp import HttpVersion11, hdrs, web
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from edge import fastlane
 from edge.access_log import End
 from edge.account import Account, Accounts
 from edge.appkeys import ENGINE, NODE
@@ -25,7 +26,7 @@ from edge.cache import siblings, target
 from edge.cache.ask import Ask
 from edge.cache.directives import NO_DIRECTIVES, RequestDirectives, parse_request
 from edge.cache.engine import Body, Reply, Unavailable
-from edge.cache.model import UNCONDITIONAL, Conditions, Forward, Head, Outcome
+from edge.cache.model import UNCONDITIONAL, CacheKey, Conditions, Forward, Head, Outcome
 from edge.cache.siblings import Answered
 from edge.cache.status import append, cache_status, proxy_status, server_timing
 from edge.forwarding import Hop, LoopError, forwarded
@@ -260,15 +261,30 @@ async def _send(
         return _refusal(reply, headers)
     if reply.length is not None and reply.status not in (204, 304) and reply.status >= 200:
         headers["Content-Length"] = str(reply.length)
+    response: web.StreamResponse
     if isinstance(reply.body, bytes | memoryview) and len(reply.body) <= SLICE_BYTES:
         # One write for head and body; HEAD keeps its Content-Length and sends none of it.
-        whole = web.Response(status=reply.status, headers=headers, body=bytes(reply.body) or None)
-        whole[HEADERS] = headers
+        response = web.Response(status=reply.status, headers=headers, body=bytes(reply.body) or None)
         account.bytes, account.end = len(reply.body), End.WHOLE
-        return whole
-    response = web.StreamResponse(status=reply.status, headers=headers)
+    else:
+        response = web.StreamResponse(status=reply.status, headers=headers)
     response[HEADERS] = headers
-    return await _stream(request, response, reply.body, account)
+    if reply.key is not None and ask.directives is NO_DIRECTIVES and not ask.authorized and not delivery.shows_timing:
+        response[fastlane.HIT] = _hit(request.app[NODE], reply.key, ask, reply, delivery, dated=hdrs.DATE in headers)
+    return response if isinstance(response, web.Response) else await _stream(request, response, reply.body, account)
+
+
+def _hit(node: str, key: CacheKey, ask: Ask, reply: Reply, delivery: Delivery, *, dated: bool) -> fastlane.Hit:
+    """What the fast lane can learn from this answer."""
+    return fastlane.Hit(
+        key=key,
+        head=reply.head,
+        part=reply.part,
+        bodiless=not reply.body,
+        plain=ask.conditions is UNCONDITIONAL,
+        member=cache_status(node, reply.outcome, ask.uri if delivery.shows_key else None),
+        dated=dated,
+    )
 
 
 async def exact_fields(_request: web.Request, response: web.StreamResponse) -> None:

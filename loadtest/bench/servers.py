@@ -73,14 +73,14 @@ def edge(state: Path) -> Iterator[tuple[Server, Stack]]:
 
 
 @contextmanager
-def proxy(directory: Path, origin: int, memory: str) -> Iterator[Server]:
+def proxy(directory: Path, origin: int, memory: str, *flags: str) -> Iterator[Server]:
     """`smartedu serve` before the HTTP origin on that port, with one worker process and nothing else beside it."""
     directory.mkdir()
     port, admin = free_ports(2)
     argv = [
         *(str(Path(sysconfig.get_path("scripts")) / "smartedu"), "serve", "--workers", "1", "--memory", memory),
         *("--origin", f"http://{HOST}:{origin}", "--listen", f"{HOST}:{port}", "--admin", f"{HOST}:{admin}"),
-        *("--data-dir", str(directory / "data"), "--node", "bench"),
+        *("--data-dir", str(directory / "data"), "--node", "bench", *flags),
     ]
     with Process(argv, directory / "serve.log") as process:
         process.wait_for(lambda: _answers((HOST, port), "/healthz") or None, EDGE_WITHIN_S)

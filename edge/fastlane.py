@@ -1,0 +1,465 @@
+"""The fast lane: hot hits answered where their bytes come in, from what the full road has answered before.
+
+There is no parser here and no rule of HTTP. The lane knows a request by its bytes alone:
+
+    hot      a whole head, line and block, that was answered a moment ago
+    blocks   all of a head after the request line, as the strict parser has approved it, byte for byte
+    spots    the request line -> what answers it
+
+An answer is the full road's own, as that sent it: its head, in which only Age and the ttl in Cache-Status (and Date,
+where it is ours) move on, about once a second; its body, which is the stored one itself. It is learnt when the full
+road has served a hit from memory, and it lives no longer than that: the memory tier tells when the value goes, by
+eviction, purge or replacement (`dropped`), and the answer ends when the value is no longer fresh. Whatever is not known
+here takes the full road, which is always right; the lane only must never be wrong.
+
+What a block may change in an answer: conditions, ranges, and what the response varies on. So there are two kinds. Plain
+blocks have no such field; all of them get the same answer to a request line, unless the response varies. To any other
+block an answer belongs alone.
+
+The first hit after a `flush` counts for eviction at once (`Slot.hits`), the others at the next one, as do all for
+metrics and for the slower tiers' sense of use.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple, Protocol, TypeAlias
+
+from aiohttp import web
+
+from edge.cache.dates import written
+from edge.cache.eviction import Slot
+from edge.cache.freshness import Verdict, decide
+from edge.cache.memory import MemoryStore
+from edge.cache.model import CacheKey, Entry, Head, Stored, Varying
+from edge.cache.ranges import Part
+from edge.cache.reply import ttl_s
+from edge.clock import Clock
+from edge.inflight import InFlight
+
+ONE_PIECE_BYTES = 16 * 1024
+"""A body up to this size is kept behind its head, ready to be sent in one piece."""
+
+_LINE_END = b"\r\n"
+_OVERHEAD = 1536  # bytes: an answer's own objects, its place in three mappings
+_BLOCK_OVERHEAD = 512
+_MOST_HOT = 4096  # heads
+_MOST_SPECIAL = 64  # answers to one request line for blocks of their own
+_AGE = re.compile(rb"\r\nAge: (\d+)\r\n")
+_CACHE_STATUS = re.compile(rb"\r\nCache-Status: ([^\r]*)\r\n")
+_DATE = re.compile(rb"\r\nDate: ([^\r]*)\r\n")
+_TTL = re.compile(rb"; ttl=(\d+)")
+
+
+class Moving(Enum):
+    """What of an answer's head changes with time."""
+
+    AGE = 1
+    TTL = 2
+    DATE = 3
+
+
+Pieces: TypeAlias = tuple[bytes | Moving, ...]
+
+
+class Hit(NamedTuple):
+    """What the full road says of a hit from memory that it has answered.
+
+    key: of the value in memory; head: its head; part: the bytes of its body that were sent, None for all. plain: the
+    request had nothing that could change the answer. member: our own of Cache-Status, as it was sent. dated: the Date
+    is the stored one, and not of now.
+    """
+
+    key: CacheKey
+    head: Head
+    part: Part | None
+    bodiless: bool
+    plain: bool
+    member: str
+    dated: bool
+
+
+HIT: web.ResponseKey[Hit] = web.ResponseKey("HIT", Hit)
+"""Under which a handler notes on its response what can be learnt from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the log and the metrics say of a request, beside its bytes."""
+
+    method: str
+    route: str
+    byte_range: str | None
+    user_agent: str | None
+    request_id: str | None
+
+
+@dataclass(eq=False, slots=True)
+class Block:
+    """An approved header block."""
+
+    raw: bytes
+    plain: bool
+    byte_range: str | None
+    user_agent: str | None
+    request_id: str | None
+
+
+class Answer:
+    """One answer, ready to be sent until `until` (monotonic, s). count: hits since the last flush.
+
+    took_s: from a request's bytes to its head, each time that was made anew; the other times it is less.
+    """
+
+    __slots__ = (
+        "age_s",
+        "body",
+        "bytes",
+        "count",
+        "head",
+        "key",
+        "keys",
+        "line",
+        "method",
+        "own_block",
+        "pieces",
+        "route",
+        "size",
+        "slot",
+        "status",
+        "stored",
+        "took_s",
+        "ttl_s",
+        "until",
+        "whole",
+    )
+
+    def __init__(self, line: bytes, own_block: bytes | None, hit: Hit, slot: Slot, keys: tuple[CacheKey, ...]) -> None:
+        self.line = line
+        self.own_block = own_block
+        self.key = hit.key
+        self.keys = keys  # of the values in memory without which it is void
+        self.slot = slot
+        self.stored = hit.head
+        self.until = 0.0
+        self.count = 0
+        self.head = b""
+        self.body: bytes | memoryview = b""
+        self.whole: bytes | None = None
+        self.pieces: Pieces = ()
+        self.method = self.route = ""
+        self.status = 0
+        self.age_s = self.ttl_s = 0
+        self.bytes = self.size = 0
+        self.took_s = 0.0
+
+    def buffers(self) -> tuple[bytes | memoryview, ...]:
+        """What to send."""
+        return (self.head, self.body) if self.whole is None else (self.whole,)
+
+
+class Sent(NamedTuple):
+    """An answer given to a request with that head, which came at `asked_at` (monotonic, s)."""
+
+    answer: Answer
+    head: bytes
+    asked_at: float
+
+
+class Spot:
+    """What answers one request line."""
+
+    __slots__ = ("plain", "special")
+
+    def __init__(self) -> None:
+        self.plain: Answer | None = None
+        self.special: dict[Block, Answer] = {}
+
+
+class Teller(Protocol):
+    """Who is told of what the lane has served."""
+
+    def served(self, answer: Answer, times: int, took_s: float) -> None:
+        """So often since it was last told of; took_s: from the request's bytes to the answer's, for the first."""
+
+    def cut(self, answer: Answer) -> None:
+        """Its client left before it had all of it."""
+
+    def logged(self, answer: Answer, block: Block, client: str, *, took_s: float, whole: bool) -> None:
+        """One was served in so many seconds, and there is an access log. whole: the client has taken all of it."""
+
+
+class Lane:
+    """One worker's. max_bytes: of all that it keeps, beside the bodies. logs: each hit is told of for the log.
+
+    max_unsent_bytes: of bodies that clients have begun to take; when there are more, large ones take the full road.
+    It watches the memory tier (`edge.cache.memory.Watcher`).
+    """
+
+    def __init__(
+        self,
+        *,
+        memory: MemoryStore,
+        clock: Clock,
+        max_bytes: int,
+        max_unsent_bytes: int,
+        teller: Teller,
+        in_flight: InFlight,
+        logs: bool = False,
+    ) -> None:
+        self._memory = memory
+        self._clock = clock
+        self._now = clock.monotonic
+        self._max_bytes = max_bytes
+        self._max_unsent_bytes = max_unsent_bytes
+        self._teller = teller
+        self._in_flight = in_flight
+        self.logs = logs
+        self.has_room = True
+        """Whether more large bodies may be begun."""
+        self._unsent_bytes = 0
+        self._blocks: dict[bytes, Block] = {}
+        self._spots: dict[bytes, Spot] = {}
+        self._by_key: dict[CacheKey, set[Answer]] = {}
+        self._bytes = 0
+        self._block_bytes = 0
+        self._given: list[Answer] = []
+        self._open = True
+        self.hot: dict[bytes, Answer] = {}
+        """Answers to whole heads: to be used while they are of now, which is for the reader to see to."""
+        memory.watch(self)
+
+    def __len__(self) -> int:
+        return len(self._spots)
+
+    @property
+    def used_bytes(self) -> int:
+        """Of memory, beside the bodies."""
+        return self._bytes + self._block_bytes
+
+    # -- each hit ------------------------------------------------------------------------------------------------------
+
+    def answer(self, head: bytes) -> Answer | None:
+        """The answer to a request of exactly these bytes; None when it has to take the full road."""
+        end = head.find(_LINE_END)
+        block = self._blocks.get(head[end:])
+        spot = self._spots.get(head[:end])
+        if block is None or spot is None:
+            return None
+        answer = (spot.plain if block.plain else None) or spot.special.get(block)
+        if answer is None or not (self.has_room or answer.whole is not None):
+            return None
+        now = self._now()
+        if now >= answer.until and not self._renewed(answer, now):
+            return None
+        if len(self.hot) >= _MOST_HOT:
+            self.hot.clear()
+        self.hot[head] = answer
+        return answer
+
+    def given(self, answer: Answer) -> None:
+        """The answer has been handed to the connection."""
+        if not answer.count:
+            answer.slot.hits += 1
+            self._given.append(answer)
+        answer.count += 1
+
+    def began(self, answer: Answer) -> None:
+        """It has been handed over, but the client has yet to take most of it."""
+        self._unsent_bytes += answer.bytes
+        self.has_room = self._unsent_bytes < self._max_unsent_bytes
+        self._in_flight.enter()
+
+    def ended(self, answer: Answer, *, whole: bool) -> None:
+        """The client has taken it, or left."""
+        self._unsent_bytes -= answer.bytes
+        self.has_room = self._unsent_bytes < self._max_unsent_bytes
+        self._in_flight.leave()
+        if whole:
+            self.given(answer)
+        else:
+            self._teller.cut(answer)
+
+    def log(self, sent: Sent, client: str, *, whole: bool) -> None:
+        """For the access log: what has been sent to that client, and whether it has taken all of it."""
+        block = self._blocks.get(sent.head[sent.head.find(_LINE_END) :])
+        if block is not None:
+            self._teller.logged(sent.answer, block, client, took_s=self._now() - sent.asked_at, whole=whole)
+
+    # -- what the full road teaches ------------------------------------------------------------------------------------
+
+    def learn(self, head: bytes, request: Request, status: int, sent: bytes, hit: Hit) -> None:
+        """The full road has answered a request of these bytes with that hit. sent: the head of its answer."""
+        slot = self._memory.slot(hit.key)
+        if not self._open or slot is None or not isinstance(slot.value, Entry) or slot.value.head is not hit.head:
+            return
+        keys = self._keys(hit.key)
+        pieces = None if keys is None else _pieces(sent, hit)
+        if keys is None or pieces is None:
+            return
+        end = head.find(_LINE_END)
+        block = self._approve(head[end:], request, plain=hit.plain)
+        shared = hit.plain and len(keys) == 1
+        answer = Answer(head[:end], None if shared else block.raw, hit, slot, keys)
+        answer.method, answer.route, answer.status, answer.pieces = request.method, request.route, status, pieces
+        answer.body = b"" if hit.bodiless else _body(slot.value, hit.part)
+        answer.bytes = len(answer.body)
+        answer.size = _OVERHEAD + len(answer.line) + 3 * len(sent) + min(answer.bytes, ONE_PIECE_BYTES)
+        if self._renewed(answer, self._now()):
+            self._place(answer, block)
+
+    def close(self) -> None:
+        """From now on everything takes the full road."""
+        self._open = False
+        self.hot.clear()
+        for spot in [*self._spots.values()]:
+            for answer in (spot.plain, *spot.special.values()):
+                if answer is not None:
+                    self._end(answer)
+        self._blocks.clear()
+        self._block_bytes = 0
+
+    def flush(self) -> None:
+        """Tell of what has been given since the last time."""
+        given, self._given = self._given, []
+        for answer in given:
+            count, answer.count = answer.count, 0
+            answer.slot.hits += count - 1
+            self._teller.served(answer, count, answer.took_s)
+
+    # -- what the memory tier tells ------------------------------------------------------------------------------------
+
+    def stored(self, _key: CacheKey, _value: Stored) -> None:
+        """What is new was not known here."""
+
+    def dropped(self, key: CacheKey, _value: Stored) -> None:
+        """What was answered from that value is void, at once."""
+        answers = self._by_key.pop(key, None)
+        if answers is not None:
+            for answer in answers:
+                self._end(answer)
+
+    # ------------------------------------------------------------------------------------------------------------------
+
+    def _keys(self, key: CacheKey) -> tuple[CacheKey, ...] | None:
+        """The values that an answer hangs on. None: which variant is served may change without any of them changing."""
+        if not key.part:
+            return (key,)
+        primary = CacheKey(key.uri)
+        varying = self._memory.peek(primary)
+        return (key, primary) if isinstance(varying, Varying) and len(varying.specs) == 1 else None
+
+    def _approve(self, raw: bytes, request: Request, *, plain: bool) -> Block:
+        block = self._blocks.get(raw)
+        if block is None:
+            block = Block(raw, plain, request.byte_range, request.user_agent, request.request_id)
+            self._blocks[raw] = block
+            self._block_bytes += len(raw) + _BLOCK_OVERHEAD
+            while self._block_bytes > self._max_bytes // 4:
+                self._forget_block(next(iter(self._blocks)))
+        return block
+
+    def _forget_block(self, raw: bytes) -> None:
+        del self._blocks[raw]
+        self._block_bytes -= len(raw) + _BLOCK_OVERHEAD
+
+    def _place(self, answer: Answer, block: Block) -> None:
+        spot = self._spots.get(answer.line)
+        if spot is None:
+            spot = self._spots[answer.line] = Spot()
+        if answer.own_block is None:
+            before, spot.plain = spot.plain, answer
+        else:
+            before = spot.special.pop(block, None)
+            if before is None and len(spot.special) >= _MOST_SPECIAL:
+                before = spot.special.pop(next(iter(spot.special)))
+            spot.special[block] = answer
+        if before is not None:
+            self._unlink(before)
+        for key in answer.keys:
+            self._by_key.setdefault(key, set()).add(answer)
+        self._bytes += answer.size
+        while self._bytes > self._max_bytes:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        spot = self._spots[next(iter(self._spots))]
+        for answer in (spot.plain, *tuple(spot.special.values())):
+            if answer is not None:
+                self._end(answer)
+
+    def _end(self, answer: Answer) -> None:
+        """Take it out of its spot, and all else."""
+        spot = self._spots.get(answer.line)
+        if spot is not None:
+            if spot.plain is answer:
+                spot.plain = None
+            for block, special in tuple(spot.special.items()):
+                if special is answer:
+                    del spot.special[block]
+            if spot.plain is None and not spot.special:
+                del self._spots[answer.line]
+        self._unlink(answer)
+
+    def _unlink(self, answer: Answer) -> None:
+        """It is in no spot any more: nothing of the stored value is held on to."""
+        for key in answer.keys:
+            answers = self._by_key.get(key)
+            if answers is not None:
+                answers.discard(answer)
+                if not answers:
+                    del self._by_key[key]
+        self._bytes -= answer.size
+        answer.until = 0.0
+        answer.body = b""
+        answer.whole = None
+
+    def _renewed(self, answer: Answer, now: float) -> bool:
+        """Let its head be of now; False, and it is gone, when its value is not to be served unasked any more."""
+        stored = answer.stored
+        if decide(stored, now) is not Verdict.HIT:
+            if answer.until:
+                self._end(answer)
+            return False
+        age_s, ttl = stored.age_s(now), ttl_s(stored, now)
+        answer.age_s, answer.ttl_s = int(age_s), ttl
+        # When Age ticks, when the ttl ticks (with its last tick the value is stale), when Date does.
+        until = min(now + 1.0 - age_s % 1.0, stored.born + stored.freshness.lifetime_s - ttl)
+        wall = self._clock.wall()
+        said = {Moving.AGE: b"%d" % answer.age_s, Moving.TTL: b"%d" % ttl}
+        if Moving.DATE in answer.pieces:
+            said[Moving.DATE] = written(wall).encode()
+            until = min(until, now + 1.0 - wall % 1.0)
+        answer.head = b"".join([said[piece] if isinstance(piece, Moving) else piece for piece in answer.pieces])
+        if answer.bytes <= ONE_PIECE_BYTES:
+            answer.whole = answer.head + answer.body
+        answer.until = until
+        answer.took_s = self._now() - now
+        return True
+
+
+def _body(entry: Entry, part: Part | None) -> bytes | memoryview:
+    if part is None:
+        return entry.body
+    body = memoryview(entry.body)[part.first : part.last + 1]
+    return bytes(body) if len(body) <= ONE_PIECE_BYTES else body
+
+
+def _pieces(sent: bytes, hit: Hit) -> Pieces | None:
+    """A head, with gaps for what moves; None when these are not where they should be."""
+    age, status = _AGE.findall(sent), _CACHE_STATUS.search(sent)
+    if len(age) != 1 or status is None or not status[1].endswith(hit.member.encode()):
+        return None
+    ttl = _TTL.search(sent, status.end(1) - len(hit.member.encode()), status.end(1))
+    if ttl is None:
+        return None
+    gaps = {Moving.AGE: _AGE.search(sent), Moving.TTL: ttl, Moving.DATE: None if hit.dated else _DATE.search(sent)}
+    spans = sorted((found.start(1), found.end(1), moving.value) for moving, found in gaps.items() if found is not None)
+    pieces: list[bytes | Moving] = []
+    end = 0
+    for first, beyond, moving in spans:
+        pieces += (sent[end:first], Moving(moving))
+        end = beyond
+    return (*pieces, sent[end:])

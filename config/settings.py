@@ -403,6 +403,11 @@ class EdgeSettings(BaseSettings):
         description="Answer hot hits where their bytes come in; off: every request takes the full road.",
         json_schema_extra=_allowed("true or false"),
     )
+    transport: Literal["auto", "uvloop", "aiofastnet"] = Field(
+        "auto",
+        description="What moves the bytes of client connections; auto: aiofastnet over TLS, uvloop in plain.",
+        json_schema_extra=_allowed("auto, uvloop or aiofastnet"),
+    )
     cache_status_key: bool = Field(
         False,
         description="Name the cache key in Cache-Status.",

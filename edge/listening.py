@@ -7,10 +7,12 @@ Only the load is the worker's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from enum import Enum
 from functools import partial
 from typing import Any
 
+import aiofastnet
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
@@ -23,6 +25,10 @@ from edge.protocol import EdgeProtocol
 
 # Whoever does not answer the end of an encrypted connection is not waited for.
 _TLS_SHUTDOWN_S = 2.0
+_TLS_RECORD = 16 * 1024 + 64
+# aiofastnet keeps two buffers for each connection, by default of 16 records: requests are small.
+_TLS_IN_BYTES = _TLS_RECORD
+_TLS_OUT_BYTES = 8 * _TLS_RECORD
 
 
 class EdgeServer(web.Server):
@@ -98,8 +104,24 @@ class EdgeRunner(web.AppRunner):
         )
 
 
+class Transport(Enum):
+    """What moves the bytes of client connections. AUTO: each where it measures better."""
+
+    AUTO = "auto"
+    UVLOOP = "uvloop"
+    AIOFASTNET = "aiofastnet"
+
+    def fast(self, *, encrypted: bool) -> bool:
+        """Whether aiofastnet does it: over TLS it takes less, in plain it makes no difference."""
+        return self is Transport.AIOFASTNET or (self is Transport.AUTO and encrypted)
+
+
 class EdgeSite(web.SockSite):
     """A listening socket on which an encrypted connection has as long to begin as a header section may take."""
+
+    def __init__(self, *args: Any, transport: Transport = Transport.AUTO, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._transport = transport
 
     async def start(self) -> None:
         """Accept connections."""
@@ -108,7 +130,7 @@ class EdgeSite(web.SockSite):
         if not isinstance(server, EdgeServer):
             raise TypeError("an EdgeSite belongs to an EdgeRunner")
         encrypted = self._ssl_context is not None
-        self._server = await asyncio.get_running_loop().create_server(
+        self._server = await self._maker(encrypted=encrypted)(
             server,
             sock=self._sock,
             ssl=self._ssl_context,
@@ -116,3 +138,11 @@ class EdgeSite(web.SockSite):
             ssl_handshake_timeout=server.guests.limits.header_s if encrypted else None,
             ssl_shutdown_timeout=_TLS_SHUTDOWN_S if encrypted else None,
         )
+
+    def _maker(self, *, encrypted: bool) -> Callable[..., Awaitable[asyncio.Server]]:
+        """What makes a listener of the socket."""
+        loop = asyncio.get_running_loop()
+        if not self._transport.fast(encrypted=encrypted):
+            return loop.create_server
+        sizes: dict[str, Any] = {"ssl_incoming_bio_size": _TLS_IN_BYTES, "ssl_outgoing_bio_size": _TLS_OUT_BYTES}
+        return partial(aiofastnet.create_server, loop, **(sizes if encrypted else {}))

@@ -35,6 +35,7 @@ from config.settings import Address, ConfigurationError, EdgeSettings
 from edge import garbage
 from edge.admin_token import AdminToken
 from edge.slots import Slot
+from edge.tls import CertificateError, server_context
 
 if TYPE_CHECKING:
     from edge.inflight import InFlight
@@ -60,6 +61,7 @@ def run(settings: EdgeSettings, reload: Callable[[], EdgeSettings]) -> None:
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s")
     _check_token(settings)
+    tls = _tls(settings)
     _allow_descriptors(settings)
     public = [_bind("listen", address) for address in settings.listen]
     admin = _bind("admin", settings.admin)
@@ -68,7 +70,7 @@ def run(settings: EdgeSettings, reload: Callable[[], EdgeSettings]) -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(run_dir / "metrics")
     # Loaded once, before the fork, and only now: prometheus_client reads its directory when it is imported.
     importlib.import_module("edge.app")
-    Node(settings, reload, [*public, admin], node_lock).run()
+    Node(settings, reload, [*public, admin], node_lock, tls).run()
 
 
 def _check_token(settings: EdgeSettings) -> None:
@@ -144,8 +146,10 @@ class Node(BaseApplication):  # type: ignore[misc]
         reload: Callable[[], EdgeSettings],
         listeners: list[socket.socket],
         lock: int,
+        tls: ssl.SSLContext | None,
     ) -> None:
-        """lock: the descriptor that holds the data directory; it is the parent's alone."""
+        """lock: the descriptor that holds the data directory; it is the parent's alone. tls: for public listeners."""
+        self.tls = tls
         self.settings = settings
         self.listeners = listeners
         self.lock = lock
@@ -177,12 +181,14 @@ class Node(BaseApplication):  # type: ignore[misc]
     def _read_again(self) -> None:
         try:
             fresh = self._reload()
+            tls = _tls(fresh)
         except ConfigurationError as error:
             log.error("reload refused, the settings stay as they were: %s", error)
             return
         fixed = {key for key in ("listen", "admin", "data_dir") if getattr(fresh, key) != getattr(self.settings, key)}
         if fixed:
             log.warning("reload: %s change only with a restart", ", ".join(sorted(fixed)))
+        self.tls = tls
         self.settings = fresh.model_copy(update={key: getattr(self.settings, key) for key in fixed})
         log.info("settings read again, workers are renewed")
 
@@ -242,7 +248,7 @@ class EdgeWorker(Worker):  # type: ignore[misc]
             shared = {"limits": _limits(settings), "node": settings.node, "on_refused": _refused}
             runners = [
                 await self._listen(
-                    node.public, self._sockets()[:-1], _tls(settings), overload=node.overload, lane=node.lane, **shared
+                    node.public, self._sockets()[:-1], self.app.tls, overload=node.overload, lane=node.lane, **shared
                 ),
                 await self._listen(node.admin, self._sockets()[-1:], None, **shared),
             ]
@@ -268,8 +274,9 @@ class EdgeWorker(Worker):  # type: ignore[misc]
     async def _listen(
         self, application: web.Application, sockets: list[socket.socket], tls: ssl.SSLContext | None, **edge: Any
     ) -> web.AppRunner:
-        from edge.listening import EdgeRunner, EdgeSite  # noqa: PLC0415 - see run()
+        from edge.listening import EdgeRunner, EdgeSite, Transport  # noqa: PLC0415 - see run()
 
+        transport = Transport(self.app.settings.transport)
         runner = EdgeRunner(
             application,
             access_log=None,
@@ -281,7 +288,7 @@ class EdgeWorker(Worker):  # type: ignore[misc]
         )
         await runner.setup()
         for listener in sockets:
-            await EdgeSite(runner, listener, ssl_context=tls, backlog=BACKLOG).start()
+            await EdgeSite(runner, listener, ssl_context=tls, backlog=BACKLOG, transport=transport).start()
         return runner
 
     async def _until(self, stopping: asyncio.Event) -> None:
@@ -305,12 +312,13 @@ def _refused(reason: Enum) -> None:
 
 
 def _tls(settings: EdgeSettings) -> ssl.SSLContext | None:
+    """Raises ConfigurationError."""
     if settings.tls_cert is None or settings.tls_key is None:
         return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(settings.tls_cert, settings.tls_key)
-    context.set_alpn_protocols(["http/1.1"])
-    return context
+    try:
+        return server_context(settings.tls_cert, settings.tls_key)
+    except CertificateError as error:
+        raise ConfigurationError(f"tls_cert: {error}; allowed: a certificate in PEM with its key in tls_key") from None
 
 
 async def _drain(in_flight: InFlight, runners: list[web.AppRunner], drain_s: float) -> None:

@@ -13,8 +13,8 @@ eviction, purge or replacement (`dropped`), and the answer ends when the value i
 here takes the full road, which is always right; the lane only must never be wrong.
 
 What a block may change in an answer: conditions, ranges, and what the response varies on. So there are two kinds. Plain
-blocks have no such field; all of them get the same answer to a request line, unless the response varies. To any other
-block an answer belongs alone.
+blocks have no such field; all of them get the same answer to a request line, unless the response varies, or the line
+names a host, which the block's Host has to be. To any other block an answer belongs alone.
 
 The first hit after a `flush` counts for eviction at once (`Slot.hits`), the others at the next one, as do all for
 metrics and for the slower tiers' sense of use.
@@ -23,6 +23,7 @@ metrics and for the slower tiers' sense of use.
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol, TypeAlias
@@ -46,11 +47,16 @@ _LINE_END = b"\r\n"
 _OVERHEAD = 1536  # bytes: an answer's own objects, its place in three mappings
 _BLOCK_OVERHEAD = 512
 _MOST_HOT = 4096  # heads
+_HOT_OVERHEAD = 160
+_HOT_SHARE = 8  # of what the lane may keep, for heads; for blocks:
+_BLOCK_SHARE = 4
 _MOST_SPECIAL = 64  # answers to one request line for blocks of their own
 _AGE = re.compile(rb"\r\nAge: (\d+)\r\n")
 _CACHE_STATUS = re.compile(rb"\r\nCache-Status: ([^\r]*)\r\n")
 _DATE = re.compile(rb"\r\nDate: ([^\r]*)\r\n")
 _TTL = re.compile(rb"; ttl=(\d+)")
+# Fields that we write ourselves for the origin, from what we know of the connection: no request's bytes tell them.
+_NOT_IN_THE_BYTES = frozenset({"via", "forwarded", "x-forwarded-for"})
 
 
 class Moving(Enum):
@@ -142,7 +148,7 @@ class Answer:
         self.key = hit.key
         self.keys = keys  # of the values in memory without which it is void
         self.slot = slot
-        self.stored = hit.head
+        self.stored: Head | None = hit.head
         self.until = 0.0
         self.count = 0
         self.head = b""
@@ -161,11 +167,12 @@ class Answer:
 
 
 class Sent(NamedTuple):
-    """An answer given to a request with that head, which came at `asked_at` (monotonic, s)."""
+    """An answer given to a request with that head, which came at `asked_at` (monotonic, s). block: for the log."""
 
     answer: Answer
     head: bytes
     asked_at: float
+    block: Block | None = None
 
 
 class Spot:
@@ -189,6 +196,27 @@ class Teller(Protocol):
 
     def logged(self, answer: Answer, block: Block, client: str, *, took_s: float, whole: bool) -> None:
         """One was served in so many seconds, and there is an access log. whole: the client has taken all of it."""
+
+
+class Narrow:
+    """The lane for connections that do not tell how much of a large body is still to be sent: those go the full road.
+
+    An encrypted one tells of what is not encrypted yet; behind that any amount may wait for the client.
+    """
+
+    has_room = False
+
+    def __init__(self, lane: Lane) -> None:
+        self.hot: dict[bytes, Answer] = {}
+        self.logs = lane.logs
+        self.given, self.began, self.ended = lane.given, lane.began, lane.ended
+        self.noted, self.log, self.learn = lane.noted, lane.log, lane.learn
+        self._wide = lane
+
+    def answer(self, head: bytes) -> Answer | None:
+        """As the lane's, but small ones only."""
+        answer = self._wide.answer(head)
+        return None if answer is None or answer.whole is None else answer
 
 
 class Lane:
@@ -220,6 +248,7 @@ class Lane:
         self.has_room = True
         """Whether more large bodies may be begun."""
         self._unsent_bytes = 0
+        self._hot_bytes = 0
         self._blocks: dict[bytes, Block] = {}
         self._spots: dict[bytes, Spot] = {}
         self._by_key: dict[CacheKey, set[Answer]] = {}
@@ -228,7 +257,8 @@ class Lane:
         self._given: list[Answer] = []
         self._open = True
         self.hot: dict[bytes, Answer] = {}
-        """Answers to whole heads: to be used while they are of now, which is for the reader to see to."""
+        """Answers to whole heads of known blocks. Whether they are of now is for the reader to see to."""
+        self.narrow = Narrow(self)
         memory.watch(self)
 
     def __len__(self) -> int:
@@ -237,7 +267,7 @@ class Lane:
     @property
     def used_bytes(self) -> int:
         """Of memory, beside the bodies."""
-        return self._bytes + self._block_bytes
+        return self._bytes + self._block_bytes + self._hot_bytes
 
     # -- each hit ------------------------------------------------------------------------------------------------------
 
@@ -254,8 +284,11 @@ class Lane:
         now = self._now()
         if now >= answer.until and not self._renewed(answer, now):
             return None
-        if len(self.hot) >= _MOST_HOT:
-            self.hot.clear()
+        if head not in self.hot:
+            self._hot_bytes += len(head) + _HOT_OVERHEAD
+            if self._hot_bytes > self._max_bytes // _HOT_SHARE or len(self.hot) >= _MOST_HOT:
+                self._cool()
+                self._hot_bytes = len(head) + _HOT_OVERHEAD
         self.hot[head] = answer
         return answer
 
@@ -282,11 +315,14 @@ class Lane:
         else:
             self._teller.cut(answer)
 
+    def noted(self, sent: Sent) -> Sent:
+        """The same with what the log will want to know: by the time the client has taken it the block may be gone."""
+        return sent._replace(block=self._blocks.get(sent.head[sent.head.find(_LINE_END) :]))
+
     def log(self, sent: Sent, client: str, *, whole: bool) -> None:
         """For the access log: what has been sent to that client, and whether it has taken all of it."""
-        block = self._blocks.get(sent.head[sent.head.find(_LINE_END) :])
-        if block is not None:
-            self._teller.logged(sent.answer, block, client, took_s=self._now() - sent.asked_at, whole=whole)
+        if sent.block is not None:
+            self._teller.logged(sent.answer, sent.block, client, took_s=self._now() - sent.asked_at, whole=whole)
 
     # -- what the full road teaches ------------------------------------------------------------------------------------
 
@@ -300,20 +336,26 @@ class Lane:
         if keys is None or pieces is None:
             return
         end = head.find(_LINE_END)
+        if end <= 0:
+            return  # an empty line before the request: what is behind it is no block
         block = self._approve(head[end:], request, plain=hit.plain)
-        shared = hit.plain and len(keys) == 1
+        shared = hit.plain and len(keys) == 1 and b" /" in head[:end]
         answer = Answer(head[:end], None if shared else block.raw, hit, slot, keys)
         answer.method, answer.route, answer.status, answer.pieces = request.method, request.route, status, pieces
         answer.body = b"" if hit.bodiless else _body(slot.value, hit.part)
         answer.bytes = len(answer.body)
-        answer.size = _OVERHEAD + len(answer.line) + 3 * len(sent) + min(answer.bytes, ONE_PIECE_BYTES)
+        # Up to two heads at a time and the pieces; a small body twice if it is a part, else beside the stored one.
+        copies = 0 if answer.bytes > ONE_PIECE_BYTES else 1 if hit.part is None else 2
+        answer.size = _OVERHEAD + len(answer.line) + 3 * len(sent) + copies * answer.bytes
+        if answer.own_block is not None:
+            answer.size += len(answer.own_block)  # the block may be forgotten before the answer
         if self._renewed(answer, self._now()):
             self._place(answer, block)
 
     def close(self) -> None:
         """From now on everything takes the full road."""
         self._open = False
-        self.hot.clear()
+        self._cool()
         for spot in [*self._spots.values()]:
             for answer in (spot.plain, *spot.special.values()):
                 if answer is not None:
@@ -349,21 +391,27 @@ class Lane:
             return (key,)
         primary = CacheKey(key.uri)
         varying = self._memory.peek(primary)
-        return (key, primary) if isinstance(varying, Varying) and len(varying.specs) == 1 else None
+        if not isinstance(varying, Varying) or len(varying.specs) != 1:
+            return None
+        return None if _NOT_IN_THE_BYTES.intersection(varying.specs[0]) else (key, primary)
 
     def _approve(self, raw: bytes, request: Request, *, plain: bool) -> Block:
         block = self._blocks.get(raw)
         if block is None:
             block = Block(raw, plain, request.byte_range, request.user_agent, request.request_id)
             self._blocks[raw] = block
-            self._block_bytes += len(raw) + _BLOCK_OVERHEAD
-            while self._block_bytes > self._max_bytes // 4:
+            self._block_bytes += _cost(block)
+            while self._block_bytes > self._max_bytes // _BLOCK_SHARE:
                 self._forget_block(next(iter(self._blocks)))
         return block
 
     def _forget_block(self, raw: bytes) -> None:
-        del self._blocks[raw]
-        self._block_bytes -= len(raw) + _BLOCK_OVERHEAD
+        self._block_bytes -= _cost(self._blocks.pop(raw))
+        self._cool()
+
+    def _cool(self) -> None:
+        self.hot.clear()
+        self._hot_bytes = 0
 
     def _place(self, answer: Answer, block: Block) -> None:
         spot = self._spots.get(answer.line)
@@ -381,7 +429,8 @@ class Lane:
         for key in answer.keys:
             self._by_key.setdefault(key, set()).add(answer)
         self._bytes += answer.size
-        while self._bytes > self._max_bytes:
+        most = self._max_bytes - self._max_bytes // _HOT_SHARE - self._block_bytes
+        while self._bytes > most:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
@@ -413,13 +462,14 @@ class Lane:
                     del self._by_key[key]
         self._bytes -= answer.size
         answer.until = 0.0
-        answer.body = b""
-        answer.whole = None
+        answer.head = answer.body = b""
+        answer.whole = answer.stored = None
+        answer.pieces = ()
 
     def _renewed(self, answer: Answer, now: float) -> bool:
         """Let its head be of now; False, and it is gone, when its value is not to be served unasked any more."""
         stored = answer.stored
-        if decide(stored, now) is not Verdict.HIT:
+        if stored is None or decide(stored, now) is not Verdict.HIT:
             if answer.until:
                 self._end(answer)
             return False
@@ -438,6 +488,12 @@ class Lane:
         answer.until = until
         answer.took_s = self._now() - now
         return True
+
+
+def _cost(block: Block) -> int:
+    """Bytes of memory that an approved block takes."""
+    told = (block.byte_range, block.user_agent, block.request_id)
+    return _BLOCK_OVERHEAD + len(block.raw) + sum(sys.getsizeof(text) for text in told if text is not None)
 
 
 def _body(entry: Entry, part: Part | None) -> bytes | memoryview:

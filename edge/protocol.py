@@ -36,7 +36,7 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
 from edge.connections import Patience
-from edge.fastlane import HIT, Lane, Request, Sent
+from edge.fastlane import HIT, Lane, Narrow, Request, Sent
 from edge.framing import (
     CHUNKED,
     END_OF_HEAD,
@@ -70,6 +70,8 @@ LINGER_BYTES = 1024 * 1024
 
 TOGETHER_BYTES = 64 * 1024
 """Of bodies that answer requests of one read in one write."""
+HIGH_WATER_BYTES = 64 * 1024
+"""What may wait in the connection before it says that the client is slow."""
 
 
 class _Phase(Enum):
@@ -119,7 +121,7 @@ class EdgeProtocol(RequestHandler):
         super().__init__(edge, **kwargs)
         self._edge = edge
         self._overload = edge.overload
-        self._lane = edge.lane
+        self._lane: Lane | Narrow | None = edge.lane
         self._asked: bytes | None = None  # the head of the one request that is being answered
         self._seen_until = 0.0  # when the next hit on the lane is to be noted as a sign of life
         self._unsent: tuple[Sent, ...] = ()  # answers of the lane that the client has yet to take
@@ -158,6 +160,8 @@ class EdgeProtocol(RequestHandler):
             return
         super().connection_made(transport)
         self._write, self._writelines = transport.write, transport.writelines  # type: ignore[attr-defined]
+        if self._edge.lane is not None and transport.get_extra_info("sslcontext") is not None:
+            self._lane = self._edge.lane.narrow
         self._await(self._edge.guests.heads)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -176,7 +180,8 @@ class EdgeProtocol(RequestHandler):
         """Called by the transport; with nothing, by the base class, when a full queue or body buffer has room again."""
         if self._clean and not self._close and not self._force_close:
             lane = self._lane
-            if lane is not None and self._owed == 0 and not self._paused and not self._request_in_progress:
+            # Only while the base class waits for a request: before that it may be about to end the connection.
+            if lane is not None and self._owed == 0 and not self._paused and self._waiter is not None:
                 answer = lane.hot.get(data)
                 now = monotonic()
                 if answer is None or now >= answer.until or not lane.has_room:
@@ -206,54 +211,71 @@ class EdgeProtocol(RequestHandler):
                 return
         self._take(data)
 
-    def _send_several(self, lane: Lane, data: bytes) -> bytes:
+    def _send_several(self, lane: Lane | Narrow, data: bytes) -> bytes:
         """Of several requests in one read, answer on the lane as many as come first; the rest."""
         end = data.find(END_OF_HEAD) + 4
         if end in (3, len(data)):
             return data
         sent: list[Sent] = []
+        parts: list[bytes | memoryview] = []
         waiting = 0
         while end > 3 and waiting < TOGETHER_BYTES:
             answer = lane.answer(data[:end])
             if answer is None:
                 break
+            parts += answer.buffers()  # at once: with the next request's look-up its time may be over
             sent.append(Sent(answer, data[:end], monotonic()))
             waiting += answer.bytes
             data = data[end:]
             end = data.find(END_OF_HEAD) + 4
         if sent:
-            self._writelines([part for one in sent for part in one.answer.buffers()])
+            self._writelines(parts)
             self._sent(lane, sent)
         return data
 
-    def _sent(self, lane: Lane, sent: Sequence[Sent]) -> None:
+    def _sent(self, lane: Lane | Narrow, sent: Sequence[Sent]) -> None:
         """Answers of the lane have been handed to the connection."""
         now = monotonic()
         if self._awaited is not None:
             self._await(None)
         if now >= self._seen_until:
             self._seen_until = now + 1.0
-            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-            self._edge.guests.idle(self)
+            self._shows_life()
+        if lane.logs:
+            sent = [lane.noted(one) for one in sent]
         if self._paused:
-            self._begin_to_take(lane, sent)
-            return
+            sent = self._begin_to_take(lane, sent)
         for one in sent:
             lane.given(one.answer)
             if lane.logs:
                 lane.log(one, self._client(), whole=True)
 
-    def _begin_to_take(self, lane: Lane, sent: Sequence[Sent]) -> None:
-        self._unsent = tuple(sent)
-        for one in sent:
+    def _shows_life(self) -> None:
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        self._edge.guests.idle(self)
+
+    def _begin_to_take(self, lane: Lane | Narrow, sent: Sequence[Sent]) -> Sequence[Sent]:
+        """Watch over what the client has yet to take; what is on its way to it already."""
+        if self.transport is None:
+            return sent
+        # It is over when all has left us, not when little is left: what is left is lost when the process ends.
+        self.transport.set_write_buffer_limits(high=HIGH_WATER_BYTES, low=0)
+        left = self._unsent_bytes = self.transport.get_write_buffer_size()
+        gone = len(sent)
+        while gone and left > 0:
+            gone -= 1
+            left -= len(sent[gone].answer.head) + sent[gone].answer.bytes
+        self._unsent = tuple(sent[gone:])
+        for one in self._unsent:
             lane.began(one.answer)
-        self._unsent_bytes = self.transport.get_write_buffer_size() if self.transport is not None else 0
         self._edge.guests.takes.begin(self)
+        return sent[:gone]
 
     def _taken(self, *, whole: bool) -> None:
         """The client has taken what the lane had for it, or left."""
         unsent, self._unsent = self._unsent, ()
         self._edge.guests.takes.end(self)
+        self._shows_life()
         if self._lane is not None:
             for one in unsent:
                 self._lane.ended(one.answer, whole=whole)
@@ -261,7 +283,7 @@ class EdgeProtocol(RequestHandler):
                     self._lane.log(one, self._client(), whole=whole)
 
     def resume_writing(self) -> None:
-        """Called by the transport: nearly all that was written is sent."""
+        """Called by the transport: what was written is sent."""
         super().resume_writing()
         if self._unsent:
             self._taken(whole=True)
@@ -271,11 +293,32 @@ class EdgeProtocol(RequestHandler):
         if self.transport is None or not self._unsent:
             return
         left = self.transport.get_write_buffer_size()
-        if left < self._unsent_bytes:
+        if left == self._unsent_bytes:
+            self.transport.abort()
+        else:  # less, or more: the full road has added an answer, but adds no second one while nothing is taken
             self._unsent_bytes = left
             self._edge.guests.takes.begin(self)
-        else:
-            self.transport.abort()
+
+    def _process_keepalive(self) -> None:
+        """Called by the base class, to close a connection that is idle; one that still takes an answer is not."""
+        if self._unsent:
+            self._shows_life()
+        super()._process_keepalive()
+
+    def force_close(self) -> None:
+        """Called by the base class, too. Nobody watches over what is unsent after that."""
+        transport = self.transport
+        super().force_close()
+        if self._unsent and transport is not None:
+            transport.abort()
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
+        """Called by the server when it ends: whoever has not taken all by now is cut off, and counted so."""
+        if self._unsent:
+            if self.transport is not None:
+                self.transport.abort()
+            self._taken(whole=False)
+        await super().shutdown(timeout)
 
     def _client(self) -> str:
         peer = self.peername
@@ -520,8 +563,8 @@ class EdgeProtocol(RequestHandler):
         return True
 
     def _idles(self) -> bool:
-        """Whether all that was asked is answered, down to the last byte handed to the transport."""
-        return self._owed == 0 and not self._request_in_progress
+        """Whether all that was asked is answered, down to the last byte handed to the transport, or sent by it."""
+        return self._owed == 0 and not self._request_in_progress and not self._unsent
 
     def _refuse(self, refused: Refused) -> None:
         """Answer what came before it, then this; nothing after it."""
@@ -633,7 +676,7 @@ class EdgeProtocol(RequestHandler):
 
     async def _finish_and_teach(
         self,
-        lane: Lane,
+        lane: Lane | Narrow,
         asked: bytes,
         request: BaseRequest,
         resp: web.StreamResponse,
@@ -675,14 +718,17 @@ class EdgeProtocol(RequestHandler):
 
 
 def _is_plain(request: BaseRequest, resp: web.StreamResponse) -> bool:
-    """Whether nothing but the answer itself was, or would be, sent for the request, and the connection goes on."""
+    """Whether nothing but the answer itself, byte for byte, was or would be sent for it, and the connection goes on."""
     headers = request.headers
     return (
         request.version is HttpVersion11
         and hdrs.EXPECT not in headers
         and hdrs.UPGRADE not in headers
+        and hdrs.AUTHORIZATION not in headers  # no secrets are kept
+        and hdrs.PROXY_AUTHORIZATION not in headers
         and bool(resp.keep_alive)
         and hdrs.CONNECTION not in resp.headers
+        and hdrs.TRANSFER_ENCODING not in resp.headers
     )
 
 

@@ -27,14 +27,17 @@ from edge.assembly.gauges import Gauges
 from edge.assembly.origins import Origin
 from edge.assets import load_assets
 from edge.cache import target
+from edge.cache.dates import written
 from edge.cache.engine import Engine
 from edge.catalog_view import CatalogView
 from edge.clock import Clock, SystemClock
+from edge.delivery import Delivery
 from edge.fastlane import Lane
 from edge.handlers import content, health, purge
 from edge.inflight import InFlight
 from edge.overload import Overload
 from edge.problems import as_problems
+from edge.shortroad import ShortRoad
 from edge.tasks import begin, end
 
 log = logging.getLogger(__name__)
@@ -61,7 +64,8 @@ class WorkerNode:
     sibling_socket: Path
     in_flight: InFlight
     overload: Overload
-    lane: Lane | None
+    lane: Lane
+    short: ShortRoad
     hear_siblings: Callable[[], Awaitable[object]]
 
 
@@ -74,7 +78,7 @@ class _Parts:
     cache: Caching
     catalog: CatalogView | None
     counting: Counting | None
-    accounts: Accounts
+    delivery: Delivery
     in_flight: InFlight
 
 
@@ -98,7 +102,8 @@ async def node(settings: EdgeSettings, slot: int) -> AsyncIterator[WorkerNode]:
         _own_task(garbage.keep_collecting(lambda: in_flight.count == 0), "garbage", stack)
         lane = _lane(settings, cache, clock, in_flight, log)
         _own_task(Gauges(cache, origin, counting, in_flight, overload, log, lane).keep(), "gauges", stack)
-        parts = _Parts(settings, origin, cache, catalog, counting, Accounts(log, clock.monotonic), in_flight)
+        delivery = _delivery(settings, Accounts(log, clock.monotonic))
+        parts = _Parts(settings, origin, cache, catalog, counting, delivery, in_flight)
         yield WorkerNode(
             _public(parts),
             _admin(parts),
@@ -107,25 +112,39 @@ async def node(settings: EdgeSettings, slot: int) -> AsyncIterator[WorkerNode]:
             in_flight,
             overload,
             lane,
+            _short_road(settings, cache, delivery, clock),
             cache.purging.follower.sync,
         )
 
 
-def _lane(
-    settings: EdgeSettings, cache: Caching, clock: Clock, in_flight: InFlight, log: AccessLog | None
-) -> Lane | None:
-    if not settings.fast_lane:
-        return None
+def _lane(settings: EdgeSettings, cache: Caching, clock: Clock, in_flight: InFlight, log: AccessLog | None) -> Lane:
     accounts = LaneAccounts(log, cache.engine.served)
     share = settings.memory // settings.workers
     return Lane(
         memory=cache.memory,
         clock=clock,
-        max_bytes=share // _LANE_SHARE,
+        max_bytes=share // _LANE_SHARE if settings.fast_lane else 0,
         max_unsent_bytes=share // _UNSENT_SHARE,
         teller=accounts,
         in_flight=in_flight,
         logs=accounts.logs,
+    )
+
+
+def _short_road(settings: EdgeSettings, cache: Caching, delivery: Delivery, clock: Clock) -> ShortRoad:
+    label = partial(routes.content_label, published=settings.bucket is not None)
+    return ShortRoad(engine=cache.engine, delivery=delivery, route=label, date=lambda: written(clock.wall()))
+
+
+def _delivery(settings: EdgeSettings, accounts: Accounts) -> Delivery:
+    return Delivery(
+        accounts=accounts,
+        node=settings.node,
+        published=settings.bucket is not None,
+        query_keys=settings.known_query_keys,
+        obeys=settings.obeys_request_directives,
+        shows_key=settings.cache_status_key,
+        shows_timing=settings.server_timing,
     )
 
 
@@ -136,14 +155,7 @@ def _public(parts: _Parts) -> web.Application:
     application.on_response_prepare.append(content.exact_fields)
     application[appkeys.NODE] = settings.node
     application[appkeys.ENGINE] = parts.cache.engine
-    application[content.DELIVERY] = content.Delivery(
-        accounts=parts.accounts,
-        published=settings.bucket is not None,
-        query_keys=settings.known_query_keys,
-        obeys=settings.obeys_request_directives,
-        shows_key=settings.cache_status_key,
-        shows_timing=settings.server_timing,
-    )
+    application[content.DELIVERY] = parts.delivery
     if parts.counting is not None:
         application[appkeys.INTAKE] = parts.counting.intake
         application[appkeys.BOARD] = parts.counting.board

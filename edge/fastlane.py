@@ -28,8 +28,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol, TypeAlias
 
-from aiohttp import web
-
 from edge.cache.dates import written
 from edge.cache.eviction import Slot
 from edge.cache.freshness import Verdict, decide
@@ -50,6 +48,7 @@ _MOST_HOT = 4096  # heads
 _HOT_OVERHEAD = 160
 _HOT_SHARE = 8  # of what the lane may keep, for heads; for blocks:
 _BLOCK_SHARE = 4
+_MOST_SEEN = 8192  # requests that came once, by their hashes
 _MOST_SPECIAL = 64  # answers to one request line for blocks of their own
 _AGE = re.compile(rb"\r\nAge: (\d+)\r\n")
 _CACHE_STATUS = re.compile(rb"\r\nCache-Status: ([^\r]*)\r\n")
@@ -71,7 +70,7 @@ Pieces: TypeAlias = tuple[bytes | Moving, ...]
 
 
 class Hit(NamedTuple):
-    """What the full road says of a hit from memory that it has answered.
+    """What there is to say of a hit from memory.
 
     key: of the value in memory; head: its head; part: the bytes of its body that were sent, None for all. plain: the
     request had nothing that could change the answer. member: our own of Cache-Status, as it was sent. dated: the Date
@@ -87,10 +86,6 @@ class Hit(NamedTuple):
     dated: bool
 
 
-HIT: web.ResponseKey[Hit] = web.ResponseKey("HIT", Hit)
-"""Under which a handler notes on its response what can be learnt from it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Request:
     """What the log and the metrics say of a request, beside its bytes."""
@@ -100,6 +95,17 @@ class Request:
     byte_range: str | None
     user_agent: str | None
     request_id: str | None
+
+
+class Found(NamedTuple):
+    """An answer of the short road. head: as it goes on the wire. learnable: the request's bytes may be kept."""
+
+    request: Request
+    status: int
+    head: bytes
+    body: bytes | memoryview
+    hit: Hit
+    learnable: bool
 
 
 @dataclass(eq=False, slots=True)
@@ -213,6 +219,11 @@ class Narrow:
         self.noted, self.log, self.learn = lane.noted, lane.log, lane.learn
         self._wide = lane
 
+    @property
+    def open(self) -> bool:
+        """As the lane's."""
+        return self._wide.open
+
     def answer(self, head: bytes) -> Answer | None:
         """As the lane's, but small ones only."""
         answer = self._wide.answer(head)
@@ -255,9 +266,11 @@ class Lane:
         self._bytes = 0
         self._block_bytes = 0
         self._given: list[Answer] = []
-        self._open = True
+        self.open = True
+        """Whether hits are answered outside of the full road."""
+        self._seen: set[int] = set()
         self.hot: dict[bytes, Answer] = {}
-        """Answers to whole heads of known blocks. Whether they are of now is for the reader to see to."""
+        """Answers to whole heads of known blocks; to be used while they are of now, which is the reader's to see to."""
         self.narrow = Narrow(self)
         memory.watch(self)
 
@@ -326,35 +339,55 @@ class Lane:
 
     # -- what the full road teaches ------------------------------------------------------------------------------------
 
-    def learn(self, head: bytes, request: Request, status: int, sent: bytes, hit: Hit) -> None:
-        """The full road has answered a request of these bytes with that hit. sent: the head of its answer."""
-        slot = self._memory.slot(hit.key)
-        if not self._open or slot is None or not isinstance(slot.value, Entry) or slot.value.head is not hit.head:
-            return
-        keys = self._keys(hit.key)
-        pieces = None if keys is None else _pieces(sent, hit)
-        if keys is None or pieces is None:
-            return
+    def learn(self, head: bytes, found: Found) -> Answer:
+        """The short road has found that for a request of these bytes. What is asked for again is kept."""
+        slot = self._memory.slot(found.hit.key)
+        if slot is not None and found.learnable and self.open and self._max_bytes and self._seen_before(head, found):
+            answer = self._learnt(head, found, slot)
+            if answer is not None:
+                return answer
+        return _once(found, slot or Slot(found.hit.key, Varying(()), 0))
+
+    def _seen_before(self, head: bytes, found: Found) -> bool:
+        """Whether it is worth keeping: a request with conditions or ranges of its own that came before, or a block."""
         end = head.find(_LINE_END)
-        if end <= 0:
-            return  # an empty line before the request: what is behind it is no block
-        block = self._approve(head[end:], request, plain=hit.plain)
+        if found.hit.plain and head[end:] in self._blocks:
+            return True
+        identity = hash(head[end:] if found.hit.plain else head)
+        if identity in self._seen:
+            return True
+        if len(self._seen) >= _MOST_SEEN:
+            self._seen.clear()
+        self._seen.add(identity)
+        return False
+
+    def _learnt(self, head: bytes, found: Found, slot: Slot) -> Answer | None:
+        hit, end = found.hit, head.find(_LINE_END)
+        if end <= 0 or not isinstance(slot.value, Entry) or slot.value.head is not hit.head:
+            return None  # an empty line before the request: what is behind it is no block
+        keys = self._keys(hit.key)
+        pieces = None if keys is None else _pieces(found.head, hit)
+        if keys is None or pieces is None:
+            return None
+        block = self._approve(head[end:], found.request, plain=hit.plain)
         shared = hit.plain and len(keys) == 1 and b" /" in head[:end]
         answer = Answer(head[:end], None if shared else block.raw, hit, slot, keys)
-        answer.method, answer.route, answer.status, answer.pieces = request.method, request.route, status, pieces
+        _fill(answer, found)
+        answer.pieces = pieces
         answer.body = b"" if hit.bodiless else _body(slot.value, hit.part)
-        answer.bytes = len(answer.body)
         # Up to two heads at a time and the pieces; a small body twice if it is a part, else beside the stored one.
         copies = 0 if answer.bytes > ONE_PIECE_BYTES else 1 if hit.part is None else 2
-        answer.size = _OVERHEAD + len(answer.line) + 3 * len(sent) + copies * answer.bytes
+        answer.size = _OVERHEAD + len(answer.line) + 3 * len(found.head) + copies * answer.bytes
         if answer.own_block is not None:
             answer.size += len(answer.own_block)  # the block may be forgotten before the answer
-        if self._renewed(answer, self._now()):
-            self._place(answer, block)
+        if not self._renewed(answer, self._now()):
+            return None
+        self._place(answer, block)
+        return answer if answer.until else None
 
     def close(self) -> None:
         """From now on everything takes the full road."""
-        self._open = False
+        self.open = False
         self._cool()
         for spot in [*self._spots.values()]:
             for answer in (spot.plain, *spot.special.values()):
@@ -488,6 +521,25 @@ class Lane:
         answer.until = until
         answer.took_s = self._now() - now
         return True
+
+
+def _once(found: Found, slot: Slot) -> Answer:
+    """An answer for this one time."""
+    answer = Answer(b"", None, found.hit, slot, ())
+    _fill(answer, found)
+    answer.head, answer.body = found.head, found.body
+    if answer.bytes <= ONE_PIECE_BYTES:
+        answer.whole = found.head + found.body
+    return answer
+
+
+def _fill(answer: Answer, found: Found) -> None:
+    answer.method, answer.route, answer.status = found.request.method, found.request.route, found.status
+    answer.bytes = len(found.body)
+    age = _AGE.search(found.head)
+    answer.age_s = int(age[1]) if age is not None else 0
+    ttl = _TTL.search(found.hit.member.encode())
+    answer.ttl_s = int(ttl[1]) if ttl is not None else 0
 
 
 def _cost(block: Block) -> int:

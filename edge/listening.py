@@ -22,6 +22,7 @@ from edge.framing import END_OF_HEAD, MAX_FIELDS, MAX_LINE_BYTES, Refusal
 from edge.overload import MOST_AGAIN_S, Overload
 from edge.problems import on_the_wire
 from edge.protocol import EdgeProtocol
+from edge.shortroad import ShortRoad
 
 # Whoever does not answer the end of an encrypted connection is not waited for.
 _TLS_SHUTDOWN_S = 2.0
@@ -42,10 +43,12 @@ class EdgeServer(web.Server):
         node: str,
         on_refused: Callable[[Refusal], None],
         lane: Lane | None,
+        short: ShortRoad | None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.lane = lane
+        self.short = short
         self.guests = Connections(limits, asyncio.get_running_loop())
         self.overload = overload
         self.node = node
@@ -77,16 +80,23 @@ class EdgeRunner(web.AppRunner):
         node: str = "edge",
         on_refused: Callable[[Refusal], None] = lambda _: None,
         lane: Lane | None = None,
+        short: ShortRoad | None = None,
         **kwargs: Any,
     ) -> None:
         """limits: what clients may take; overload: of the worker, None takes every request; node: for Proxy-Status.
 
-        on_refused: told about each request or connection that no handler will see. lane: the worker's, None: all
+        on_refused: told about each request or connection that no handler will see. lane, short: the worker's; None: all
         requests take the full road.
         """
         super().__init__(app, **kwargs)
         self._new_server = partial(
-            EdgeServer, limits=limits or Limits(), overload=overload, node=node, on_refused=on_refused, lane=lane
+            EdgeServer,
+            limits=limits or Limits(),
+            overload=overload,
+            node=node,
+            on_refused=on_refused,
+            lane=lane,
+            short=short,
         )
 
     async def _make_server(self) -> web.Server:

@@ -74,12 +74,6 @@ def on_the_wire(status: int, detail: str, node: str, *, close: bool = False, aga
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def head_on_the_wire(response: web.StreamResponse) -> bytes:
-    """The head of a response that has been sent to a client of HTTP/1.1, as it was sent."""
-    lines = [f"HTTP/1.1 {response.status} {response.reason}", *map(": ".join, response.headers.items())]
-    return "\r\n".join([*lines, "", ""]).encode()
-
-
 def answer_in_our_version(request: BaseRequest) -> None:
     """Make the answer's version the highest that we speak, whatever the request's (RFC 9112, 2.3).
 

@@ -28,7 +28,7 @@ from enum import Enum
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import HttpVersion11, hdrs, web
+from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
@@ -36,7 +36,7 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
 from edge.connections import Patience
-from edge.fastlane import HIT, Lane, Narrow, Request, Sent
+from edge.fastlane import ONE_PIECE_BYTES, Lane, Narrow, Sent
 from edge.framing import (
     CHUNKED,
     END_OF_HEAD,
@@ -55,8 +55,8 @@ from edge.framing import (
     too_much_overhead,
     within_method,
 )
-from edge.inflight import route_of
-from edge.problems import SERVER, answer_in_our_version, head_on_the_wire, problem, refused_status
+from edge.problems import SERVER, answer_in_our_version, problem, refused_status
+from edge.shortroad import Peer
 
 if TYPE_CHECKING:
     from edge.listening import EdgeServer
@@ -88,7 +88,6 @@ class EdgeProtocol(RequestHandler):
     """One connection."""
 
     __slots__ = (
-        "_asked",
         "_awaited",
         "_body",
         "_clean",
@@ -122,7 +121,6 @@ class EdgeProtocol(RequestHandler):
         self._edge = edge
         self._overload = edge.overload
         self._lane: Lane | Narrow | None = edge.lane
-        self._asked: bytes | None = None  # the head of the one request that is being answered
         self._seen_until = 0.0  # when the next hit on the lane is to be noted as a sign of life
         self._unsent: tuple[Sent, ...] = ()  # answers of the lane that the client has yet to take
         self._unsent_bytes = 0  # of them, when it was last looked at
@@ -447,14 +445,37 @@ class EdgeProtocol(RequestHandler):
             self._admit(message, payload, head)
 
     def _admit(self, message: RawRequestMessage, payload: StreamReader, head: bytes) -> None:
-        """A handler is to answer it."""
+        """It is to be answered: at once if it is a hit in memory, else by a handler."""
+        if payload is EMPTY_PAYLOAD and self._takes_short_road(message, head):
+            return
         if self._overload is not None:
             self._overload.began()
-        self._asked = head if self._owed == 0 and payload is EMPTY_PAYLOAD else None
         self._owed += 1
         if message.path[0] != "/":
             message = in_origin_form(message)
         self._enqueue(message, payload)
+
+    def _takes_short_road(self, message: RawRequestMessage, head: bytes) -> bool:
+        """Whether it has been answered there."""
+        lane, short = self._lane, self._edge.short
+        if lane is None or short is None or not lane.open or self._owed or self._paused or self._waiter is None:
+            return False
+        asked_at = monotonic()
+        found = short.answer(message, self._peer)
+        if found is None or (len(found.body) > ONE_PIECE_BYTES and not lane.has_room):
+            return False
+        if self._parser is not None:
+            self._parser.message_consumed()
+        answer = lane.learn(head, found)
+        if answer.whole is not None:
+            self._write(answer.whole)
+        else:
+            self._writelines((answer.head, answer.body))
+        self._sent(lane, (Sent(answer, head, asked_at),))
+        return True
+
+    def _peer(self) -> Peer:
+        return Peer(self._client(), "http" if self.ssl_context is None else "https")
 
     def _expect_body(self, message: RawRequestMessage, payload: StreamReader, length: int) -> RawRequestMessage:
         self._body, self._left, self._wire, self._portion = payload, length, 0, 0
@@ -666,26 +687,10 @@ class EdgeProtocol(RequestHandler):
             if self._overload is not None:
                 self._overload.ended()
         finishing = super().finish_response(request, resp, start_time)
-        asked, self._asked = self._asked, None
-        if self._lane is not None and asked is not None and HIT in resp:
-            finishing = self._finish_and_teach(self._lane, asked, request, resp, finishing)
         if self._owed == 0 and (self._half_closed or self._lingers):
             return self._finish_last(resp, finishing)
         self._edge.guests.idle(self)
         return finishing
-
-    async def _finish_and_teach(
-        self,
-        lane: Lane | Narrow,
-        asked: bytes,
-        request: BaseRequest,
-        resp: web.StreamResponse,
-        finishing: Coroutine[Any, Any, tuple[web.StreamResponse, bool]],
-    ) -> tuple[web.StreamResponse, bool]:
-        result = await finishing
-        if not result[1] and _is_plain(request, resp):
-            lane.learn(asked, _described(request), resp.status, head_on_the_wire(resp), resp[HIT])
-        return result
 
     async def _finish_last(
         self, resp: web.StreamResponse, finishing: Coroutine[Any, Any, tuple[web.StreamResponse, bool]]
@@ -715,29 +720,3 @@ class EdgeProtocol(RequestHandler):
     def _end(self) -> None:
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
-
-
-def _is_plain(request: BaseRequest, resp: web.StreamResponse) -> bool:
-    """Whether nothing but the answer itself, byte for byte, was or would be sent for it, and the connection goes on."""
-    headers = request.headers
-    return (
-        request.version is HttpVersion11
-        and hdrs.EXPECT not in headers
-        and hdrs.UPGRADE not in headers
-        and hdrs.AUTHORIZATION not in headers  # no secrets are kept
-        and hdrs.PROXY_AUTHORIZATION not in headers
-        and bool(resp.keep_alive)
-        and hdrs.CONNECTION not in resp.headers
-        and hdrs.TRANSFER_ENCODING not in resp.headers
-    )
-
-
-def _described(request: BaseRequest) -> Request:
-    headers = request.headers
-    return Request(
-        method=request.method,
-        route=route_of(request) if isinstance(request, web.Request) else "none",
-        byte_range=headers.get(hdrs.RANGE),
-        user_agent=headers.get(hdrs.USER_AGENT),
-        request_id=headers.get("X-Request-Id"),
-    )

@@ -6,8 +6,16 @@ from functools import partial
 
 from aiohttp import web
 
+from edge.cache import target
 from edge.handlers import content, counts, health, purge, site, views
 from edge.problems import expect
+
+
+def content_label(path: str, *, published: bool) -> str | None:
+    """The label (`edge.inflight.route_of`) of a target under which content may be; None where none is."""
+    if not published:
+        return "/{path}"  # what is served otherwise under it is never stored
+    return next((f"{prefix}{{path}}" for prefix in target.PREFIXES if path.startswith(prefix)), None)
 
 
 def add_public(application: web.Application, *, site_on: bool, published: bool) -> None:

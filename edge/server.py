@@ -248,7 +248,13 @@ class EdgeWorker(Worker):  # type: ignore[misc]
             shared = {"limits": _limits(settings), "node": settings.node, "on_refused": _refused}
             runners = [
                 await self._listen(
-                    node.public, self._sockets()[:-1], self.app.tls, overload=node.overload, lane=node.lane, **shared
+                    node.public,
+                    self._sockets()[:-1],
+                    self.app.tls,
+                    overload=node.overload,
+                    lane=node.lane,
+                    short=node.short,
+                    **shared,
                 ),
                 await self._listen(node.admin, self._sockets()[-1:], None, **shared),
             ]
@@ -256,8 +262,7 @@ class EdgeWorker(Worker):  # type: ignore[misc]
             self.booted = True
             log.info("worker serves in slot %d", slot.number)
             await self._until(stopping)
-            if node.lane is not None:
-                node.lane.close()  # the full road says that it closes connections
+            node.lane.close()  # the full road says that it closes connections
             await _drain(node.in_flight, runners, settings.drain_s)
 
     def _stop_event(self) -> asyncio.Event:

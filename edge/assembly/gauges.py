@@ -26,7 +26,7 @@ class Gauges:
         in_flight: InFlight,
         overload: Overload,
         log: AccessLog | None,
-        lane: Lane | None,
+        lane: Lane,
     ) -> None:
         self._lane = lane
         self._cache = cache
@@ -51,10 +51,9 @@ class Gauges:
 
     def read(self) -> None:
         """As of now."""
-        if self._lane is not None:
-            self._lane.flush()
-            metrics.LANE_ANSWERS.set(len(self._lane))
-            metrics.LANE_BYTES.set(self._lane.used_bytes)
+        self._lane.flush()
+        metrics.LANE_ANSWERS.set(len(self._lane))
+        metrics.LANE_BYTES.set(self._lane.used_bytes)
         metrics.IN_FLIGHT.set(self._in_flight.count)
         metrics.TURNED_AWAY.set(self._overload.turned_away)
         self._read_memory()

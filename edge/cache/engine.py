@@ -138,20 +138,29 @@ class Engine:
         held = self._tiers.in_memory(ask)
         if held is not None:
             verdict = decide(held.value.head, now, ask.directives)
+            if verdict is Verdict.HIT and isinstance(held.value, Entry):
+                return self._from_memory(ask, held, held.value, now)
             if verdict is Verdict.STALE_HIT:
                 self._refresh(ask)
             if verdict is Verdict.HIT or verdict is Verdict.STALE_HIT:
                 self._tiers.served(ask.uri, held.part)
                 found = Found(held.value, held.tier, part=held.part)
                 if isinstance(held.value, Entry):
-                    reply = self._from_entry(ask, found, held.value, now, collapsed=False)
-                    if verdict is Verdict.HIT:
-                        reply.key = CacheKey(ask.uri, held.part)
+                    return self._from_entry(ask, found, held.value, now, collapsed=False)
+                reply = await self._from_layout(ask, found, held.value, collapsed=False)
+                if isinstance(reply, Reply):
                     return reply
-                opened = await self._from_layout(ask, found, held.value, collapsed=False)
-                if isinstance(opened, Reply):
-                    return opened
         return await self._beyond_memory(ask, held)
+
+    def hit(self, ask: Ask) -> Reply | None:
+        """The reply to a GET or HEAD that a fresh, complete response in memory answers; without awaiting anything."""
+        held = self._tiers.in_memory(ask)
+        if held is None or not isinstance(held.value, Entry):
+            return None
+        now = self._clock.monotonic()
+        if decide(held.value.head, now, ask.directives) is not Verdict.HIT:
+            return None
+        return self._from_memory(ask, held, held.value, now)
 
     async def read(self, uri: str) -> bytes | None:
         """A whole object for the node's own use; None when there is none. Raises Unavailable or OriginError."""
@@ -459,6 +468,12 @@ class Engine:
         if looked_up and decide(head, self._clock.monotonic(), ask.directives) is Verdict.REVALIDATE:
             return _Again(part)
         return None
+
+    def _from_memory(self, ask: Ask, held: Held, entry: Entry, now: float) -> Reply:
+        self._tiers.served(ask.uri, held.part)
+        reply = self._from_entry(ask, Found(entry, held.tier, part=held.part), entry, now, collapsed=False)
+        reply.key = CacheKey(ask.uri, held.part)
+        return reply
 
     def _from_entry(self, ask: Ask, found: Found, entry: Entry, now: float, *, collapsed: bool) -> Reply:
         head = entry.head

@@ -11,24 +11,23 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
 from aiohttp import HttpVersion11, hdrs, web
-from multidict import CIMultiDict, CIMultiDictProxy
+from multidict import CIMultiDict
 
-from edge import fastlane
 from edge.access_log import End
-from edge.account import Account, Accounts
+from edge.account import Account
 from edge.appkeys import ENGINE, NODE
 from edge.cache import siblings, target
 from edge.cache.ask import Ask
-from edge.cache.directives import NO_DIRECTIVES, RequestDirectives, parse_request
+from edge.cache.directives import NO_DIRECTIVES
 from edge.cache.engine import Body, Reply, Unavailable
-from edge.cache.model import UNCONDITIONAL, CacheKey, Conditions, Forward, Head, Outcome
+from edge.cache.model import UNCONDITIONAL, Conditions
 from edge.cache.siblings import Answered
-from edge.cache.status import append, cache_status, proxy_status, server_timing
+from edge.cache.status import proxy_status, server_timing
+from edge.delivery import Delivery, conditions, directives, head_fields, is_ours
 from edge.forwarding import Hop, LoopError, forwarded
 from edge.problems import problem
 from origin.reader import Headers, Interim, OriginError
@@ -42,38 +41,6 @@ SLICE_BYTES: Final = 256 * 1024
 
 _RESET = struct.pack("ii", 1, 0)  # lingering for no time: what is unsent is thrown away, and the other side told
 _ANY_METHOD = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
-_EXPOSED = "Accept-Ranges, Age, Cache-Status, Content-Length, Content-Range, Date, ETag"
-_OF_THE_STORE = frozenset({"access-control-allow-origin", "access-control-expose-headers", "accept-ranges"})
-_INTERNAL = frozenset({"surrogate-key", "cache-status", "content-length", "age"})
-# RFC 9110, 15.4.5: what a 304 repeats; the rest would describe bytes that are not there.
-_IN_NOT_MODIFIED = frozenset({"cache-control", "content-location", "date", "etag", "expires", "last-modified", "vary"})
-_CONDITIONS = (
-    hdrs.RANGE,
-    hdrs.IF_NONE_MATCH,
-    hdrs.IF_MODIFIED_SINCE,
-    hdrs.IF_MATCH,
-    hdrs.IF_UNMODIFIED_SINCE,
-    hdrs.IF_RANGE,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """How a node serves its content, and who is told of it.
-
-    published: it is published objects, to be read by any page, whose errors the edge words itself; otherwise responses
-    of an HTTP origin, passed on as they are. query_keys: the parameters that count, None: all. obeys: a client's
-    Cache-Control is obeyed. shows_key, shows_timing: in Cache-Status, in Server-Timing.
-    """
-
-    accounts: Accounts
-    published: bool = True
-    query_keys: frozenset[str] | None = None
-    obeys: bool = False
-    shows_key: bool = False
-    shows_timing: bool = False
-
-
 HEADERS: web.ResponseKey[CIMultiDict[str]] = web.ResponseKey("HEADERS", CIMultiDict)
 """The fields of an answer as they are meant, before aiohttp adds what it thinks fit."""
 DELIVERY: web.AppKey[Delivery] = web.AppKey("DELIVERY", Delivery)
@@ -91,7 +58,7 @@ async def get_content(request: web.Request) -> web.StreamResponse:
         key.uri,
         request.method,
         conditions(request.headers, request.method),
-        directives(request) if request.app[DELIVERY].obeys else NO_DIRECTIVES,
+        directives(request.headers) if request.app[DELIVERY].obeys else NO_DIRECTIVES,
     )
     return await _answer(request, ask)
 
@@ -113,7 +80,7 @@ async def proxy(request: web.Request) -> web.StreamResponse:
         uri,
         request.method,
         conditions(request.headers, request.method),
-        directives(request) if delivery.obeys else NO_DIRECTIVES,
+        directives(request.headers) if delivery.obeys else NO_DIRECTIVES,
         fields=(lambda: fields) if fields is not None else (lambda: forwarded(request.raw_headers, _hop(request))),
         authorized=hdrs.AUTHORIZATION in request.headers,
         base=f"{request.scheme}://{request.host}",
@@ -154,37 +121,6 @@ async def get_for_sibling(request: web.Request) -> web.StreamResponse:
         return await _stream(request, response, body, Account(0.0))
     finally:
         done()
-
-
-def conditions(headers: CIMultiDictProxy[str], method: str = "GET") -> Conditions:
-    """The request's conditions; the shared UNCONDITIONAL when there are none. Ranges are for GET (RFC 9110, 14.2)."""
-    for name in _CONDITIONS:
-        if name in headers:
-            break
-    else:
-        return UNCONDITIONAL
-    ranged = method == "GET"
-    return Conditions(
-        if_match=_listed(headers, "If-Match"),
-        if_none_match=_listed(headers, "If-None-Match"),
-        if_modified_since=headers.get("If-Modified-Since"),
-        if_unmodified_since=headers.get("If-Unmodified-Since"),
-        byte_range=headers.get("Range") if ranged else None,
-        if_range=headers.get("If-Range") if ranged else None,
-    )
-
-
-def _listed(headers: CIMultiDictProxy[str], name: str) -> str | None:
-    """A list that may stand in several lines, as one."""
-    return ", ".join(headers.getall(name)) if name in headers else None
-
-
-def directives(request: web.Request) -> RequestDirectives:
-    """What the client's own Cache-Control and Pragma demand."""
-    headers = request.headers
-    if hdrs.CACHE_CONTROL not in headers and hdrs.PRAGMA not in headers:
-        return NO_DIRECTIVES
-    return parse_request(headers.getall(hdrs.CACHE_CONTROL, ()), headers.getall(hdrs.PRAGMA, ()))
 
 
 # -- the request ---------------------------------------------------------------------------------------------------
@@ -253,10 +189,10 @@ async def _answered(request: web.Request, ask: Ask, delivery: Delivery, account:
 async def _send(
     request: web.Request, ask: Ask, reply: Reply, delivery: Delivery, account: Account
 ) -> web.StreamResponse:
-    headers = _headers(request.app[NODE], ask, reply, delivery)
+    headers = head_fields(delivery, ask, reply)
     if delivery.shows_timing and account.head_at is not None:
         headers["Server-Timing"] = server_timing(reply.outcome, account.head_at - account.began)
-    if _is_ours(reply, published=delivery.published):
+    if is_ours(reply, published=delivery.published):
         account.end = End.WHOLE
         return _refusal(reply, headers)
     if reply.length is not None and reply.status not in (204, 304) and reply.status >= 200:
@@ -269,22 +205,7 @@ async def _send(
     else:
         response = web.StreamResponse(status=reply.status, headers=headers)
     response[HEADERS] = headers
-    if reply.key is not None and ask.directives is NO_DIRECTIVES and not ask.authorized and not delivery.shows_timing:
-        response[fastlane.HIT] = _hit(request.app[NODE], reply.key, ask, reply, delivery, dated=hdrs.DATE in headers)
     return response if isinstance(response, web.Response) else await _stream(request, response, reply.body, account)
-
-
-def _hit(node: str, key: CacheKey, ask: Ask, reply: Reply, delivery: Delivery, *, dated: bool) -> fastlane.Hit:
-    """What the fast lane can learn from this answer."""
-    return fastlane.Hit(
-        key=key,
-        head=reply.head,
-        part=reply.part,
-        bodiless=not reply.body,
-        plain=ask.conditions is UNCONDITIONAL,
-        member=cache_status(node, reply.outcome, ask.uri if delivery.shows_key else None),
-        dated=dated,
-    )
 
 
 async def exact_fields(_request: web.Request, response: web.StreamResponse) -> None:
@@ -297,51 +218,6 @@ async def exact_fields(_request: web.Request, response: web.StreamResponse) -> N
             response.headers[name] = said[name]
         elif name == hdrs.CONTENT_TYPE:
             response.headers.pop(name, None)
-
-
-def _is_ours(reply: Reply, *, published: bool) -> bool:
-    """Whether the edge itself has to say what is wrong: a failed condition or range, or a published object missing."""
-    if reply.status in (412, 416) and reply.status != reply.head.status:
-        return True
-    return published and reply.status >= 400 and not reply.length
-
-
-def _headers(node: str, ask: Ask, reply: Reply, delivery: Delivery) -> CIMultiDict[str]:
-    """The public head: the origin's end-to-end fields, then ours."""
-    fields = public_fields(reply.head) if delivery.published else forwarded_fields(reply.head)
-    if reply.status == 304:
-        fields = [line for line in fields if line[0] in _IN_NOT_MODIFIED]
-    headers: CIMultiDict[str] = CIMultiDict(fields)
-    if reply.status == 206 and reply.part is not None:
-        headers["Content-Range"] = reply.part.content_range(reply.head.length)
-    if reply.age_s or _from_cache(reply.outcome):
-        headers["Age"] = str(reply.age_s)
-    member = cache_status(node, reply.outcome, ask.uri if delivery.shows_key else None)
-    if delivery.published:
-        headers["Cache-Status"] = member
-        headers["Accept-Ranges"] = "bytes"
-        headers["Access-Control-Allow-Origin"] = "*"
-        headers["Access-Control-Expose-Headers"] = _EXPOSED
-    else:
-        before = [value for name, value in reply.head.headers if name == "cache-status"]
-        headers["Cache-Status"] = append(", ".join(before), member)
-    return headers
-
-
-def _from_cache(outcome: Outcome) -> bool:
-    """Whether a stored response answers: Age says that the origin did not make it for this request (RFC 9111, 5.1)."""
-    stored = outcome.ttl_s is not None and (outcome.forward is None or outcome.error is not None)
-    return stored or outcome.collapsed or outcome.forward is Forward.PARTIAL
-
-
-def public_fields(head: Head) -> list[tuple[str, str]]:
-    """The stored fields of a published object that clients see."""
-    return [line for line in head.headers if line[0] not in _INTERNAL and line[0] not in _OF_THE_STORE]
-
-
-def forwarded_fields(head: Head) -> list[tuple[str, str]]:
-    """The stored fields of an HTTP origin's response that clients see."""
-    return [line for line in head.headers if line[0] not in _INTERNAL]
 
 
 def _refusal(reply: Reply, headers: CIMultiDict[str]) -> web.Response:

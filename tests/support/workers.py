@@ -24,6 +24,7 @@ from edge.cache.model import Outcome, Tier
 from edge.cache.siblings import MAX_FIELD_BYTES, Siblings
 from edge.cache.tiers import Purges, SlowTier
 from edge.clock import Clock, SystemClock
+from edge.delivery import Delivery
 from edge.handlers import content
 from origin.http import Deadlines, HttpReader
 from origin.reader import ObjectReader
@@ -111,8 +112,8 @@ async def worker(
     internal.router.add_route("GET", "/{path:.*}", content.get_for_sibling)
     for app in (public, internal):
         app[NODE], app[ENGINE] = "edge-1", engine
-        app[content.DELIVERY] = content.Delivery(
-            Accounts(None, clock.monotonic), published=not forwards, obeys=forwards
+        app[content.DELIVERY] = Delivery(
+            Accounts(None, clock.monotonic), "edge-1", published=not forwards, obeys=forwards
         )
         app.on_response_prepare.append(content.exact_fields)
     port = await _listen(public, runners)

@@ -27,7 +27,7 @@ async def serve(directory: Path) -> None:
         return web.Response(body=bodies[request.path], headers=headers[request.path])
 
     application = web.Application()
-    application.router.add_get("/media/{path:.+}", answer)
+    application.router.add_get("/{path:.+}", answer)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=BACKLOG).start()

@@ -14,6 +14,18 @@ CACHE_CONTROL = "public, max-age=31536000, immutable"
 RANGE_BYTES = 1000
 HOST = "edge.test"
 
+# Who is asked.
+EDGE = "edge"
+FULL_ROAD = "full road"
+"""The edge without its fast lane."""
+APPLICATION = "web.Application"
+NGINX = "nginx static"
+NGINX_CACHE = "nginx cache"
+VARNISH = "Varnish"
+FLOOR = "bare uvloop"
+C_FLOOR = "bare C"
+CACHES = (NGINX_CACHE, VARNISH)
+
 
 class WrongAnswerError(Exception):
     """A server answered otherwise than it must, or not at all: the figures would mean nothing."""
@@ -92,8 +104,8 @@ class Case:
     """One row of a table.
 
     cold: how many distinct objects are asked for in each round, 0 for a case that asks for one hot object.
-    beside: the title of the edge's own hit that this is compared with. alone: only the edge is asked.
-    connections: at once, 0 for as many as planned.
+    beside: the title of the edge's own hit that this is compared with. peers: who else is asked, None for all.
+    connections: at once, 0 for as many as planned. part: bytes of a range.
     """
 
     title: str
@@ -101,13 +113,14 @@ class Case:
     kind: Kind = Kind.HIT
     cold: int = 0
     beside: str = ""
-    alone: bool = False
+    peers: tuple[str, ...] | None = None
     connections: int = 0
+    part: int = RANGE_BYTES
 
     @property
     def length(self) -> int:
         """Bytes in the body of a right answer."""
-        return {Kind.NOT_MODIFIED: 0, Kind.RANGE: RANGE_BYTES}.get(self.kind, self.thing.size)
+        return {Kind.NOT_MODIFIED: 0, Kind.RANGE: self.part}.get(self.kind, self.thing.size)
 
     @property
     def status(self) -> int:
@@ -122,41 +135,62 @@ class Case:
         """The request's own header fields."""
         if self.kind is Kind.NOT_MODIFIED:
             return {"If-None-Match": etag}
-        return {"Range": f"bytes=0-{RANGE_BYTES - 1}"} if self.kind is Kind.RANGE else {}
+        return {"Range": f"bytes=0-{self.part - 1}"} if self.kind is Kind.RANGE else {}
 
 
-HITS = (
-    Case("hit, 1 kB document", DOCUMENT),
-    Case("hit, 13 kB playlist", PLAYLIST),
-    Case("hit, 480 kB segment", SEGMENT),
-    Case("hit, 1.5 MB segment", LARGE),
+def _hits(
+    document: Thing | Proxied, playlist: Thing | Proxied, segment: Thing | Proxied, large: Thing | Proxied
+) -> tuple[Case, ...]:
+    """The plain hits, with the same titles in every table."""
+    return (
+        Case("hit, 1 kB document", document),
+        Case("hit, 13 kB playlist", playlist),
+        Case("hit, 480 kB segment", segment),
+        Case("hit, 1.5 MB segment", large),
+    )
+
+
+HITS = _hits(*THINGS)
+DOCUMENT_HIT, SEGMENT_HIT = HITS[0].title, HITS[2].title
+PUBLISHED = (
+    *HITS,
+    # As little is sent as for a hit of 1 kB.
+    Case("304, 1 kB document", DOCUMENT, Kind.NOT_MODIFIED, beside=DOCUMENT_HIT, peers=()),
+    Case("range, 1 kB of 480 kB", SEGMENT, Kind.RANGE, beside=DOCUMENT_HIT, peers=()),
+    Case("miss, 1 kB document", DOCUMENT, Kind.MISS, cold=200, beside=DOCUMENT_HIT, peers=()),
+    Case("miss, 480 kB segment", SEGMENT, Kind.MISS, cold=32, beside=SEGMENT_HIT, peers=()),
 )
-# As little is sent as for a hit of 1 kB.
-SHORT = (
-    Case("304, 1 kB document", DOCUMENT, Kind.NOT_MODIFIED, beside=HITS[0].title, alone=True),
-    Case("range, 1 kB of 480 kB", SEGMENT, Kind.RANGE, beside=HITS[0].title, alone=True),
-)
-MISSES = (
-    Case("miss, 1 kB document", DOCUMENT, Kind.MISS, cold=200, beside=HITS[0].title, alone=True),
-    Case("miss, 480 kB segment", SEGMENT, Kind.MISS, cold=32, beside=HITS[2].title, alone=True),
-)
-PUBLISHED = HITS + SHORT + MISSES
 """Published objects: the edge with object storage and Redis."""
 
-SMALL = Proxied("small", 1_000)
-MEDIUM = Proxied("medium", 480_000)
+STORED = tuple(Proxied(thing.name, thing.size) for thing in THINGS)
+_DOCUMENT, _, _SEGMENT, _ = STORED
 FILM = Proxied("film", 64 * 1024 * 1024)
 PRIVATE_FILM = Proxied("private", 64 * 1024 * 1024, stored=False)
+MANY = 5_000
+"""Connections that ask at once where there are many."""
+_ROADS = (FULL_ROAD, *CACHES)
 PROXIED = (
-    Case("hit, 1 kB", SMALL),
-    Case("hit, 480 kB", MEDIUM),
-    Case("miss, 1 kB", SMALL, Kind.MISS, cold=400, beside="hit, 1 kB"),
-    Case("miss, 480 kB", MEDIUM, Kind.MISS, cold=32, beside="hit, 480 kB"),
-    Case("hit, 64 MB", FILM, connections=4),
-    Case("miss, 64 MB", FILM, Kind.MISS, cold=3, beside="hit, 64 MB", connections=3),
-    Case("pass, 64 MB that nobody may store", PRIVATE_FILM, Kind.PASS, beside="hit, 64 MB", connections=4),
+    *_hits(*STORED),
+    Case(f"hit, 1 kB document, {MANY:,} connections", _DOCUMENT, beside=DOCUMENT_HIT, connections=MANY),
+    Case("304, 1 kB document", _DOCUMENT, Kind.NOT_MODIFIED, beside=DOCUMENT_HIT, peers=_ROADS),
+    Case("304, 480 kB segment", _SEGMENT, Kind.NOT_MODIFIED, beside=DOCUMENT_HIT, peers=_ROADS),
+    Case("range, 500 bytes of 1 kB", _DOCUMENT, Kind.RANGE, beside=DOCUMENT_HIT, peers=_ROADS, part=500),
+    Case("range, 1 kB of 480 kB", _SEGMENT, Kind.RANGE, beside=DOCUMENT_HIT, peers=_ROADS),
+    Case("miss, 1 kB document", _DOCUMENT, Kind.MISS, cold=400, beside=DOCUMENT_HIT, peers=CACHES),
+    Case("miss, 480 kB segment", _SEGMENT, Kind.MISS, cold=32, beside=SEGMENT_HIT, peers=CACHES),
+    Case("hit, 64 MB", FILM, peers=CACHES, connections=4),
+    Case("miss, 64 MB", FILM, Kind.MISS, cold=3, beside="hit, 64 MB", peers=CACHES, connections=3),
+    Case("pass, 64 MB", PRIVATE_FILM, Kind.PASS, beside="hit, 64 MB", peers=CACHES, connections=4),
 )
 """An HTTP origin behind the edge and its peers alike."""
+
+TLS = (
+    *_hits(*STORED),
+    Case("304, 1 kB document", _DOCUMENT, Kind.NOT_MODIFIED, beside=DOCUMENT_HIT),
+    Case("range, 1 kB of 480 kB", _SEGMENT, Kind.RANGE, beside=DOCUMENT_HIT),
+    Case("miss, 1 kB document", _DOCUMENT, Kind.MISS, cold=200, beside=DOCUMENT_HIT),
+)
+"""The same over TLS, as far as a peer speaks it."""
 
 
 def request(path: str, fields: dict[str, str]) -> bytes:

@@ -2,8 +2,8 @@
 
 Sockets and epoll without an event loop above them, because the load must be cheaper than the cheapest server it
 measures. Bodies are counted in the kernel and not copied out of it (MSG_TRUNC, tcp(7)), so a large body costs the load
-next to nothing; `fetch` compares every byte once before a case is measured. Each head is judged: a head that has been
-seen is looked up by its exact bytes, a new one is parsed.
+next to nothing; over TLS every byte has to be decrypted. `fetch` compares each byte once before a case is measured.
+Each head is judged: a head that has been seen is looked up by its exact bytes, a new one is parsed.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from __future__ import annotations
 import http.client
 import select
 import socket
+import ssl
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -46,9 +48,15 @@ class Answer:
         return next((value for found, value in self.fields if found.lower() == name.lower()), "")
 
 
-def fetch(address: Address, path: str, fields: dict[str, str] | None = None) -> Answer:
+def fetch(
+    address: Address, path: str, fields: dict[str, str] | None = None, tls: ssl.SSLContext | None = None
+) -> Answer:
     """One request on a connection of its own. Raises OSError; HTTP that cannot be read is one, too."""
-    connection = http.client.HTTPConnection(*address, timeout=STALL_S)
+    connection = (
+        http.client.HTTPSConnection(*address, timeout=STALL_S, context=tls)
+        if tls
+        else http.client.HTTPConnection(*address, timeout=STALL_S)
+    )
     try:
         connection.request("GET", path, headers={"Host": HOST} | (fields or {}))
         response = connection.getresponse()
@@ -110,10 +118,21 @@ class Connection:
         """Ask; the answer before has been taken completely."""
         self._socket.sendall(request)
 
+    def settle(self, request: bytes, judge: Judge) -> None:
+        """Ask once and wait for the whole answer. Raises WrongAnswerError, OSError."""
+        poll = select.poll()
+        poll.register(self, select.POLLIN)
+        self.send(request)
+        complete = False
+        while not complete:
+            if not poll.poll(STALL_S * 1000):
+                raise WrongAnswerError(f"an answer did not come within {STALL_S:g} s")
+            complete = self.advance(judge)
+
     def advance(self, judge: Judge) -> bool:
         """Take what has come; True when the answer is complete. Raises WrongAnswerError."""
         if self._missing:
-            count = self._socket.recv_into(_nowhere, min(self._missing, len(_nowhere)), socket.MSG_TRUNC)
+            count = self._pass_over(min(self._missing, len(_nowhere)))
             self._missing -= count
         else:
             count = self._socket.recv_into(self._view[self._at :])
@@ -121,6 +140,10 @@ class Connection:
         if not count:
             raise WrongAnswerError("the server closed a connection in the middle of an answer")
         return not (self._missing or self._at)
+
+    def _pass_over(self, most: int) -> int:
+        """Take bytes of the body that nobody looks at; how many there were."""
+        return self._socket.recv_into(_nowhere, most, socket.MSG_TRUNC)
 
     def _head(self, filled: int, judge: Judge) -> None:
         """Judge the head if it is whole, and count what of the body came with it."""
@@ -139,18 +162,46 @@ class Connection:
         self._socket.close()
 
 
-# Never written to: MSG_TRUNC only wants to know how much there is room for.
+class SecureConnection(Connection):
+    """The same over TLS. Its handshake is over when it has been made."""
+
+    __slots__ = ()
+    _socket: ssl.SSLSocket
+
+    def __init__(self, address: Address, tls: ssl.SSLContext) -> None:
+        super().__init__(address)
+        self._socket = tls.wrap_socket(self._socket, server_hostname=address[0])
+        self._socket.setblocking(False)
+
+    def advance(self, judge: Judge) -> bool:
+        # What TLS has read ahead is not announced by epoll any more: go on until it wants more from the network.
+        with suppress(ssl.SSLWantReadError):
+            while not super().advance(judge):
+                pass
+            return True
+        return False
+
+    def _pass_over(self, most: int) -> int:
+        return self._socket.recv_into(_nowhere, most)
+
+
+def connect(address: Address, tls: ssl.SSLContext | None = None) -> Connection:
+    """A new connection, over TLS if there is a context for it. Raises OSError."""
+    return SecureConnection(address, tls) if tls else Connection(address)
+
+
+# Nobody reads it. In plain nothing is written to it, either: MSG_TRUNC only wants to know how much there is room for.
 _nowhere = bytearray(4 * 1024 * 1024)
 
 
 class Crowd:
     """Connections to one server, asking at once."""
 
-    def __init__(self, address: Address, connections: int) -> None:
+    def __init__(self, address: Address, connections: int, tls: ssl.SSLContext | None = None) -> None:
         self._by_number: dict[int, Connection] = {}
         self._epoll = select.epoll()
         for _ in range(connections):
-            connection = Connection(address)
+            connection = connect(address, tls)
             self._by_number[connection.fileno()] = connection
             self._epoll.register(connection.fileno(), select.EPOLLIN)
 

@@ -73,7 +73,7 @@ def _fill(plan: Plan, server: Server, first: int, beyond: int) -> float:
     """Ask for each object from `first` on, once; the CPU time of one such miss, in microseconds."""
     asked = (cases.request(THING.cold_path(number), {}) for number in range(first, beyond))
     judge = Judge(200, THING.size, server.says[Kind.MISS])
-    with Crowd(server.address(THING.path), plan.connections) as crowd:
+    with Crowd(server.address(THING.path), plan.connections, server.tls) as crowd:
         before = cpu_s(server.pid)
         load = crowd.ask(asked, judge, FILLED_WITHIN_S)
         return (cpu_s(server.pid) - before) / load.answers * 1e6
@@ -82,7 +82,7 @@ def _fill(plan: Plan, server: Server, first: int, beyond: int) -> float:
 def _hits(plan: Plan, server: Server, objects: int) -> Sample:
     judge = Judge(200, THING.size, server.says[Kind.HIT])
     asked = _any_of(objects)
-    with Crowd(server.address(THING.path), plan.connections) as crowd:
+    with Crowd(server.address(THING.path), plan.connections, server.tls) as crowd:
         before = cpu_s(server.pid)
         load = crowd.ask(asked, judge, plan.seconds)
         return Sample(load.answers, load.wall_s, cpu_s(server.pid) - before, load.answers * THING.size)

@@ -13,6 +13,7 @@ import subprocess
 from pathlib import Path
 
 from loadtest.bench import replica
+from loadtest.bench.tls import Identity
 
 # nginx makes these itself for a file.
 OWN_FIELDS = frozenset({"etag", "last-modified", "accept-ranges"})
@@ -50,7 +51,8 @@ CACHE = """\
     proxy_cache_path {directory}/cache levels=1:2 keys_zone=bench:64m max_size=4g inactive=1h use_temp_path=off;
     upstream origin {{ server 127.0.0.1:{origin}; keepalive 256; keepalive_requests 1000000000; }}
     server {{
-        listen {host}:{port} backlog=4096;
+        listen {host}:{port} {secure}backlog=4096;
+{identity}
         location / {{
             proxy_pass http://origin;
             proxy_http_version 1.1;
@@ -62,6 +64,13 @@ CACHE = """\
             add_header Cache-Status "nginx; $upstream_cache_status";
         }}
     }}
+"""
+
+# Protocol and cipher are told to OpenSSL itself, as the edge's are.
+SECURE = """\
+        ssl_certificate {certificate};
+        ssl_certificate_key {key};
+        ssl_protocols TLSv1.3;
 """
 
 
@@ -83,9 +92,14 @@ def configure(directory: Path, port: int) -> Path:
     return _write(directory, STATIC.format(host=HOST, port=port, root=root, locations=locations))
 
 
-def configure_cache(directory: Path, port: int, origin: int) -> Path:
+def configure_cache(directory: Path, port: int, origin: int, identity: Identity | None = None) -> Path:
     """Write the configuration of a cache before the origin on that port; returns its file."""
-    return _write(directory, CACHE.format(host=HOST, port=port, directory=directory, origin=origin))
+    shown, secure = "", ""
+    if identity:
+        shown = SECURE.format(certificate=identity.certificate, key=identity.key)
+        secure = "ssl "
+    told = CACHE.format(host=HOST, port=port, directory=directory, origin=origin, secure=secure, identity=shown)
+    return _write(directory, told)
 
 
 def _write(directory: Path, rest: str) -> Path:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TypeVar
 
 STOP_WITHIN_S = 20.0
 POLL_S = 0.02
 LOG_TAIL = 2000
 PR_SET_PDEATHSIG = 1
+ENDLESS = 1 << 30
 # The number of a process's clock is made of its pid and this (clock_getcpuclockid(3), linux/posix-timers.h).
 CPUCLOCK_SCHED = 2
 
@@ -31,12 +33,13 @@ class StartError(Exception):
 class Process:
     """A child in a session of its own, so that Ctrl-C reaches us alone and we end it in order."""
 
-    def __init__(self, argv: list[str], log: Path) -> None:
+    def __init__(self, argv: list[str], log: Path, environment: Mapping[str, str] = MappingProxyType({})) -> None:
+        """environment: what is set beside our own."""
         self.log = log
         with log.open("ab") as output:
             self._child = subprocess.Popen(
                 argv,
-                env=_environment(),
+                env=_environment() | dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -105,6 +108,13 @@ def leaves(pid: int) -> list[int]:
 def resident_bytes(pid: int) -> int:
     """Memory that a process holds now. Raises OSError."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def allow_descriptors() -> int:
+    """As many open files as the system lets this process have, and what it starts from now on; how many that are."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard != resource.RLIM_INFINITY else ENDLESS
 
 
 def pin(pid: int, core: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,13 +14,24 @@ from typing import TypeAlias
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.bench.cases import HITS, Case
+from loadtest.bench.cases import (
+    APPLICATION,
+    C_FLOOR,
+    DOCUMENT_HIT,
+    EDGE,
+    FLOOR,
+    FULL_ROAD,
+    NGINX,
+    NGINX_CACHE,
+    VARNISH,
+    Case,
+)
 from loadtest.bench.growth import Step
-from loadtest.bench.rounds import Plan, Results, Sample
-from loadtest.bench.servers import APPLICATION, EDGE, FLOOR, NGINX, NGINX_CACHE, VARNISH
+from loadtest.bench.idle import Held
+from loadtest.bench.rounds import Plan, Results, Sample, per_cpu_s
 
-PACKAGES = ("smartedu-edge", "aiohttp", "uvloop")
-PEERS = (APPLICATION, NGINX, NGINX_CACHE, VARNISH, FLOOR)
+PACKAGES = ("smartedu-edge", "aiohttp", "uvloop", "aiofastnet")
+PEERS = (NGINX, NGINX_CACHE, VARNISH, APPLICATION, FLOOR, C_FLOOR)
 ENOUGH_ROUNDS = 5
 BUSY = 0.9
 # Below this size CPU-seconds per GB say little.
@@ -39,6 +50,26 @@ class Circumstances:
 
 
 @dataclass(frozen=True, slots=True)
+class Measure:
+    """What a table compares. least_bytes: cases with smaller bodies are left out, because it says little of them."""
+
+    title: str
+    value: Callable[[Sample], float]
+    least_bytes: int = 0
+
+
+MEASURES = (
+    Measure("requests per CPU-second of the serving process (ratios: more is better)", per_cpu_s),
+    Measure("requests per second (ratios: more is better)", lambda sample: sample.per_s),
+    Measure(
+        "CPU-seconds of the serving process per GB of bodies (ratios: less is better)",
+        lambda sample: sample.cpu_s_per_gb,
+        SIZABLE_BYTES,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
 class Compared:
     """The edge beside its peers, case by case."""
 
@@ -50,22 +81,39 @@ class Compared:
         """Those that were measured."""
         return [name for name in PEERS if any(self.results.of(case.title, name) for case in self.rows)]
 
-    def table(self) -> Table:
-        """One row per case: the edge's figures, then its ratio to each peer with the peer's own figure."""
-        made = _table(f"requests per CPU-second of the serving process, medians: {self.title}")
+    def tables(self) -> list[Table]:
+        """One for each measure."""
+        return [self._table(measure) for measure in MEASURES]
+
+    def _table(self, measure: Measure) -> Table:
+        """One row per case: the edge's own figure, how busy it was, and its ratio to each peer.
+
+        The edge by its full road has a row below; its own hit is that of the edge as it is.
+        """
+        made = _table(f"{self.title}: {measure.title}")
         made.add_column("case", no_wrap=True)
-        for name in ("edge", "requests/s", "core used", "CPU-s/GB"):
-            made.add_column(name, justify="right", no_wrap=True)
-        for name in (*self.peers(), "own hit"):
-            made.add_column(f"edge : {name}", justify="right", no_wrap=True)
+        made.add_column("edge", justify="right", no_wrap=True)
+        made.add_column("core used", justify="right", no_wrap=True)
+        for name in (*self.peers(), "its own hit"):
+            made.add_column(f": {name}", justify="right")
         for case in self.rows:
-            made.add_row(
-                case.title,
-                *_figures(self.results, case),
-                *(_ratio(self.results, case, name) for name in self.peers()),
-                _own_ratio(self.results, case),
-            )
+            if case.length < measure.least_bytes:
+                continue
+            made.add_row(case.title, *self._cells(measure, case, EDGE, case.beside))
+            if self.results.of(case.title, FULL_ROAD):
+                made.add_row("  by the full road", *self._cells(measure, case, FULL_ROAD, case.beside or case.title))
         return made
+
+    def _cells(self, measure: Measure, case: Case, who: str, beside: str) -> list[str]:
+        def ratio(title: str, other: str) -> str:
+            return _spread(self.results.ratios((case.title, who), (title, other), measure.value))
+
+        return [
+            count(self.results.median(case.title, who, measure.value) or 0.0),
+            f"{self.results.median(case.title, who, _busy) or 0.0:.0%}",
+            *(ratio(case.title, name) for name in self.peers()),
+            ratio(beside, EDGE) if beside else "",
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +122,7 @@ class Grown:
 
     steps: Sequence[Step]
 
-    def table(self) -> Table:
+    def tables(self) -> list[Table]:
         """One row per number of objects."""
         made = _table("hits per CPU-second with more and more objects of 200 bytes in the cache, medians")
         first = f"{self.steps[0].objects:,}"
@@ -88,16 +136,40 @@ class Grown:
                 f"{step.fill_us:.0f}",
                 f"{step.resident_bytes / 1e6:.0f}",
             )
-        return made
+        return [made]
 
 
-Part: TypeAlias = Compared | Grown
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Memory of connections that wait."""
+
+    held: Sequence[Held]
+
+    def tables(self) -> list[Table]:
+        """One row per server."""
+        made = _table("memory of idle keep-alive connections, each of which has asked once; measured once")
+        made.add_column("server", no_wrap=True)
+        for name in ("connections", "kB for each", "resident MB in all"):
+            made.add_column(name, justify="right", no_wrap=True)
+        for one in self.held:
+            made.add_row(
+                one.server,
+                f"{one.connections:,}",
+                f"{one.each_bytes / 1e3:.2f}",
+                f"{one.resident_bytes / 1e6:.0f}",
+            )
+        return [made]
+
+
+Part: TypeAlias = Compared | Grown | Idle
 
 
 def show(console: Console, parts: Sequence[Part], plan: Plan, circumstances: Circumstances) -> None:
     """Print everything."""
     for part in parts:
-        console.print(part.table())
+        for table in part.tables():
+            if table.row_count:
+                console.print(table)
     for line in notes(parts, plan, circumstances):
         console.print(line, highlight=False, soft_wrap=True)
 
@@ -111,9 +183,9 @@ def notes(parts: Sequence[Part], plan: Plan, circumstances: Circumstances) -> li
     where = f"server on core {circumstances.server_core}, load on core {circumstances.load_core}"
     if circumstances.server_core == circumstances.load_core:
         where = f"one core for server and load together (core {circumstances.server_core}): requests/s is of both"
-    measured = f"{plan.rounds} rounds of {plan.seconds:g} s each, {plan.connections} connections, loopback, plain HTTP"
+    measured = f"{plan.rounds} rounds of {plan.seconds:g} s each, {plan.connections} connections if not said, loopback"
     found = [f"{name} {number}" for name, number in circumstances.peers.items()]
-    missing = [name for name in ("nginx", "Varnish") if name not in circumstances.peers]
+    missing = [name for name in ("nginx", "Varnish", "C compiler") if name not in circumstances.peers]
     lines = [
         f"machine   {_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}; "
         f"load average before: {circumstances.load_average:.1f}",
@@ -135,7 +207,7 @@ def warnings(results: Results, plan: Plan, *, one_core: bool) -> list[str]:
     if one_core:
         return ["warning   the load takes its time from the servers: only requests per CPU-second can be compared"]
     lines = []
-    edge, floor = (results.median(HITS[0].title, name, _busy) for name in (EDGE, FLOOR))
+    edge, floor = (results.median(DOCUMENT_HIT, name, _busy) for name in (EDGE, FLOOR))
     if edge is not None and edge < BUSY:
         lines.append(
             f"warning   the edge ran only {edge:.0%} of the time it was asked: other work shares the machine. "
@@ -149,36 +221,15 @@ def warnings(results: Results, plan: Plan, *, one_core: bool) -> list[str]:
     return lines
 
 
-def _figures(results: Results, case: Case) -> list[str]:
-    def median(name: str) -> float:
-        return results.median(case.title, EDGE, lambda sample: float(getattr(sample, name))) or 0.0
-
-    per_gb = f"{median('cpu_s_per_gb'):.2f}" if case.length >= SIZABLE_BYTES else ""
-    return [count(median("per_cpu_s")), count(median("per_s")), f"{median('busy'):.0%}", per_gb]
-
-
-def _ratio(results: Results, case: Case, peer: str) -> str:
-    theirs = results.median(case.title, peer, _per_cpu_s)
-    if theirs is None:
-        return ""
-    return f"{_spread(results.ratios((case.title, EDGE), (case.title, peer)))} of {count(theirs)}"
-
-
-def _own_ratio(results: Results, case: Case) -> str:
-    return _spread(results.ratios((case.title, EDGE), (case.beside, EDGE))) if case.beside else ""
-
-
 def _spread(ratios: Sequence[float]) -> str:
-    """For example `0.62 (0.60-0.65)`."""
+    """For example `0.62 (0.60-0.65)`; '' when there is nothing to compare."""
+    if not ratios:
+        return ""
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
 
 
 def _busy(sample: Sample) -> float:
     return sample.busy
-
-
-def _per_cpu_s(sample: Sample) -> float:
-    return sample.per_cpu_s
 
 
 def count(value: float) -> str:

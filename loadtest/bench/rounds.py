@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from itertools import islice, repeat
 
 from loadtest.bench import cases
-from loadtest.bench.cases import PUBLISHED, Case, Kind, WrongAnswerError
+from loadtest.bench.cases import EDGE, MANY, PUBLISHED, Case, Kind, WrongAnswerError
 from loadtest.bench.client import Crowd, Judge, fetch
 from loadtest.bench.processes import cpu_s
-from loadtest.bench.servers import EDGE, Server
+from loadtest.bench.servers import Server
 
 GIGABYTE = 1e9
 # Cases measured by count end when all is answered; this only bounds a server that hangs.
@@ -20,12 +20,16 @@ COUNTED_WITHIN_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much to measure. seconds: of each measurement. scale: multiplies the number of cold objects."""
+    """How much to measure.
+
+    seconds: of each measurement. scale: multiplies the number of cold objects. most: connections at once in any case.
+    """
 
     rounds: int
     seconds: float
     connections: int
     scale: float = 1.0
+    most: int = MANY
 
     def cold(self, case: Case) -> int:
         """Distinct objects that a case asks for in each round."""
@@ -33,7 +37,7 @@ class Plan:
 
     def at_once(self, case: Case) -> int:
         """Connections that ask at the same time."""
-        return case.connections or self.connections
+        return min(case.connections or self.connections, self.most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,11 @@ class Sample:
         return self.cpu_s / (self.bytes / GIGABYTE)
 
 
+def per_cpu_s(sample: Sample) -> float:
+    """What is compared where nothing else is said."""
+    return sample.per_cpu_s
+
+
 class Results:
     """All samples, by case and server, in the order of rounds."""
 
@@ -84,9 +93,11 @@ class Results:
         samples = self.of(case, server)
         return statistics.median(map(value, samples)) if samples else None
 
-    def ratios(self, ours: tuple[str, str], theirs: tuple[str, str]) -> list[float]:
-        """Requests per CPU-second of ours by theirs, (case, server) each, round by round."""
-        return [a.per_cpu_s / b.per_cpu_s for a, b in zip(self.of(*ours), self.of(*theirs), strict=False)]
+    def ratios(
+        self, ours: tuple[str, str], theirs: tuple[str, str], value: Callable[[Sample], float] = per_cpu_s
+    ) -> list[float]:
+        """A value of ours by theirs, (case, server) each, round by round."""
+        return [value(a) / value(b) for a, b in zip(self.of(*ours), self.of(*theirs), strict=False)]
 
 
 def paths(plan: Plan) -> list[tuple[str, cases.Thing]]:
@@ -103,7 +114,7 @@ def paths(plan: Plan) -> list[tuple[str, cases.Thing]]:
 
 def subjects(case: Case, servers: Sequence[Server]) -> list[Server]:
     """Who is measured."""
-    return [server for server in servers if server.name == EDGE or not case.alone]
+    return [server for server in servers if server.name == EDGE or case.peers is None or server.name in case.peers]
 
 
 def run(
@@ -139,7 +150,7 @@ def check_bytes(case: Case, server: Server, tag: str) -> None:
     """Ask once and compare every byte. Raises WrongAnswerError."""
     path = case.thing.cold_path(0) if case.kind is Kind.MISS else case.thing.path
     try:
-        answer = fetch(server.address(path), path, case.fields(tag))
+        answer = fetch(server.address(path), path, case.fields(tag), server.tls)
     except OSError as error:
         raise WrongAnswerError(f"{server.name}, {case.title}: {error}") from None
     if (answer.status, answer.body) != (case.status, case.body(path)):
@@ -153,7 +164,7 @@ def _measure(plan: Plan, number: int, case: Case, server: Server, tags: Mapping[
     tag = tags.get(case.thing.path, "")
     hot = cases.request(case.thing.path, case.fields(tag))
     judge = Judge(case.status, case.length, server.says.get(case.kind, b""))
-    with Crowd(server.address(case.thing.path), plan.at_once(case)) as crowd:
+    with Crowd(server.address(case.thing.path), plan.at_once(case), server.tls) as crowd:
         # Every connection is accepted and has answered once before the clocks are read.
         warm = Judge(200, case.thing.size) if case.kind is Kind.MISS else judge
         hot_once = cases.request(case.thing.path, {}) if case.kind is Kind.MISS else hot

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
@@ -11,22 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from loadtest.bench import nginx, varnish
-from loadtest.bench.cases import Kind
+from loadtest.bench import native, nginx, varnish
+from loadtest.bench.cases import C_FLOOR, EDGE, NGINX, NGINX_CACHE, VARNISH, Kind
 from loadtest.bench.client import Address, fetch
 from loadtest.bench.processes import Process, StartError, children, command_line, leaves
 from loadtest.bench.storage import Stack, read_stack
+from loadtest.bench.tls import Identity
 
 HOST = "127.0.0.1"
 EDGE_WITHIN_S = 60.0
 PEER_WITHIN_S = 15.0
-
-EDGE = "edge"
-APPLICATION = "web.Application"
-FLOOR = "bare uvloop"
-NGINX = "nginx static"
-NGINX_CACHE = "nginx cache"
-VARNISH = "Varnish"
 
 _EDGE_SAYS = {
     Kind.HIT: b"; hit",
@@ -35,8 +30,10 @@ _EDGE_SAYS = {
     Kind.MISS: b"; fwd=uri-miss",
     Kind.PASS: b"; fwd=",
 }
-_NGINX_SAYS = {Kind.HIT: b"nginx; HIT", Kind.MISS: b"nginx; MISS", Kind.PASS: b"nginx; MISS"}
-_VARNISH_SAYS = {Kind.HIT: b"varnish; hit", Kind.MISS: b"varnish; fwd=miss", Kind.PASS: b"varnish; fwd=miss"}
+_HITS = (Kind.HIT, Kind.NOT_MODIFIED, Kind.RANGE)
+_MISSES = (Kind.MISS, Kind.PASS)
+_NGINX_SAYS = dict.fromkeys(_HITS, b"nginx; HIT") | dict.fromkeys(_MISSES, b"nginx; MISS")
+_VARNISH_SAYS = dict.fromkeys(_HITS, b"varnish; hit") | dict.fromkeys(_MISSES, b"varnish; fwd=miss")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +41,14 @@ class Server:
     """Something that answers. ports: by path; a server with one port has it under ''. pid: the process that serves.
 
     says: what stands in the head of every right answer, by the kind of request; nothing for a server that is no cache.
+    tls: for asking it, None in plain.
     """
 
     name: str
     pid: int
     ports: Mapping[str, int]
     says: Mapping[Kind, bytes] = field(default_factory=dict)
+    tls: ssl.SSLContext | None = None
 
     def address(self, path: str) -> Address:
         """Where to ask for a path."""
@@ -73,8 +72,13 @@ def edge(state: Path) -> Iterator[tuple[Server, Stack]]:
 
 
 @contextmanager
-def proxy(directory: Path, origin: int, memory: str, *flags: str) -> Iterator[Server]:
-    """`smartedu serve` before the HTTP origin on that port, with one worker process and nothing else beside it."""
+def proxy(
+    directory: Path, origin: int, memory: str, *flags: str, name: str = EDGE, identity: Identity | None = None
+) -> Iterator[Server]:
+    """`smartedu serve` before the HTTP origin on that port, with one worker process and nothing else beside it.
+
+    identity: makes its listener one of TLS.
+    """
     directory.mkdir()
     port, admin = free_ports(2)
     argv = [
@@ -82,9 +86,12 @@ def proxy(directory: Path, origin: int, memory: str, *flags: str) -> Iterator[Se
         *("--origin", f"http://{HOST}:{origin}", "--listen", f"{HOST}:{port}", "--admin", f"{HOST}:{admin}"),
         *("--data-dir", str(directory / "data"), "--node", "bench", *flags),
     ]
-    with Process(argv, directory / "serve.log") as process:
-        process.wait_for(lambda: _answers((HOST, port), "/healthz") or None, EDGE_WITHIN_S)
-        yield Server(EDGE, _worker(process.pid), {"": port}, _EDGE_SAYS)
+    if identity:
+        argv += ["--tls-cert", str(identity.certificate), "--tls-key", str(identity.key)]
+    tls = identity.client if identity else None
+    with Process(argv, directory / "serve.log", identity.environment if identity else {}) as process:
+        process.wait_for(lambda: _answers((HOST, port), "/healthz", tls) or None, EDGE_WITHIN_S)
+        yield Server(name, _worker(process.pid), {"": port}, _EDGE_SAYS, tls)
 
 
 def _worker(pid: int) -> int:
@@ -104,8 +111,22 @@ def origin(directory: Path) -> Iterator[int]:
 
 @contextmanager
 def python_peer(name: str, module: str, directory: Path) -> Iterator[Server]:
-    """One of our own small servers; it tells its ports when it listens."""
-    log = directory / f"{module}.log"
+    """One of our own small servers."""
+    argv = [sys.executable, "-m", module, str(directory)]
+    with _telling_peer(name, argv, directory / f"{module}.log") as server:
+        yield server
+
+
+@contextmanager
+def native_peer(program: Path, directory: Path) -> Iterator[Server]:
+    """The floor in C, with the replies noted in `directory`."""
+    with _telling_peer(C_FLOOR, native.arguments(program, directory), directory / "native.log") as server:
+        yield server
+
+
+@contextmanager
+def _telling_peer(name: str, argv: list[str], log: Path) -> Iterator[Server]:
+    """A server that tells its ports when it listens."""
 
     def ports() -> dict[str, int] | None:
         first, newline, _ = log.read_text().partition("\n")
@@ -114,9 +135,9 @@ def python_peer(name: str, module: str, directory: Path) -> Iterator[Server]:
         try:
             return {path: int(port) for path, port in json.loads(first).items()}
         except json.JSONDecodeError:
-            raise StartError(f"{module} says:\n{log.read_text()}") from None
+            raise StartError(f"{name} says:\n{log.read_text()}") from None
 
-    with Process([sys.executable, "-m", module, str(directory)], log) as process:
+    with Process(argv, log) as process:
         yield Server(name, process.pid, process.wait_for(ports, PEER_WITHIN_S))
 
 
@@ -130,24 +151,28 @@ def nginx_peer(binary: str, directory: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def nginx_cache_peer(binary: str, directory: Path, origin: int) -> Iterator[Server]:
+def nginx_cache_peer(binary: str, directory: Path, origin: int, identity: Identity | None = None) -> Iterator[Server]:
     """nginx as a cache before the origin on that port."""
     directory.mkdir()
     (port,) = free_ports(1)
-    configuration = nginx.configure_cache(directory, port, origin)
-    with _nginx(binary, directory, configuration, port) as pid:
-        yield Server(NGINX_CACHE, pid, {"": port}, _NGINX_SAYS)
+    configuration = nginx.configure_cache(directory, port, origin, identity)
+    with _nginx(binary, directory, configuration, port, identity) as pid:
+        yield Server(NGINX_CACHE, pid, {"": port}, _NGINX_SAYS, identity.client if identity else None)
 
 
 @contextmanager
-def _nginx(binary: str, directory: Path, configuration: Path, port: int) -> Iterator[int]:
+def _nginx(
+    binary: str, directory: Path, configuration: Path, port: int, identity: Identity | None = None
+) -> Iterator[int]:
     """The worker that serves: beside it stand a master that only watches, and what tidies up the cache."""
+    argv = [binary, "-p", str(directory), "-c", str(configuration)]
+    tls = identity.client if identity else None
 
     def worker() -> int | None:
         found = [pid for pid in children(process.pid) if "worker process" in command_line(pid)]
-        return found[0] if found and _answers((HOST, port), "/") else None
+        return found[0] if found and _answers((HOST, port), "/", tls) else None
 
-    with Process([binary, "-p", str(directory), "-c", str(configuration)], directory / "nginx.log") as process:
+    with Process(argv, directory / "nginx.log", identity.environment if identity else {}) as process:
         yield process.wait_for(worker, PEER_WITHIN_S)
 
 
@@ -174,8 +199,8 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def _answers(address: Address, path: str) -> bool:
+def _answers(address: Address, path: str, tls: ssl.SSLContext | None = None) -> bool:
     try:
-        return fetch(address, path).status in (200, 403, 404)
+        return fetch(address, path, tls=tls).status in (200, 403, 404)
     except OSError:
         return False

@@ -1,0 +1,164 @@
+"""A worker on the edge's own connections, with or without a fast lane, in the test's own process.
+
+As `tests.support.workers`, but behind `edge.listening`, with the middleware that counts, and with somebody who listens
+to what the lane tells.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+from aiohttp import web
+
+from edge.account import Accounts
+from edge.appkeys import ENGINE, NODE
+from edge.cache.dates import written
+from edge.cache.engine import Engine
+from edge.cache.fetch import Site
+from edge.cache.freshness import Rules
+from edge.cache.limits import Limits as CacheLimits
+from edge.cache.memory import MemoryStore
+from edge.clock import Clock, SystemClock
+from edge.connections import Limits
+from edge.delivery import Delivery
+from edge.fastlane import Answer, Block, Lane
+from edge.handlers import content
+from edge.inflight import InFlight
+from edge.listening import EdgeRunner, EdgeServer, EdgeSite
+from edge.overload import Overload
+from edge.problems import expect
+from edge.routes import content_label
+from edge.shortroad import ShortRoad
+from origin.http import HttpReader
+
+LOOPBACK = "127.0.0.1"
+RULES = Rules(negative_ttl_s=60.0)
+
+
+@dataclass(slots=True)
+class Told:
+    """What the lane has told: how often it has served, and how often a client left; and each line for the log."""
+
+    served_times: int = 0
+    served_bytes: int = 0
+    cut_times: int = 0
+    lines: list[tuple[Answer, Block, bool]] = field(default_factory=list)
+
+    def served(self, answer: Answer, times: int, _took_s: float) -> None:
+        """So often."""
+        self.served_times += times
+        self.served_bytes += times * answer.bytes
+
+    def cut(self, _answer: Answer) -> None:
+        """Once."""
+        self.cut_times += 1
+
+    def logged(self, answer: Answer, block: Block, _client: str, *, took_s: float, whole: bool) -> None:
+        """One line."""
+        assert took_s >= 0
+        self.lines.append((answer, block, whole))
+
+
+@dataclass(slots=True)
+class LaneEdge:
+    """The running worker."""
+
+    port: int
+    told: Told
+    memory: MemoryStore
+    engine: Engine
+    in_flight: InFlight
+    runner: EdgeRunner
+    lane: Lane | None
+
+    @property
+    def on_the_lane(self) -> int:
+        """Requests that the lane has served whole so far."""
+        if self.lane is not None:
+            self.lane.flush()
+        return self.told.served_times
+
+    @property
+    def server(self) -> EdgeServer:
+        """What is behind the socket."""
+        assert isinstance(self.runner.server, EdgeServer)
+        return self.runner.server
+
+
+@asynccontextmanager
+async def lane_edge(
+    origin_url: str,
+    *,
+    fast_lane: bool = True,
+    published: bool = False,
+    limits: Limits | None = None,
+    overload: Overload | None = None,
+    memory_bytes: int = 64 * 1024 * 1024,
+    lane_bytes: int = 2 * 1024 * 1024,
+    unsent_bytes: int = 8 * 1024 * 1024,
+    logs: bool = False,
+    keepalive_s: float = 75.0,
+    clock: Clock | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[LaneEdge]:
+    """Serve that origin on a free port until the block is left; published: as a store of published objects."""
+    clock = clock or SystemClock()
+    reader = HttpReader(origin_url)
+    memory = MemoryStore(max_bytes=memory_bytes)
+    site = Site(rules=RULES, ranges_known=published, forwards=not published, via="" if published else "edge-1")
+    engine = Engine(
+        reader=reader, memory=memory, site=site, clock=clock, limits=CacheLimits.within(memory_bytes), patience_s=2.0
+    )
+    in_flight, told = InFlight(), Told()
+    lane = None
+    if fast_lane:
+        lane = Lane(
+            memory=memory,
+            clock=clock,
+            max_bytes=lane_bytes,
+            max_unsent_bytes=unsent_bytes,
+            teller=told,
+            in_flight=in_flight,
+            logs=logs,
+        )
+    application = web.Application(middlewares=[in_flight.middleware()])
+    application.on_response_prepare.append(in_flight.on_prepare)
+    application.on_response_prepare.append(content.exact_fields)
+    application[NODE], application[ENGINE] = "edge-1", engine
+    delivery = Delivery(Accounts(None, clock.monotonic), "edge-1", published=published, obeys=not published)
+    application[content.DELIVERY] = delivery
+    handler = content.get_content if published else content.proxy
+    application.router.add_route("*", "/{path:.*}", handler, expect_handler=expect)
+    runner = EdgeRunner(
+        application,
+        limits=limits,
+        overload=overload,
+        node="edge-1",
+        lane=lane,
+        short=_short_road(engine, delivery, clock) if fast_lane else None,
+        access_log=None,
+        handler_cancellation=True,
+        keepalive_timeout=keepalive_s,
+        shutdown_timeout=0.1,
+    )
+    await runner.setup()
+    listener = socket.create_server((LOOPBACK, 0), backlog=128)
+    await EdgeSite(runner, listener, ssl_context=tls).start()
+    try:
+        yield LaneEdge(listener.getsockname()[1], told, memory, engine, in_flight, runner, lane)
+    finally:
+        await runner.cleanup()
+        await engine.close()
+        await reader.close()
+        if overload is not None:
+            overload.stop()
+
+
+def _short_road(engine: Engine, delivery: Delivery, clock: Clock) -> ShortRoad:
+    label = partial(content_label, published=delivery.published)
+    return ShortRoad(engine=engine, delivery=delivery, route=label, date=lambda: written(clock.wall()))

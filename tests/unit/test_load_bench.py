@@ -2,36 +2,63 @@
 
 from __future__ import annotations
 
+import io
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import islice, repeat
+from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from loadtest.bench import growth, origin, peers
-from loadtest.bench.cases import PROXIED, PUBLISHED, THINGS, Kind, Proxied, Thing, WrongAnswerError, request
-from loadtest.bench.client import Address, Crowd, Judge, fetch
+from loadtest.bench import growth, idle, native, nginx, origin, peers, replica, servers, tls
+from loadtest.bench.cases import (
+    C_FLOOR,
+    EDGE,
+    FULL_ROAD,
+    MANY,
+    PROXIED,
+    PUBLISHED,
+    THINGS,
+    TLS,
+    Case,
+    Kind,
+    Proxied,
+    Thing,
+    WrongAnswerError,
+    request,
+)
+from loadtest.bench.client import Address, Crowd, Judge, connect, fetch
 from loadtest.bench.floor import response
 from loadtest.bench.nginx import _quoted
 from loadtest.bench.replica import Reply
-from loadtest.bench.report import count
-from loadtest.bench.rounds import Plan, Results, Sample, paths
+from loadtest.bench.report import Compared, count
+from loadtest.bench.rounds import Plan, Results, Sample, paths, subjects
+from loadtest.bench.servers import Server
 
 BODY = b"x" * 200_000
 ANSWER = response(Reply("/a", "text/plain", (("Cache-Status", "edge; hit"),)), BODY)
 REQUEST = request("/a", {})
 
 
+def encrypted(accepted: socket.socket, secure: ssl.SSLContext | None) -> socket.socket:
+    return secure.wrap_socket(accepted, server_side=True) if secure else accepted
+
+
 @contextmanager
-def server(*pieces: bytes) -> Iterator[Address]:
+def server(*pieces: bytes, secure: ssl.SSLContext | None = None) -> Iterator[Address]:
     """Answers each request of each connection with these pieces, each sent on its own; then closes after the last."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
-        def serve_one(connection: socket.socket) -> None:
+        def serve_one(accepted: socket.socket) -> None:
             # A client that has seen enough hangs up on us.
-            with connection, suppress(OSError):
+            with (
+                suppress(OSError),
+                secure.wrap_socket(accepted, server_side=True) if secure else accepted as connection,
+            ):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 while connection.recv(65536):
                     for piece in pieces:
@@ -52,8 +79,8 @@ def server(*pieces: bytes) -> Iterator[Address]:
     accepting.join(5)
 
 
-def ask(address: Address, judge: Judge, requests: int = 3) -> int:
-    with Crowd(address, 2) as crowd:
+def ask(address: Address, judge: Judge, requests: int = 3, secure: ssl.SSLContext | None = None) -> int:
+    with Crowd(address, 2, secure) as crowd:
         return crowd.ask(islice(repeat(REQUEST), requests), judge, 30).answers
 
 
@@ -94,6 +121,111 @@ def test_a_not_modified_answer_has_no_body() -> None:
         assert ask(address, Judge(304, 0)) == 3
 
 
+def test_a_connection_may_ask_by_itself() -> None:
+    with server(ANSWER[:100], ANSWER[100:]) as address, closing(connect(address)) as connection:
+        for _ in range(2):
+            connection.settle(REQUEST, Judge(200, len(BODY)))
+
+
+@pytest.fixture(scope="module")
+def identity(tmp_path_factory: pytest.TempPathFactory) -> tls.Identity:
+    return tls.issue(tmp_path_factory.mktemp("tls"), "127.0.0.1")
+
+
+@pytest.fixture(scope="module")
+def secure(identity: tls.Identity) -> ssl.SSLContext:
+    """For the server's side."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(identity.certificate, identity.key)
+    return context
+
+
+@pytest.mark.parametrize(
+    "first", [1, 100, 20_000], ids=["the status in pieces", "the head in pieces", "one record more"]
+)
+def test_the_load_speaks_tls(identity: tls.Identity, secure: ssl.SSLContext, first: int) -> None:
+    with server(ANSWER[:first], ANSWER[first:], secure=secure) as address:
+        assert ask(address, Judge(200, len(BODY), b"; hit"), 5, identity.client) == 5
+        assert fetch(address, "/a", tls=identity.client).body == BODY
+        with closing(connect(address, identity.client)) as connection:
+            connection.settle(REQUEST, Judge(200, len(BODY)))
+
+
+def test_a_wrong_answer_over_tls_fails_the_benchmark(identity: tls.Identity, secure: ssl.SSLContext) -> None:
+    with server(ANSWER, secure=secure) as address, pytest.raises(WrongAnswerError):
+        ask(address, Judge(200, len(BODY) - 1), secure=identity.client)
+
+
+def test_it_is_known_what_a_server_encrypts_with(identity: tls.Identity, secure: ssl.SSLContext) -> None:
+    with server(ANSWER, secure=secure) as address:
+        assert tls.agreed(address, identity.client).startswith("TLSv1.3, TLS_")
+
+
+def test_nginx_is_given_the_certificate_of_the_run(identity: tls.Identity, tmp_path: Path) -> None:
+    told = nginx.configure_cache(tmp_path, 1, 2, identity).read_text()
+    assert "listen 127.0.0.1:1 ssl backlog" in told
+    assert f"ssl_certificate_key {identity.key};" in told
+    assert "ssl" not in nginx.configure_cache(tmp_path, 1, 2).read_text()
+
+
+FLOOR_REPLIES = [Reply("/a", "text/plain", (("ETag", '"1"'),)), Reply("/a/large", "text/plain", ())]
+FLOOR_BODIES = [b"x" * 1000, bytes(range(256)) * 20_000]
+
+
+@pytest.fixture(scope="module")
+def c_floor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    compiler = native.compiler()
+    if compiler is None:
+        pytest.skip("there is no C compiler")
+    directory = tmp_path_factory.mktemp("floor")
+    # Not as in a run, where no name contains another: as a directory, "/a" could not be a file, too.
+    for reply, body in zip(FLOOR_REPLIES, FLOOR_BODIES, strict=True):
+        (directory / reply.path.replace("/", "_")).write_bytes(response(reply, body))
+    program = native.build(compiler, directory)
+    argv = [str(program)]
+    for reply in FLOOR_REPLIES:
+        argv += [reply.path, str(directory / reply.path.replace("/", "_"))]
+    with servers._telling_peer(C_FLOOR, argv, directory / "log") as server:
+        yield server
+
+
+@pytest.mark.parametrize(("reply", "body"), list(zip(FLOOR_REPLIES, FLOOR_BODIES, strict=True)), ids=["small", "large"])
+def test_the_floor_in_c_answers_what_it_was_told(c_floor: Server, reply: Reply, body: bytes) -> None:
+    answer = fetch(c_floor.address(reply.path), reply.path)
+    assert (answer.status, answer.body) == (200, body)
+    assert fetch(c_floor.address(reply.path), reply.path + "x").status == 404
+    with Crowd(c_floor.address(reply.path), 4) as crowd:
+        asked = islice(repeat(request(reply.path, {})), 20)
+        assert crowd.ask(asked, Judge(200, len(body)), 30).answers == 20
+
+
+def test_the_floor_in_c_takes_requests_in_pieces_and_several_at_once(c_floor: Server) -> None:
+    whole = [response(reply, body) for reply, body in zip(FLOOR_REPLIES, FLOOR_BODIES, strict=True)]
+    asked = request("/a", {}) + request("/a/large", {}) + request("/a", {})
+    with socket.create_connection(c_floor.address("/a"), 10) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for at in range(0, len(asked), 7):
+            client.sendall(asked[at : at + 7])
+        wanted = whole[0] + whole[1] + whole[0]
+        received = bytearray()
+        while len(received) < len(wanted):
+            received += client.recv(65_536)
+        assert received == wanted
+
+
+def test_the_floor_in_c_is_given_whole_answers(tmp_path: Path) -> None:
+    reply = Reply("/store/a", "text/plain", (("ETag", '"1"'),))
+    replica.write(tmp_path, [reply], [BODY])
+    program, path, file = native.arguments(Path("floor"), tmp_path)
+    assert (program, path) == ("floor", "/store/a")
+    assert Path(file).read_bytes() == response(reply, BODY)
+
+
+@pytest.mark.parametrize(("descriptors", "connections"), [(1 << 30, 10_000), (5_024, 4_000), (10, 1)])
+def test_no_more_connections_are_opened_than_files_may_be(descriptors: int, connections: int) -> None:
+    assert idle.allowed(10_000, descriptors) == connections
+
+
 def test_each_cold_object_is_stored_and_is_asked_for_once() -> None:
     plan = Plan(rounds=3, seconds=1, connections=1)
     found = [path for path, _ in paths(plan)]
@@ -106,10 +238,71 @@ def test_objects_are_as_large_as_they_say(thing: Thing) -> None:
     assert len(thing.body_at(thing.path)) == thing.size
 
 
-def test_every_case_that_is_no_hit_is_compared_with_a_hit() -> None:
-    for rows in (PUBLISHED, PROXIED):
-        hits = {case.title for case in rows if case.kind is Kind.HIT}
-        assert all((case.beside in hits) == (case.kind is not Kind.HIT) for case in rows)
+@pytest.mark.parametrize("rows", [PUBLISHED, PROXIED, TLS], ids=["published", "proxied", "tls"])
+def test_every_case_that_is_no_plain_hit_is_compared_with_one(rows: tuple[Case, ...]) -> None:
+    hits = {case.title for case in rows if case.kind is Kind.HIT and not case.beside}
+    beside = {case.title: case.beside for case in rows if case.title not in hits}
+    assert set(beside.values()) <= hits
+    assert len({case.title for case in rows}) == len(rows)
+    assert all(case.beside for case in rows if case.kind is not Kind.HIT or case.connections == MANY)
+
+
+def test_servers_get_ports_that_no_client_is_given() -> None:
+    found = servers.free_ports(20)
+    first_of_clients = int(servers.CLIENT_PORTS.read_text().split()[0])
+    assert len(set(found)) == 20
+    assert max(found) < first_of_clients
+
+
+def test_a_case_is_asked_of_the_edge_and_of_its_peers_alone() -> None:
+    here = [Server(name, 1, {}) for name in (EDGE, FULL_ROAD, C_FLOOR)]
+    thing = THINGS[0]
+    assert subjects(Case("a", thing), here) == here
+    assert subjects(Case("a", thing, peers=()), here) == here[:1]
+    assert subjects(Case("a", thing, peers=(C_FLOOR, "not here")), here) == [here[0], here[2]]
+
+
+def test_a_quick_run_opens_no_more_connections_than_it_says() -> None:
+    case = Case("a", THINGS[0], connections=MANY)
+    assert Plan(rounds=1, seconds=1, connections=8).at_once(case) == MANY
+    assert Plan(rounds=1, seconds=1, connections=8, most=100).at_once(case) == 100
+
+
+def test_a_range_has_the_length_of_its_case() -> None:
+    case = Case("a", Proxied("a", 1000), Kind.RANGE, part=500)
+    assert case.fields("") == {"Range": "bytes=0-499"}
+    assert len(case.body("/store/1000/a")) == case.length == 500
+
+
+def printed(compared: Compared) -> list[str]:
+    paper = io.StringIO()
+    for table in compared.tables():
+        Console(width=160, file=paper).print(table)
+    return paper.getvalue().splitlines()
+
+
+def test_a_table_has_a_row_for_the_full_road_and_nothing_where_a_peer_took_no_part() -> None:
+    rows = (Case("small", Proxied("small", 1000)), Case("large", Proxied("large", 200_000), beside="small"))
+    results = Results()
+    for case, who, cpu_s in (
+        (*("small", EDGE), 1.0),
+        (*("small", FULL_ROAD), 4.0),
+        (*("small", C_FLOOR), 0.5),
+        (*("large", EDGE), 2.0),
+    ):
+        results.add(case, who, Sample(answers=100, wall_s=1, cpu_s=cpu_s, bytes=100_000))
+    lines = [
+        [cell.strip() for cell in line.split("│")[1:-1]]
+        for line in printed(Compared("here", rows, results))
+        if line.startswith("│")
+    ]
+    assert lines[:3] == [
+        ["small", "100", "100%", "0.50 (0.50-0.50)", ""],
+        ["by the full road", "25", "400%", "0.12 (0.12-0.12)", "0.25 (0.25-0.25)"],
+        ["large", "50", "200%", "", "0.50 (0.50-0.50)"],
+    ]
+    per_gb = lines[6:]
+    assert [line[0] for line in per_gb] == ["large"]
 
 
 def test_a_ratio_is_taken_between_samples_of_the_same_round() -> None:

@@ -112,7 +112,7 @@ async def node(settings: EdgeSettings, slot: int) -> AsyncIterator[WorkerNode]:
             in_flight,
             overload,
             lane,
-            _short_road(settings, cache, delivery, clock),
+            _short_road(settings, cache, delivery, lane, clock),
             cache.purging.follower.sync,
         )
 
@@ -123,7 +123,8 @@ def _lane(settings: EdgeSettings, cache: Caching, clock: Clock, in_flight: InFli
     return Lane(
         memory=cache.memory,
         clock=clock,
-        max_bytes=share // _LANE_SHARE if settings.fast_lane else 0,
+        max_bytes=share // _LANE_SHARE,
+        by_bytes=settings.fast_lane,
         max_unsent_bytes=share // _UNSENT_SHARE,
         teller=accounts,
         in_flight=in_flight,
@@ -131,9 +132,9 @@ def _lane(settings: EdgeSettings, cache: Caching, clock: Clock, in_flight: InFli
     )
 
 
-def _short_road(settings: EdgeSettings, cache: Caching, delivery: Delivery, clock: Clock) -> ShortRoad:
+def _short_road(settings: EdgeSettings, cache: Caching, delivery: Delivery, lane: Lane, clock: Clock) -> ShortRoad:
     label = partial(routes.content_label, published=settings.bucket is not None)
-    return ShortRoad(engine=cache.engine, delivery=delivery, route=label, date=lambda: written(clock.wall()))
+    return ShortRoad(engine=cache.engine, delivery=delivery, lane=lane, route=label, date=lambda: written(clock.wall()))
 
 
 def _delivery(settings: EdgeSettings, accounts: Accounts) -> Delivery:

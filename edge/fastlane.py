@@ -28,6 +28,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol, TypeAlias
 
+from aiohttp import hdrs
+from multidict import CIMultiDictProxy
+
 from edge.cache.dates import written
 from edge.cache.eviction import Slot
 from edge.cache.freshness import Verdict, decide
@@ -44,6 +47,7 @@ ONE_PIECE_BYTES = 16 * 1024
 _LINE_END = b"\r\n"
 _OVERHEAD = 1536  # bytes: an answer's own objects, its place in three mappings
 _BLOCK_OVERHEAD = 512
+_LINE_OVERHEAD = 256
 _MOST_HOT = 4096  # heads
 _HOT_OVERHEAD = 160
 _HOT_SHARE = 8  # of what the lane may keep, for heads; for blocks:
@@ -86,21 +90,12 @@ class Hit(NamedTuple):
     dated: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the log and the metrics say of a request, beside its bytes."""
-
-    method: str
-    route: str
-    byte_range: str | None
-    user_agent: str | None
-    request_id: str | None
-
-
 class Found(NamedTuple):
     """An answer of the short road. head: as it goes on the wire. learnable: the request's bytes may be kept."""
 
-    request: Request
+    method: str
+    route: str
+    headers: CIMultiDictProxy[str]
     status: int
     head: bytes
     body: bytes | memoryview
@@ -110,13 +105,19 @@ class Found(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Block:
-    """An approved header block."""
+    """An approved header block, and what the log says of it."""
 
     raw: bytes
     plain: bool
     byte_range: str | None
     user_agent: str | None
     request_id: str | None
+
+    @classmethod
+    def of(cls, headers: CIMultiDictProxy[str], raw: bytes = b"", *, plain: bool = False) -> Block:
+        """From the fields as the parser has read them."""
+        told = (headers.get(name) for name in (hdrs.RANGE, hdrs.USER_AGENT, "X-Request-Id"))
+        return cls(raw, plain, *told)
 
 
 class Answer:
@@ -133,7 +134,7 @@ class Answer:
         "head",
         "key",
         "keys",
-        "line",
+        "lines",
         "method",
         "own_block",
         "pieces",
@@ -148,8 +149,8 @@ class Answer:
         "whole",
     )
 
-    def __init__(self, line: bytes, own_block: bytes | None, hit: Hit, slot: Slot, keys: tuple[CacheKey, ...]) -> None:
-        self.line = line
+    def __init__(self, hit: Hit, slot: Slot, keys: tuple[CacheKey, ...], own_block: bytes | None = None) -> None:
+        self.lines: list[bytes] = []  # which it answers
         self.own_block = own_block
         self.key = hit.key
         self.keys = keys  # of the values in memory without which it is void
@@ -216,7 +217,7 @@ class Narrow:
         self.hot: dict[bytes, Answer] = {}
         self.logs = lane.logs
         self.given, self.began, self.ended = lane.given, lane.began, lane.ended
-        self.noted, self.log, self.learn = lane.noted, lane.log, lane.learn
+        self.noted, self.log, self.learn, self.recognise = lane.noted, lane.log, lane.learn, lane.recognise
         self._wide = lane
 
     @property
@@ -233,7 +234,8 @@ class Narrow:
 class Lane:
     """One worker's. max_bytes: of all that it keeps, beside the bodies. logs: each hit is told of for the log.
 
-    max_unsent_bytes: of bodies that clients have begun to take; when there are more, large ones take the full road.
+    by_bytes: requests are known by their bytes, too; otherwise only the short road asks (`ready`). max_unsent_bytes: of
+    bodies that clients have begun to take; when there are more, large ones take the full road.
     It watches the memory tier (`edge.cache.memory.Watcher`).
     """
 
@@ -246,8 +248,10 @@ class Lane:
         max_unsent_bytes: int,
         teller: Teller,
         in_flight: InFlight,
+        by_bytes: bool = True,
         logs: bool = False,
     ) -> None:
+        self._by_bytes = by_bytes
         self._memory = memory
         self._clock = clock
         self._now = clock.monotonic
@@ -262,6 +266,8 @@ class Lane:
         self._hot_bytes = 0
         self._blocks: dict[bytes, Block] = {}
         self._spots: dict[bytes, Spot] = {}
+        self._ready: dict[tuple[str, str], Answer] = {}  # by method and URI
+        self._answers: dict[Answer, None] = {}  # all of them, the oldest first
         self._by_key: dict[CacheKey, set[Answer]] = {}
         self._bytes = 0
         self._block_bytes = 0
@@ -275,7 +281,7 @@ class Lane:
         memory.watch(self)
 
     def __len__(self) -> int:
-        return len(self._spots)
+        return len(self._answers)
 
     @property
     def used_bytes(self) -> int:
@@ -330,6 +336,8 @@ class Lane:
 
     def noted(self, sent: Sent) -> Sent:
         """The same with what the log will want to know: by the time the client has taken it the block may be gone."""
+        if sent.block is not None:
+            return sent
         return sent._replace(block=self._blocks.get(sent.head[sent.head.find(_LINE_END) :]))
 
     def log(self, sent: Sent, client: str, *, whole: bool) -> None:
@@ -337,23 +345,56 @@ class Lane:
         if sent.block is not None:
             self._teller.logged(sent.answer, sent.block, client, took_s=self._now() - sent.asked_at, whole=whole)
 
-    # -- what the full road teaches ------------------------------------------------------------------------------------
+    # -- for the short road --------------------------------------------------------------------------------------------
+
+    def ready(self, method: str, uri: str) -> Answer | None:
+        """The answer to a plain request, however its bytes look."""
+        answer = self._ready.get((method, uri))
+        if answer is None or not (self.has_room or answer.whole is not None):
+            return None
+        now = self._now()
+        return answer if now < answer.until or self._renewed(answer, now) else None
+
+    def recognise(self, head: bytes, answer: Answer, headers: CIMultiDictProxy[str]) -> None:
+        """A plain request of these bytes was given that answer: the next one of the same bytes may be, too.
+
+        A request line that names a host is not for here: the answer would hang on the Host field.
+        """
+        end = head.find(_LINE_END)
+        if not self._by_bytes or end <= 0 or not self.open:
+            return
+        block = self._blocks.get(head[end:])
+        if block is None:
+            if not self._seen_before(head[end:]):
+                return
+            block = self._approve(Block.of(headers, head[end:], plain=True))
+        line = head[:end]
+        if not block.plain or b" /" not in line or answer not in self._answers:
+            return
+        spot = self._spots.get(line)
+        if spot is None:
+            spot = self._spots[line] = Spot()
+        if spot.plain is not answer:
+            spot.plain = answer
+            answer.lines.append(line)
+            self._weigh(answer, _LINE_OVERHEAD + len(line))
 
     def learn(self, head: bytes, found: Found) -> Answer:
         """The short road has found that for a request of these bytes. What is asked for again is kept."""
         slot = self._memory.slot(found.hit.key)
-        if slot is not None and found.learnable and self.open and self._max_bytes and self._seen_before(head, found):
-            answer = self._learnt(head, found, slot)
-            if answer is not None:
-                return answer
-        return _once(found, slot or Slot(found.hit.key, Varying(()), 0))
+        answer = None
+        if slot is not None and found.learnable and self.open:
+            if found.hit.plain and not found.hit.key.part:
+                answer = self._make_ready(found, slot)
+                if answer is not None:
+                    self.recognise(head, answer, found.headers)
+            elif self._by_bytes and self._seen_before(head):
+                answer = self._learn_special(head, found, slot)
+        return answer or _once(found, slot or Slot(found.hit.key, Varying(()), 0))
 
-    def _seen_before(self, head: bytes, found: Found) -> bool:
-        """Whether it is worth keeping: a request with conditions or ranges of its own that came before, or a block."""
-        end = head.find(_LINE_END)
-        if found.hit.plain and head[end:] in self._blocks:
-            return True
-        identity = hash(head[end:] if found.hit.plain else head)
+    def _seen_before(self, raw: bytes) -> bool:
+        """Whether it is worth keeping."""
+        identity = hash(raw)
         if identity in self._seen:
             return True
         if len(self._seen) >= _MOST_SEEN:
@@ -361,38 +402,65 @@ class Lane:
         self._seen.add(identity)
         return False
 
-    def _learnt(self, head: bytes, found: Found, slot: Slot) -> Answer | None:
-        hit, end = found.hit, head.find(_LINE_END)
-        if end <= 0 or not isinstance(slot.value, Entry) or slot.value.head is not hit.head:
-            return None  # an empty line before the request: what is behind it is no block
-        keys = self._keys(hit.key)
-        pieces = None if keys is None else _pieces(found.head, hit)
-        if keys is None or pieces is None:
+    def _make_ready(self, found: Found, slot: Slot) -> Answer | None:
+        answer = self._made(found, slot, None)
+        if answer is None:
             return None
-        block = self._approve(head[end:], found.request, plain=hit.plain)
-        shared = hit.plain and len(keys) == 1 and b" /" in head[:end]
-        answer = Answer(head[:end], None if shared else block.raw, hit, slot, keys)
+        name = (found.method, found.hit.key.uri)
+        before = self._ready.get(name)
+        if before is not None:
+            self._end(before)
+        self._ready[name] = answer
+        self._keep(answer)
+        return answer if answer in self._answers else None
+
+    def _learn_special(self, head: bytes, found: Found, slot: Slot) -> Answer | None:
+        """An answer that belongs to one header block alone."""
+        end = head.find(_LINE_END)
+        answer = self._made(found, slot, head[end:]) if end > 0 else None
+        if answer is None:
+            return None  # an empty line before the request: what is behind it is no block
+        block = self._approve(Block.of(found.headers, head[end:], plain=found.hit.plain))
+        line = head[:end]
+        spot = self._spots.get(line)
+        if spot is None:
+            spot = self._spots[line] = Spot()
+        before = spot.special.get(block)
+        if before is None and len(spot.special) >= _MOST_SPECIAL:
+            before = next(iter(spot.special.values()))
+        if before is not None:
+            self._end(before)
+            self._spots[line] = spot  # it may have been its last
+        spot.special[block] = answer
+        answer.lines.append(line)
+        answer.size += len(line) + len(block.raw)  # the block may be forgotten before the answer
+        self._keep(answer)
+        return answer if answer in self._answers else None
+
+    def _made(self, found: Found, slot: Slot, own_block: bytes | None) -> Answer | None:
+        """The answer, made so that it can be renewed; None when that is not possible."""
+        hit = found.hit
+        keys = self._keys(hit.key)
+        if keys is None or not isinstance(slot.value, Entry) or slot.value.head is not hit.head:
+            return None
+        pieces = _pieces(found.head, hit)
+        if pieces is None:
+            return None
+        answer = Answer(hit, slot, keys, own_block)
         _fill(answer, found)
         answer.pieces = pieces
         answer.body = b"" if hit.bodiless else _body(slot.value, hit.part)
         # Up to two heads at a time and the pieces; a small body twice if it is a part, else beside the stored one.
         copies = 0 if answer.bytes > ONE_PIECE_BYTES else 1 if hit.part is None else 2
-        answer.size = _OVERHEAD + len(answer.line) + 3 * len(found.head) + copies * answer.bytes
-        if answer.own_block is not None:
-            answer.size += len(answer.own_block)  # the block may be forgotten before the answer
-        if not self._renewed(answer, self._now()):
-            return None
-        self._place(answer, block)
-        return answer if answer.until else None
+        answer.size = _OVERHEAD + 3 * len(found.head) + copies * answer.bytes
+        return answer if self._renewed(answer, self._now()) else None
 
     def close(self) -> None:
         """From now on everything takes the full road."""
         self.open = False
         self._cool()
-        for spot in [*self._spots.values()]:
-            for answer in (spot.plain, *spot.special.values()):
-                if answer is not None:
-                    self._end(answer)
+        for answer in tuple(self._answers):
+            self._end(answer)
         self._blocks.clear()
         self._block_bytes = 0
 
@@ -428,11 +496,9 @@ class Lane:
             return None
         return None if _NOT_IN_THE_BYTES.intersection(varying.specs[0]) else (key, primary)
 
-    def _approve(self, raw: bytes, request: Request, *, plain: bool) -> Block:
-        block = self._blocks.get(raw)
-        if block is None:
-            block = Block(raw, plain, request.byte_range, request.user_agent, request.request_id)
-            self._blocks[raw] = block
+    def _approve(self, new: Block) -> Block:
+        block = self._blocks.setdefault(new.raw, new)
+        if block is new:
             self._block_bytes += _cost(block)
             while self._block_bytes > self._max_bytes // _BLOCK_SHARE:
                 self._forget_block(next(iter(self._blocks)))
@@ -446,47 +512,32 @@ class Lane:
         self.hot.clear()
         self._hot_bytes = 0
 
-    def _place(self, answer: Answer, block: Block) -> None:
-        spot = self._spots.get(answer.line)
-        if spot is None:
-            spot = self._spots[answer.line] = Spot()
-        if answer.own_block is None:
-            before, spot.plain = spot.plain, answer
-        else:
-            before = spot.special.pop(block, None)
-            if before is None and len(spot.special) >= _MOST_SPECIAL:
-                before = spot.special.pop(next(iter(spot.special)))
-            spot.special[block] = answer
-        if before is not None:
-            self._unlink(before)
+    def _keep(self, answer: Answer) -> None:
+        self._answers[answer] = None
         for key in answer.keys:
             self._by_key.setdefault(key, set()).add(answer)
         self._bytes += answer.size
-        most = self._max_bytes - self._max_bytes // _HOT_SHARE - self._block_bytes
-        while self._bytes > most:
-            self._drop_oldest()
+        self._make_room()
 
-    def _drop_oldest(self) -> None:
-        spot = self._spots[next(iter(self._spots))]
-        for answer in (spot.plain, *tuple(spot.special.values())):
-            if answer is not None:
-                self._end(answer)
+    def _weigh(self, answer: Answer, more: int) -> None:
+        answer.size += more
+        self._bytes += more
+        self._make_room()
+
+    def _make_room(self) -> None:
+        most = self._max_bytes - self._max_bytes // _HOT_SHARE - self._block_bytes
+        while self._bytes > most and self._answers:
+            self._end(next(iter(self._answers)))
 
     def _end(self, answer: Answer) -> None:
-        """Take it out of its spot, and all else."""
-        spot = self._spots.get(answer.line)
-        if spot is not None:
-            if spot.plain is answer:
-                spot.plain = None
-            for block, special in tuple(spot.special.items()):
-                if special is answer:
-                    del spot.special[block]
-            if spot.plain is None and not spot.special:
-                del self._spots[answer.line]
-        self._unlink(answer)
-
-    def _unlink(self, answer: Answer) -> None:
-        """It is in no spot any more: nothing of the stored value is held on to."""
+        """It is nowhere any more, and nothing of the stored value is held on to."""
+        if self._answers.pop(answer, answer) is answer:
+            return  # it was over before
+        for line in answer.lines:
+            self._leave(line, answer)
+        name = (answer.method, answer.key.uri)
+        if self._ready.get(name) is answer:
+            del self._ready[name]
         for key in answer.keys:
             answers = self._by_key.get(key)
             if answers is not None:
@@ -498,6 +549,17 @@ class Lane:
         answer.head = answer.body = b""
         answer.whole = answer.stored = None
         answer.pieces = ()
+
+    def _leave(self, line: bytes, answer: Answer) -> None:
+        spot = self._spots.get(line)
+        if spot is None:
+            return
+        if spot.plain is answer:
+            spot.plain = None
+        for block in [block for block, special in spot.special.items() if special is answer]:
+            del spot.special[block]
+        if spot.plain is None and not spot.special:
+            del self._spots[line]
 
     def _renewed(self, answer: Answer, now: float) -> bool:
         """Let its head be of now; False, and it is gone, when its value is not to be served unasked any more."""
@@ -525,7 +587,7 @@ class Lane:
 
 def _once(found: Found, slot: Slot) -> Answer:
     """An answer for this one time."""
-    answer = Answer(b"", None, found.hit, slot, ())
+    answer = Answer(found.hit, slot, ())
     _fill(answer, found)
     answer.head, answer.body = found.head, found.body
     if answer.bytes <= ONE_PIECE_BYTES:
@@ -534,7 +596,7 @@ def _once(found: Found, slot: Slot) -> Answer:
 
 
 def _fill(answer: Answer, found: Found) -> None:
-    answer.method, answer.route, answer.status = found.request.method, found.request.route, found.status
+    answer.method, answer.route, answer.status = found.method, found.route, found.status
     answer.bytes = len(found.body)
     age = _AGE.search(found.head)
     answer.age_s = int(age[1]) if age is not None else 0

@@ -36,7 +36,7 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
 from edge.connections import Patience
-from edge.fastlane import ONE_PIECE_BYTES, Lane, Narrow, Sent
+from edge.fastlane import Answer, Block, Lane, Narrow, Sent
 from edge.framing import (
     CHUNKED,
     END_OF_HEAD,
@@ -462,16 +462,23 @@ class EdgeProtocol(RequestHandler):
             return False
         asked_at = monotonic()
         found = short.answer(message, self._peer)
-        if found is None or (len(found.body) > ONE_PIECE_BYTES and not lane.has_room):
+        if found is None:
+            return False
+        if isinstance(found, Answer):
+            answer = found
+            lane.recognise(head, answer, message.headers)
+        else:
+            answer = lane.learn(head, found)
+        if answer.whole is None and not lane.has_room:
             return False
         if self._parser is not None:
             self._parser.message_consumed()
-        answer = lane.learn(head, found)
         if answer.whole is not None:
             self._write(answer.whole)
         else:
             self._writelines((answer.head, answer.body))
-        self._sent(lane, (Sent(answer, head, asked_at),))
+        block = Block.of(message.headers) if lane.logs else None
+        self._sent(lane, (Sent(answer, head, asked_at, block),))
         return True
 
     def _peer(self) -> Peer:

@@ -13,6 +13,7 @@ from http import HTTPStatus
 
 from aiohttp import HttpVersion11, hdrs
 from aiohttp.http_parser import RawRequestMessage
+from multidict import CIMultiDictProxy
 
 from edge.cache import target
 from edge.cache.ask import Ask
@@ -20,9 +21,10 @@ from edge.cache.directives import NO_DIRECTIVES
 from edge.cache.engine import Engine, Reply
 from edge.cache.model import UNCONDITIONAL
 from edge.delivery import Delivery, conditions, directives, head_fields, is_ours, member
-from edge.fastlane import Found, Hit, Request
+from edge.fastlane import Answer, Found, Hit, Lane
 from edge.forwarding import Hop, LoopError, forwarded
 from edge.problems import SERVER
+from origin.reader import Headers
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _METHODS = ("GET", "HEAD")
@@ -40,26 +42,35 @@ class ShortRoad:
     """One worker's. route: the label of a path that is content, None for one that is not."""
 
     def __init__(
-        self, *, engine: Engine, delivery: Delivery, route: Callable[[str], str | None], date: Callable[[], str]
+        self,
+        *,
+        engine: Engine,
+        delivery: Delivery,
+        lane: Lane,
+        route: Callable[[str], str | None],
+        date: Callable[[], str],
     ) -> None:
         """date: the value of a Date field of now."""
         self._engine = engine
+        self._lane = lane
         self._delivery = delivery
         self._route = route
         self._date = date
 
-    def answer(self, message: RawRequestMessage, peer: Callable[[], Peer]) -> Found | None:
-        """The answer to a request without a body; None when it is not for this road."""
-        if message.method not in _METHODS or message.should_close or message.version is not HttpVersion11:
+    def answer(self, message: RawRequestMessage, peer: Callable[[], Peer]) -> Answer | Found | None:
+        """The answer to a request without a body, made before or now; None when it is not for this road."""
+        method, headers = message.method, message.headers
+        if method not in _METHODS or message.should_close or message.version is not HttpVersion11 or message.upgrade:
             return None
-        if self._delivery.shows_timing:
-            return None  # there is nothing to tell the time of here
-        headers = message.headers
         route = self._route(message.path)
-        if route is None or message.upgrade or hdrs.EXPECT in headers or hdrs.UPGRADE in headers:
-            return None  # they ask for more than an answer
+        if route is None or hdrs.EXPECT in headers or hdrs.UPGRADE in headers or self._delivery.shows_timing:
+            return None  # more than an answer is wanted, or an answer that says what happened on the way
         try:
             ask = self._ask(message, peer)
+            if ask.conditions is UNCONDITIONAL and ask.directives is NO_DIRECTIVES and not _is_secret(headers):
+                answer = self._lane.ready(method, ask.uri)
+                if answer is not None:
+                    return answer
             reply = self._engine.hit(ask)
         except (target.BadTarget, LoopError):
             return None
@@ -68,19 +79,19 @@ class ShortRoad:
         return self._found(message, route, ask, reply)
 
     def _ask(self, message: RawRequestMessage, peer: Callable[[], Peer]) -> Ask:
-        delivery, headers, method = self._delivery, message.headers, message.method
-        path = message.path
-        uri = target.parse(path).uri if delivery.published else target.canonical(path, query_keys=delivery.query_keys)
+        delivery, headers, method, path = self._delivery, message.headers, message.method, message.path
         asked = directives(headers) if delivery.obeys else NO_DIRECTIVES
         if delivery.published:
-            return Ask(uri, method, conditions(headers, method), asked)
+            return Ask(target.parse(path).uri, method, conditions(headers, method), asked)
 
-        def fields() -> tuple[tuple[str, str], ...]:
+        def fields() -> Headers:
             major, minor = message.version
             who = peer()
-            hop = Hop(method, who.address, who.scheme, f"{major}.{minor}", delivery.node)
-            return forwarded(message.raw_headers, hop)
+            return forwarded(
+                message.raw_headers, Hop(method, who.address, who.scheme, f"{major}.{minor}", delivery.node)
+            )
 
+        uri = target.canonical(path, query_keys=delivery.query_keys)
         authorized = hdrs.AUTHORIZATION in headers
         return Ask(uri, method, conditions(headers, method), asked, fields=fields, authorized=authorized)
 
@@ -107,9 +118,10 @@ class ShortRoad:
             member=member(delivery, ask, reply),
             dated=dated,
         )
-        request = Request(
-            message.method, route, headers.get(hdrs.RANGE), headers.get(hdrs.USER_AGENT), headers.get("X-Request-Id")
-        )
-        secret = hdrs.AUTHORIZATION in headers or hdrs.PROXY_AUTHORIZATION in headers
-        learnable = ask.directives is NO_DIRECTIVES and not secret
-        return Found(request, reply.status, "\r\n".join(lines).encode(), reply.body, hit, learnable)
+        learnable = ask.directives is NO_DIRECTIVES and not _is_secret(headers)
+        head = "\r\n".join(lines).encode()
+        return Found(message.method, route, headers, reply.status, head, reply.body, hit, learnable)
+
+
+def _is_secret(headers: CIMultiDictProxy[str]) -> bool:
+    return hdrs.AUTHORIZATION in headers or hdrs.PROXY_AUTHORIZATION in headers

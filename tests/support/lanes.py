@@ -6,13 +6,17 @@ to what the lane tells.
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any, TypeVar
 
+import uvloop
 from aiohttp import web
 
 from edge.account import Accounts
@@ -35,7 +39,10 @@ from edge.problems import expect
 from edge.routes import content_label
 from edge.shortroad import ShortRoad
 from origin.http import HttpReader
+from tests.support.origin import Script, ScriptedOrigin
+from tests.support.wire import Wire
 
+T = TypeVar("T")
 LOOPBACK = "127.0.0.1"
 RULES = Rules(negative_ttl_s=60.0)
 
@@ -97,7 +104,7 @@ async def lane_edge(
     fast_lane: bool = True,
     published: bool = False,
     limits: Limits | None = None,
-    overload: Overload | None = None,
+    make_overload: Callable[[], Overload] | None = None,
     memory_bytes: int = 64 * 1024 * 1024,
     lane_bytes: int = 2 * 1024 * 1024,
     unsent_bytes: int = 8 * 1024 * 1024,
@@ -108,6 +115,7 @@ async def lane_edge(
 ) -> AsyncIterator[LaneEdge]:
     """Serve that origin on a free port until the block is left; published: as a store of published objects."""
     clock = clock or SystemClock()
+    overload = make_overload() if make_overload is not None else None
     reader = HttpReader(origin_url)
     memory = MemoryStore(max_bytes=memory_bytes)
     site = Site(rules=RULES, ranges_known=published, forwards=not published, via="" if published else "edge-1")
@@ -140,7 +148,7 @@ async def lane_edge(
         overload=overload,
         node="edge-1",
         lane=lane,
-        short=_short_road(engine, delivery, clock) if fast_lane else None,
+        short=_short_road(engine, delivery, lane, clock) if lane is not None else None,
         access_log=None,
         handler_cancellation=True,
         keepalive_timeout=keepalive_s,
@@ -159,6 +167,65 @@ async def lane_edge(
             overload.stop()
 
 
-def _short_road(engine: Engine, delivery: Delivery, clock: Clock) -> ShortRoad:
+def _short_road(engine: Engine, delivery: Delivery, lane: Lane, clock: Clock) -> ShortRoad:
     label = partial(content_label, published=delivery.published)
-    return ShortRoad(engine=engine, delivery=delivery, route=label, date=lambda: written(clock.wall()))
+    return ShortRoad(engine=engine, delivery=delivery, lane=lane, route=label, date=lambda: written(clock.wall()))
+
+
+@dataclass(slots=True)
+class Running:
+    """A worker and its origin on a loop of the kind that serves clients, in a thread: for tests that block."""
+
+    loop: asyncio.AbstractEventLoop
+    edge: LaneEdge
+    origin: ScriptedOrigin
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self.edge.port
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """There, and wait for it here."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
+
+    def call(self, what: Callable[[], T]) -> T:
+        """The same for what is no coroutine."""
+
+        async def called() -> T:
+            return what()
+
+        return self.run(called())
+
+    def on_the_lane(self) -> int:
+        """Requests that the lane has served whole so far."""
+        return self.call(lambda: self.edge.on_the_lane)
+
+    def warm(self, *requests: bytes, times: int = 3) -> None:
+        """Ask for these until the lane knows them."""
+        for request in requests:
+            with Wire(self.port) as wire:
+                for _ in range(times):
+                    wire.ask(request, request.split(b" ")[0].decode())
+
+
+@contextmanager
+def running(objects: dict[str, Script], **flags: Any) -> Iterator[Running]:
+    """`with running({"/a": Script(b"a")}, lane_bytes=…) as here`: see `lane_edge`."""
+    loop = uvloop.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    stack = AsyncExitStack()
+
+    async def start() -> Running:
+        origin = await stack.enter_async_context(ScriptedOrigin())
+        origin.objects.update(objects)
+        return Running(loop, await stack.enter_async_context(lane_edge(origin.url, **flags)), origin)
+
+    try:
+        yield asyncio.run_coroutine_threadsafe(start(), loop).result(30)
+    finally:
+        asyncio.run_coroutine_threadsafe(stack.aclose(), loop).result(30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

@@ -9,6 +9,8 @@ from itertools import pairwise
 from types import TracebackType
 
 WITHIN_S = 20.0
+LOOPBACK = "127.0.0.1"
+_BIND_ADDRESS_NO_PORT = 24  # of Linux; the socket module names it from Python 3.12 on
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked\r\n", re.IGNORECASE)
 _PIECE = 256 * 1024
@@ -48,14 +50,17 @@ GONE = Raw(b"", b"", whole=False)
 class Wire:
     """One connection. source: the address it comes from; receive_bytes: what the kernel keeps until we read it."""
 
-    def __init__(self, port: int, *, source: str = "127.0.0.1", receive_bytes: int | None = None) -> None:
+    def __init__(self, port: int, *, source: str = LOOPBACK, receive_bytes: int | None = None) -> None:
         self._socket = socket.socket()
         self._socket.settimeout(WITHIN_S)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if receive_bytes is not None:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-        self._socket.bind((source, 0))
-        self._socket.connect(("127.0.0.1", port))
+        if source != LOOPBACK:
+            # Without a port: the connection gets one, of which there are more than a bound socket may choose from.
+            self._socket.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+            self._socket.bind((source, 0))
+        self._socket.connect((LOOPBACK, port))
         self._came = b""
 
     def __enter__(self) -> Wire:

@@ -208,7 +208,7 @@ class Teller(Protocol):
 class Narrow:
     """The lane for connections that do not tell how much of a large body is still to be sent: those go the full road.
 
-    An encrypted one tells of what is not encrypted yet; behind that any amount may wait for the client.
+    uvloop's encrypted ones tell of what is not encrypted yet; behind that any amount may wait for the client.
     """
 
     has_room = False

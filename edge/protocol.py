@@ -28,6 +28,7 @@ from enum import Enum
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+import aiofastnet
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import RawRequestMessage
@@ -158,7 +159,7 @@ class EdgeProtocol(RequestHandler):
             return
         super().connection_made(transport)
         self._write, self._writelines = transport.write, transport.writelines  # type: ignore[attr-defined]
-        if self._edge.lane is not None and transport.get_extra_info("sslcontext") is not None:
+        if self._edge.lane is not None and not _tells_what_is_unsent(transport):
             self._lane = self._edge.lane.narrow
         self._await(self._edge.guests.heads)
 
@@ -727,3 +728,8 @@ class EdgeProtocol(RequestHandler):
     def _end(self) -> None:
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
+
+
+def _tells_what_is_unsent(transport: asyncio.BaseTransport) -> bool:
+    """uvloop's encrypted ones only tell of what is not encrypted yet; aiofastnet's encrypt a little at a time."""
+    return transport.get_extra_info("sslcontext") is None or isinstance(transport, aiofastnet.Transport)

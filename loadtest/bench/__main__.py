@@ -16,7 +16,8 @@ from loadtest.bench.processes import StartError
 
 # All of `--quick`: enough to see that everything works, too little to quote.
 QUICK = rounds.Plan(rounds=2, seconds=0.1, connections=8, scale=0.05, most=250)
-QUICK_SHARE = 10  # of the other figures
+QUICK_OBJECTS = tuple(size // 10 for size in growth.SIZES[:2])
+QUICK_WAITING = 500
 # Where there is no terminal that has a width.
 COLUMNS = 180
 
@@ -40,8 +41,8 @@ def bench(count: int, seconds: float, connections: int, only: tuple[str, ...], m
     sizes = growth.SIZES + ((growth.MILLION,) if million else ())
     run = Run(
         QUICK if quick else rounds.Plan(count, seconds, connections),
-        tuple(size // QUICK_SHARE for size in sizes[:2]) if quick else sizes,
-        idle.CONNECTIONS // QUICK_SHARE if quick else idle.CONNECTIONS,
+        QUICK_OBJECTS if quick else sizes,
+        QUICK_WAITING if quick else idle.CONNECTIONS,
         Console(stderr=True),
     )
     try:

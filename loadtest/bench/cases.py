@@ -186,6 +186,7 @@ PROXIED = (
 
 TLS = (
     *_hits(*STORED),
+    Case(f"hit, 1 kB document, {MANY:,} connections", _DOCUMENT, beside=DOCUMENT_HIT, connections=MANY),
     Case("304, 1 kB document", _DOCUMENT, Kind.NOT_MODIFIED, beside=DOCUMENT_HIT),
     Case("range, 1 kB of 480 kB", _SEGMENT, Kind.RANGE, beside=DOCUMENT_HIT),
     Case("miss, 1 kB document", _DOCUMENT, Kind.MISS, cold=200, beside=DOCUMENT_HIT),

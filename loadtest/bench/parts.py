@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import ssl
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -142,15 +141,10 @@ class Run:
     def _tls(self, directory: Path) -> report.Part:
         with ExitStack() as stack:
             self._console.print("tls: starting an HTTP origin, and before it the edge and nginx over TLS")
-            identity = tls.issue(directory, servers.HOST)
             origin = stack.enter_context(servers.origin(directory))
-            edge = stack.enter_context(servers.proxy(directory / "edge", origin, PROXY_MEMORY, identity=identity))
-            taking_part = [edge]
-            if self._programs.nginx:
-                peer = servers.nginx_cache_peer(self._programs.nginx, directory / "nginx", origin, identity)
-                taking_part.append(stack.enter_context(peer))
-            spoken = _same_tls(taking_part, identity.client)
-            results = self._rounds(TLS, taking_part, _hot(edge, STORED))
+            taking_part = self._secure(stack, directory, origin, PROXY_MEMORY)
+            spoken = _same_tls(taking_part)
+            results = self._rounds(TLS, taking_part, _hot(taking_part[0], STORED))
         return report.Compared(f"the same over {spoken}", TLS, results)
 
     def _growth(self, directory: Path) -> report.Part:
@@ -168,11 +162,17 @@ class Run:
 
     def _idle(self, directory: Path) -> report.Part:
         with ExitStack() as stack, self._progress() as bar:
-            self._console.print(f"idle: starting an HTTP origin and caches, for {self._waiting:,} connections each")
+            self._console.print(f"idle: starting an HTTP origin and caches, for {self._waiting:,} connections to each")
             origin = stack.enter_context(servers.origin(directory))
+            secure = directory / "tls"
+            secure.mkdir()
             taking_part = [
                 stack.enter_context(servers.proxy(directory / "edge", origin, HITS_MEMORY)),
                 *self._caches(stack, directory, origin),
+                *(
+                    replace(one, name=f"{one.name} over TLS")
+                    for one in self._secure(stack, secure, origin, HITS_MEMORY)
+                ),
             ]
             for server in taking_part:
                 pin(server.pid, self._cores.server)
@@ -189,6 +189,15 @@ class Run:
             found.append(
                 stack.enter_context(servers.varnish_peer(self._programs.varnish, directory / "varnish", origin))
             )
+        return found
+
+    def _secure(self, stack: ExitStack, directory: Path, origin: int, memory: str) -> list[servers.Server]:
+        """The edge over TLS before the origin on that port, and nginx if it is installed."""
+        identity = tls.issue(directory, servers.HOST)
+        found = [stack.enter_context(servers.proxy(directory / "edge", origin, memory, identity=identity))]
+        if self._programs.nginx:
+            peer = servers.nginx_cache_peer(self._programs.nginx, directory / "nginx", origin, identity)
+            found.append(stack.enter_context(peer))
         return found
 
     def _constant_peers(self, stack: ExitStack, directory: Path) -> list[servers.Server]:
@@ -254,9 +263,9 @@ def _replicate(hot: Mapping[str, Answer], directory: Path) -> None:
     replica.write(directory, replies, [answer.body for answer in hot.values()])
 
 
-def _same_tls(taking_part: Sequence[servers.Server], client: ssl.SSLContext) -> str:
+def _same_tls(taking_part: Sequence[servers.Server]) -> str:
     """What all of them speak. Raises StartError when they do not encrypt alike."""
-    spoken = {server.name: tls.agreed(server.address(""), client) for server in taking_part}
+    spoken = {server.name: tls.agreed(server.address(""), server.tls) for server in taking_part if server.tls}
     if len(set(spoken.values())) != 1:
         raise StartError(f"the servers do not encrypt alike: {spoken}")
     return spoken[taking_part[0].name]

@@ -21,6 +21,7 @@ from loadtest.bench.cases import (
     EDGE,
     FLOOR,
     FULL_ROAD,
+    MANY,
     NGINX,
     NGINX_CACHE,
     VARNISH,
@@ -184,6 +185,8 @@ def notes(parts: Sequence[Part], plan: Plan, circumstances: Circumstances) -> li
     if circumstances.server_core == circumstances.load_core:
         where = f"one core for server and load together (core {circumstances.server_core}): requests/s is of both"
     measured = f"{plan.rounds} rounds of {plan.seconds:g} s each, {plan.connections} connections if not said, loopback"
+    if plan.most < MANY:
+        measured += f" (and never more than {plan.most}, whatever a row says)"
     found = [f"{name} {number}" for name, number in circumstances.peers.items()]
     missing = [name for name in ("nginx", "Varnish", "C compiler") if name not in circumstances.peers]
     lines = [

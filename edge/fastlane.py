@@ -168,6 +168,13 @@ class Answer:
         self.bytes = self.size = 0
         self.took_s = 0.0
 
+    def let_go(self) -> None:
+        """Hold on to nothing of the stored value any more."""
+        self.until = 0.0
+        self.head = self.body = b""
+        self.whole = self.stored = None
+        self.pieces = ()
+
     def buffers(self) -> tuple[bytes | memoryview, ...]:
         """What to send."""
         return (self.head, self.body) if self.whole is None else (self.whole,)
@@ -313,6 +320,10 @@ class Lane:
 
     def given(self, answer: Answer) -> None:
         """The answer has been handed to the connection."""
+        if not answer.keys:  # it was for this one time: there is nothing to gather, and nothing to hold on to
+            answer.slot.hits += 1
+            self._teller.served(answer, 1, answer.took_s)
+            return
         if not answer.count:
             answer.slot.hits += 1
             self._given.append(answer)
@@ -358,10 +369,11 @@ class Lane:
     def recognise(self, head: bytes, answer: Answer, headers: CIMultiDictProxy[str]) -> None:
         """A plain request of these bytes was given that answer: the next one of the same bytes may be, too.
 
-        A request line that names a host is not for here: the answer would hang on the Host field.
+        A request line that names a host is not for here: the answer would hang on the Host field. To be called when
+        the answer has been sent: it may have to make room for another.
         """
         end = head.find(_LINE_END)
-        if not self._by_bytes or end <= 0 or not self.open:
+        if not self._by_bytes or end <= 0 or not self.open or answer.own_block is not None:
             return
         block = self._blocks.get(head[end:])
         if block is None:
@@ -382,12 +394,12 @@ class Lane:
     def learn(self, head: bytes, found: Found) -> Answer:
         """The short road has found that for a request of these bytes. What is asked for again is kept."""
         slot = self._memory.slot(found.hit.key)
+        if slot is not None:
+            slot.hits -= 1  # the look-up has counted this use, and handing it over will
         answer = None
         if slot is not None and found.learnable and self.open:
             if found.hit.plain and not found.hit.key.part:
                 answer = self._make_ready(found, slot)
-                if answer is not None:
-                    self.recognise(head, answer, found.headers)
             elif self._by_bytes and self._seen_before(head):
                 answer = self._learn_special(head, found, slot)
         return answer or _once(found, slot or Slot(found.hit.key, Varying(()), 0))
@@ -545,10 +557,7 @@ class Lane:
                 if not answers:
                     del self._by_key[key]
         self._bytes -= answer.size
-        answer.until = 0.0
-        answer.head = answer.body = b""
-        answer.whole = answer.stored = None
-        answer.pieces = ()
+        answer.let_go()
 
     def _leave(self, line: bytes, answer: Answer) -> None:
         spot = self._spots.get(line)
@@ -586,7 +595,7 @@ class Lane:
 
 
 def _once(found: Found, slot: Slot) -> Answer:
-    """An answer for this one time."""
+    """An answer for this one time: it hangs on nothing, so it is to be given at once."""
     answer = Answer(found.hit, slot, ())
     _fill(answer, found)
     answer.head, answer.body = found.head, found.body

@@ -179,8 +179,7 @@ class EdgeProtocol(RequestHandler):
         """Called by the transport; with nothing, by the base class, when a full queue or body buffer has room again."""
         if self._clean and not self._close and not self._force_close:
             lane = self._lane
-            # Only while the base class waits for a request: before that it may be about to end the connection.
-            if lane is not None and self._owed == 0 and not self._paused and self._waiter is not None:
+            if lane is not None and self._owed == 0 and not self._paused and not self._request_in_progress:
                 answer = lane.hot.get(data)
                 now = monotonic()
                 if answer is None or now >= answer.until or not lane.has_room:
@@ -275,11 +274,12 @@ class EdgeProtocol(RequestHandler):
         unsent, self._unsent = self._unsent, ()
         self._edge.guests.takes.end(self)
         self._shows_life()
-        if self._lane is not None:
+        lane = self._edge.lane
+        if lane is not None:
             for one in unsent:
-                self._lane.ended(one.answer, whole=whole)
-                if self._lane.logs:
-                    self._lane.log(one, self._client(), whole=whole)
+                lane.ended(one.answer, whole=whole)
+                if lane.logs:
+                    lane.log(one, self._client(), whole=whole)
 
     def resume_writing(self) -> None:
         """Called by the transport: what was written is sent."""
@@ -459,17 +459,13 @@ class EdgeProtocol(RequestHandler):
     def _takes_short_road(self, message: RawRequestMessage, head: bytes) -> bool:
         """Whether it has been answered there."""
         lane, short = self._lane, self._edge.short
-        if lane is None or short is None or not lane.open or self._owed or self._paused or self._waiter is None:
+        if lane is None or short is None or not lane.open or self._owed or self._paused or self._request_in_progress:
             return False
         asked_at = monotonic()
         found = short.answer(message, self._peer)
         if found is None:
             return False
-        if isinstance(found, Answer):
-            answer = found
-            lane.recognise(head, answer, message.headers)
-        else:
-            answer = lane.learn(head, found)
+        answer = found if isinstance(found, Answer) else lane.learn(head, found)
         if answer.whole is None and not lane.has_room:
             return False
         if self._parser is not None:
@@ -479,7 +475,16 @@ class EdgeProtocol(RequestHandler):
         else:
             self._writelines((answer.head, answer.body))
         block = Block.of(message.headers) if lane.logs else None
+        if not answer.keys:
+            answer.took_s = monotonic() - asked_at
         self._sent(lane, (Sent(answer, head, asked_at, block),))
+        if answer.keys:
+            lane.recognise(head, answer, message.headers)
+        else:
+            answer.let_go()
+        if self._overload is not None:
+            self._overload.began()
+            self._overload.ended()
         return True
 
     def _peer(self) -> Peer:
@@ -694,6 +699,8 @@ class EdgeProtocol(RequestHandler):
             self._owed -= 1
             if self._overload is not None:
                 self._overload.ended()
+        if resp.keep_alive is False:
+            self._lane = None  # nothing is answered after it, though the base class has yet to end the connection
         finishing = super().finish_response(request, resp, start_time)
         if self._owed == 0 and (self._half_closed or self._lingers):
             return self._finish_last(resp, finishing)

@@ -7,7 +7,7 @@ Layers, each importing only from those above it:
     validators conditional ranges vary        `now` is an argument
     invalidation tags status target purge
     memory eviction tag_index                 one mechanism each: a store and its policy, a growing body, one flight
-    fill flight breaker limits record lane    per key, ...
+    fill flight breaker limits record threads per key, ...
     disk files ...   shared                   the slow tiers: `tiers.SlowTier`
     siblings                                  the other workers of the node
     purge_log purge_bus purge_follower purger the purges of the node and of all nodes

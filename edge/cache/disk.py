@@ -23,10 +23,10 @@ from typing import TypeVar
 
 from edge.cache.breaker import Breaker
 from edge.cache.files import Files, Useless
-from edge.cache.lane import Lane
 from edge.cache.ledger import Totals
 from edge.cache.model import CacheKey, Entry, Stored
 from edge.cache.record import worth_keeping_s
+from edge.cache.threads import Threads
 from edge.clock import Clock
 from edge.tasks import begin, end
 
@@ -85,9 +85,9 @@ class DiskTier:
         self._max_write_bytes = max_write_bytes
         self._write_bytes = 0
         self._probe_s = probe_s
-        self._reads = Lane("disk-read", threads=readers, capacity=max_reads)
-        self._writes = Lane("disk-write", threads=1, capacity=max_writes)
-        self._cares = Lane("disk-care", threads=1, capacity=1)
+        self._reads = Threads("disk-read", threads=readers, capacity=max_reads)
+        self._writes = Threads("disk-write", threads=1, capacity=max_writes)
+        self._cares = Threads("disk-care", threads=1, capacity=1)
         self._breaker = Breaker(now=clock.monotonic, limit=failures, probe_after_s=probe_s)
         self._writing = Breaker(now=clock.monotonic, limit=failures, probe_after_s=probe_s)
         self._touched: set[CacheKey] = set()
@@ -121,8 +121,8 @@ class DiskTier:
     async def close(self) -> None:
         """Write what is waiting, as far as the disk does it at once, and let go of the files."""
         await end([self._watch] if self._watch is not None else [])
-        for lane in (self._reads, self._writes, self._cares):
-            lane.close()
+        for threads in (self._reads, self._writes, self._cares):
+            threads.close()
         try:
             async with asyncio.timeout(_SETTLE_WITHIN_S):
                 await self.settled()

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Lane:
+class Threads:
     """name: of the threads. threads: how many, begun with the first call. capacity: calls waiting and under way."""
 
     def __init__(self, name: str, *, threads: int, capacity: int) -> None:

@@ -239,7 +239,7 @@ class EdgeSettings(BaseSettings):
         20_000,
         ge=1,
         le=1_000_000,
-        description="Client connections one worker holds at once; more wait in the kernel.",
+        description="Client connections one worker holds at once; beyond it the longest idle gives way, or 503.",
         json_schema_extra=_allowed("a whole number from 1 to 1000000"),
     )
     max_in_flight: int = Field(

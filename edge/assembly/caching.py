@@ -24,10 +24,6 @@ from edge.clock import Clock
 from origin.http import Deadlines, HttpReader
 from origin.reader import ObjectReader
 
-# Longer than what the key's owner itself may wait for the storage, so that a slow one is not asked twice.
-SIBLING_DEADLINES: Final = Deadlines(queue_s=2.0, connect_s=0.5, first_byte_s=20.0, idle_s=20.0)
-
-
 HEAD_BYTES: Final = 64 * 1024
 """What an object that is just small enough may take in memory beside its body."""
 
@@ -50,7 +46,7 @@ async def caching(
     purging = Purging(settings, slot, clock)
     disk = await _disk(settings, clock, stack)
     redis = await _redis(settings, purging, clock, stack)
-    siblings = await _siblings(slot, run_dir, clock, stack)
+    siblings = await _siblings(settings, slot, run_dir, clock, stack)
     slow: tuple[tuple[Tier, SlowTier], ...] = (
         *(((Tier.DISK, disk),) if disk is not None else ()),
         *(((Tier.REDIS, redis),) if redis is not None else ()),
@@ -80,11 +76,18 @@ def _untouched(_key: CacheKey) -> None:
     """There is no disk."""
 
 
-async def _siblings(slot: int, run_dir: Path, clock: Clock, stack: AsyncExitStack) -> Siblings:
+async def _siblings(settings: EdgeSettings, slot: int, run_dir: Path, clock: Clock, stack: AsyncExitStack) -> Siblings:
+    # Longer than what the key's owner itself may wait for the origin, so that a slow one is not asked twice.
+    deadlines = Deadlines(
+        queue_s=2.0,
+        connect_s=0.5,
+        first_byte_s=2 * settings.origin_first_byte_s,
+        idle_s=settings.origin_idle_s + 5.0,
+    )
     siblings = Siblings(
         run_dir=run_dir,
         own_slot=slot,
-        connect=lambda path: HttpReader("http://sibling", unix_socket=path, deadlines=SIBLING_DEADLINES),
+        connect=lambda path: HttpReader("http://sibling", unix_socket=path, deadlines=deadlines),
         clock=clock,
     )
     await siblings.start()

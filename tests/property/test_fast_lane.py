@@ -257,6 +257,11 @@ _TIMES = (
 )
 
 
+def is_farewell(one: Sending) -> bool:
+    """Whether a request ends its connection."""
+    return b"HTTP/1.0" in one.data or b"close" in one.data.lower()
+
+
 def timeless(answer: Raw) -> tuple[bytes, bytes, bool]:
     """The answer without what tells the time."""
     head = answer.head
@@ -342,7 +347,9 @@ def test_requests_that_come_together_are_answered_in_order_as_the_full_road_does
     @given(st.lists(requests(), min_size=2, max_size=6), cuts(1500))
     def check(sendings: list[Sending], where: tuple[int, ...]) -> None:
         assert_equal(pair, [([one], ()) for one in sendings])  # so that the lane knows some of them
-        assert_equal(pair, [(sendings, where)])
+        # What comes behind the last request of a connection may cost the client the end of its answer.
+        batch = [*(one for one in sendings[:-1] if not is_farewell(one)), sendings[-1]]
+        assert_equal(pair, [(batch, where)])
 
     check()
     assert pair.on_the_lane() - before > pair.sent / 10

@@ -119,8 +119,18 @@ async def lane_edge(
     reader = HttpReader(origin_url)
     memory = MemoryStore(max_bytes=memory_bytes)
     site = Site(rules=RULES, ranges_known=published, forwards=not published, via="" if published else "edge-1")
+
+    async def invalidate(uris: tuple[str, ...], _groups: tuple[str, ...]) -> None:
+        for uri in uris:
+            memory.remove_uri(uri)
+
     engine = Engine(
-        reader=reader, memory=memory, site=site, clock=clock, limits=CacheLimits.within(memory_bytes), patience_s=2.0
+        reader=reader,
+        memory=memory,
+        site=site,
+        clock=clock,
+        limits=CacheLimits.within(memory_bytes),
+        invalidate=invalidate,
     )
     in_flight, told = InFlight(), Told()
     lane = None

@@ -15,9 +15,9 @@ from loadtest.bench.parts import PARTS, Run
 from loadtest.bench.processes import StartError
 
 # All of `--quick`: enough to see that everything works, too little to quote.
-QUICK = rounds.Plan(rounds=2, seconds=0.1, connections=8, scale=0.05, most=250)
+QUICK = rounds.Plan(rounds=2, seconds=0.05, connections=8, scale=0.05, most=100)
 QUICK_OBJECTS = tuple(size // 10 for size in growth.SIZES[:2])
-QUICK_WAITING = 500
+QUICK_WAITING = 200
 # Where there is no terminal that has a width.
 COLUMNS = 180
 
@@ -30,7 +30,7 @@ COLUMNS = 180
 @click.option("--million", is_flag=True, help="Grow the cache to a million objects; takes some minutes and 4 GB.")
 @click.option("--quick", is_flag=True, help="Only show that it works: 2 very short rounds.")
 def bench(count: int, seconds: float, connections: int, only: tuple[str, ...], million: bool, quick: bool) -> None:
-    """Measure the edge beside its peers, those that are installed.
+    """Measure the edge beside its peers, those that are installed; takes about ten minutes.
 
     published: objects from storage, beside nginx with files. proxied: an HTTP origin, beside nginx and Varnish as
     caches. Both also beside aiohttp's web.Application, a bare uvloop protocol and a bare server in C. tls: the origin

@@ -55,6 +55,8 @@ def run(plan: Plan, few: Server, many: Server, sizes: Sequence[int], tick: Calla
     steps, held = [], 0
     for size in sizes:
         fill_us = _fill(plan, many, held, size)
+        for server, objects in ((few, sizes[0]), (many, size)):
+            _meet(plan, server, objects)
         held = size
         tick()
         results = Results()
@@ -79,6 +81,13 @@ def _fill(plan: Plan, server: Server, first: int, beyond: int) -> float:
         return (cpu_s(server.pid) - before) / load.answers * 1e6
 
 
+def _meet(plan: Plan, server: Server, objects: int) -> None:
+    """Ask once for each object that will be asked for: the first hit of each costs more than all that follow."""
+    with Crowd(server.address(THING.path), plan.connections, server.tls) as crowd:
+        asked = (cases.request(THING.cold_path(number), {}) for number in sorted(set(_picks(objects))))
+        crowd.ask(asked, Judge(200, THING.size, server.says[Kind.HIT]), FILLED_WITHIN_S)
+
+
 def _hits(plan: Plan, server: Server, objects: int) -> Sample:
     judge = Judge(200, THING.size, server.says[Kind.HIT])
     asked = _any_of(objects)
@@ -90,5 +99,9 @@ def _hits(plan: Plan, server: Server, objects: int) -> Sample:
 
 def _any_of(objects: int) -> Iterator[bytes]:
     """Requests for objects at random; made before the clock runs."""
-    numbers = random.Random(objects).choices(range(objects), k=PICKS)
-    return cycle([cases.request(THING.cold_path(number), {}) for number in numbers])
+    return cycle([cases.request(THING.cold_path(number), {}) for number in _picks(objects)])
+
+
+def _picks(objects: int) -> list[int]:
+    """The same ones in every round."""
+    return random.Random(objects).choices(range(objects), k=PICKS)

@@ -62,6 +62,7 @@ class Programs:
 
     @classmethod
     def find(cls) -> Programs:
+        """On PATH, or where Debian puts them."""
         return cls(nginx.command(), varnish.command(), native.compiler())
 
     def versions(self) -> dict[str, str]:
@@ -80,12 +81,13 @@ class Run:
     """One run of the benchmark. sizes: of the growing cache, in objects. waiting: idle connections."""
 
     def __init__(self, plan: rounds.Plan, sizes: Sequence[int], waiting: int, console: Console) -> None:
-        self.plan = plan
+        descriptors = allow_descriptors()
+        self.plan = replace(plan, most=idle.allowed(plan.most, descriptors))
         self._sizes = sizes
         self._console = console
         self._load_average = os.getloadavg()[0]
         self._cores = Cores.claim()
-        self._waiting = idle.allowed(waiting, allow_descriptors())
+        self._waiting = idle.allowed(waiting, descriptors)
         self._programs = Programs.find()
 
     def measure(self, parts: Sequence[str]) -> list[report.Part]:

@@ -21,7 +21,10 @@ After a refusal the connection is closed in stages (RFC 9112, 9.6), so that the 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import logging
+import sys
+import termios
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from enum import Enum
@@ -258,7 +261,8 @@ class EdgeProtocol(RequestHandler):
             return sent
         # It is over when all has left us, not when little is left: what is left is lost when the process ends.
         self.transport.set_write_buffer_limits(high=HIGH_WATER_BYTES, low=0)
-        left = self._unsent_bytes = self.transport.get_write_buffer_size()
+        self._unsent_bytes = _untaken(self.transport)
+        left = self.transport.get_write_buffer_size()
         gone = len(sent)
         while gone and left > 0:
             gone -= 1
@@ -291,7 +295,7 @@ class EdgeProtocol(RequestHandler):
         """The client has had time to take something of what the lane had for it."""
         if self.transport is None or not self._unsent:
             return
-        left = self.transport.get_write_buffer_size()
+        left = _untaken(self.transport)
         if left == self._unsent_bytes:
             self.transport.abort()
         else:  # less, or more: the full road has added an answer, but adds no second one while nothing is taken
@@ -735,6 +739,18 @@ class EdgeProtocol(RequestHandler):
     def _end(self) -> None:
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
+
+
+def _untaken(transport: asyncio.Transport) -> int:
+    """Bytes that wait for the client, here or in the kernel, whose buffer gives us room only by the third."""
+    waiting = transport.get_write_buffer_size()
+    connection = transport.get_extra_info("socket")
+    if connection is None:
+        return waiting
+    with suppress(OSError):  # it may be closed by now
+        in_kernel = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
+        waiting += int.from_bytes(in_kernel, sys.byteorder)
+    return waiting
 
 
 def _tells_what_is_unsent(transport: asyncio.BaseTransport) -> bool:

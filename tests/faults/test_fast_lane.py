@@ -1,0 +1,385 @@
+"""Clients that are slow, leave, or are met by a drain on the fast lane: none harms another or is miscounted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import struct
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import orjson
+import pytest
+
+from edge.connections import Limits
+from tests.conftest import StartEdge
+from tests.support.edges import Edge
+from tests.support.lanes import Running, running
+from tests.support.origin import Script, ScriptedOrigin
+from tests.support.visitor import Visitor, visiting
+from tests.support.waiting import eventually, eventually_now
+from tests.support.wire import Wire
+
+KEPT = {"Cache-Control": "public, max-age=3600"}
+LARGE = os.urandom(6_000_000)  # more than a kernel takes for a client that does not read
+SMALL = b"small" * 100
+FEW = 8192
+
+
+def get(path: str, *fields: str, method: str = "GET") -> bytes:
+    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: edge", *fields, "", ""]).encode()
+
+
+def objects() -> dict[str, Script]:
+    return {
+        "/large": Script(LARGE, headers=KEPT, etag='"large"'),
+        "/small": Script(SMALL, headers=KEPT, etag='"small"'),
+        "/other": Script(b"other", headers=KEPT),
+    }
+
+
+def warmed(here: Running) -> int:
+    """How often the lane has served once it knows the objects."""
+    here.warm(get("/large"), get("/small"))
+    return here.on_the_lane()
+
+
+def taking(here: Running) -> int:
+    """How many requests are in flight, which are the bodies being taken."""
+    return here.call(lambda: here.edge.in_flight.count)
+
+
+def reset(wire: Wire) -> None:
+    """Leave without a word."""
+    wire._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wire._socket.close()
+
+
+def is_at_rest(here: Running) -> bool:
+    """Whether nothing is left of those who were served."""
+    lane, guests = here.edge.lane, here.edge.server.guests
+    assert lane is not None
+    return taking(here) == 0 and lane._unsent_bytes == 0 and lane.has_room and len(guests.takes) == 0
+
+
+# -- slow readers ------------------------------------------------------------------------------------------------------
+
+
+def test_bodies_that_are_taken_slowly_are_bounded_in_flight_and_whole_in_the_end() -> None:
+    with running(objects(), unsent_bytes=14_000_000) as here:
+        before = warmed(here)
+        slow = [Wire(here.port, receive_bytes=FEW) for _ in range(6)]
+        for number, wire in enumerate(slow, 1):
+            wire.send(get("/large"))
+            eventually_now(lambda number=number: taking(here) == number)  # type: ignore[misc]
+        lane = here.edge.lane
+        assert lane is not None
+        assert not lane.has_room
+        assert lane._unsent_bytes == 3 * len(LARGE)  # the one that fills it up is the last; the others go the full road
+        with Wire(here.port) as quick:
+            for _ in range(3):
+                assert quick.ask(get("/small")).body == SMALL
+                assert quick.ask(get("/large")).body == LARGE
+        for wire in slow:
+            with wire:
+                answer = wire.answer()
+                assert answer.whole
+                assert answer.body == LARGE
+                assert wire.ask(get("/small")).body == SMALL
+        eventually_now(lambda: is_at_rest(here))
+        assert here.on_the_lane() - before == 3 + 3 + 6
+        assert here.edge.told.cut_times == 0
+
+
+def test_a_client_that_takes_nothing_is_cut_and_one_that_takes_a_little_is_not() -> None:
+    with running(objects(), limits=Limits(stall_s=0.4)) as here:
+        before = warmed(here)
+        with Wire(here.port, receive_bytes=FEW) as still, Wire(here.port, receive_bytes=FEW) as slow:
+            for wire in (still, slow):
+                wire.send(get("/large"))
+            eventually_now(lambda: taking(here) == 2)
+            came = b""
+
+            def still_is_cut() -> bool:
+                nonlocal came
+                came += slow._socket.recv(65_536)
+                return here.edge.told.cut_times == 1
+
+            eventually_now(still_is_cut)
+            slow._came = came
+            assert slow.answer().body == LARGE
+            answer = still.answer()
+            assert not answer.whole
+            assert LARGE.startswith(answer.body)
+        eventually_now(lambda: is_at_rest(here))
+        assert here.on_the_lane() - before == 1
+        assert here.edge.told.cut_times == 1
+
+
+def test_a_client_that_goes_on_asking_while_it_takes_a_body_gets_all_in_order() -> None:
+    with running(objects(), limits=Limits(stall_s=0.4)) as here:
+        warmed(here)
+        with Wire(here.port, receive_bytes=FEW) as wire:
+            wire.send(get("/large"))
+            eventually_now(lambda: taking(here) == 1)
+            for path in ("/large", "/small", "/other", "/small"):
+                wire.send(get(path))
+            for expected in (LARGE, LARGE, SMALL, b"other", SMALL):
+                assert wire.answer().body == expected
+            assert wire.ask(get("/small")).body == SMALL
+        eventually_now(lambda: is_at_rest(here))
+        assert here.edge.told.cut_times == 0
+
+
+def test_a_connection_is_not_idle_while_its_client_takes_a_body() -> None:
+    with running(objects(), keepalive_s=0.3) as here:
+        warmed(here)
+        with Wire(here.port, receive_bytes=FEW) as slow:
+            slow.send(get("/large"))
+            eventually_now(lambda: taking(here) == 1)
+            with Wire(here.port) as idle:
+                for _ in range(3):
+                    assert idle.ask(get("/small")).body == SMALL
+                assert idle.ends()  # so that the time of an idle connection has passed
+            assert slow.answer().body == LARGE
+            assert slow.ask(get("/small")).body == SMALL
+        assert here.edge.told.cut_times == 0
+
+
+def test_who_takes_a_body_keeps_his_place() -> None:
+    with running(objects(), limits=Limits(connections=2)) as here:
+        warmed(here)
+        eventually_now(lambda: len(here.edge.server.guests) == 0)
+        with Wire(here.port, receive_bytes=FEW) as slow, Wire(here.port) as idle:
+            slow.send(get("/large"))
+            eventually_now(lambda: taking(here) == 1)
+            assert idle.ask(get("/small")).body == SMALL
+            with Wire(here.port, receive_bytes=FEW) as newcomer:
+                newcomer.send(get("/large"))
+                eventually_now(lambda: taking(here) == 2)
+                assert idle.ends()
+                with Wire(here.port) as too_many:
+                    assert too_many.answer().status == 503
+                for wire in (slow, newcomer):
+                    assert wire.answer().body == LARGE
+        eventually_now(lambda: is_at_rest(here))
+        assert here.edge.told.cut_times == 0
+
+
+# -- clients that leave ------------------------------------------------------------------------------------------------
+
+
+def test_a_client_that_resets_in_a_body_is_counted_as_cut() -> None:
+    with running(objects(), logs=True) as here:
+        before = warmed(here)
+        wire = Wire(here.port, receive_bytes=FEW)
+        wire.send(get("/large", "User-Agent: leaver"))
+        eventually_now(lambda: taking(here) == 1)
+        reset(wire)
+        eventually_now(lambda: is_at_rest(here))
+        assert here.edge.told.cut_times == 1
+        assert here.on_the_lane() == before
+        _, block, whole = here.edge.told.lines[-1]
+        assert (block.user_agent, whole) == ("leaver", False)
+        eventually_now(lambda: len(here.edge.server.guests) == 0)
+
+
+def test_of_a_batch_that_is_cut_what_was_sent_counts_as_sent() -> None:
+    with running(objects()) as here:
+        before = warmed(here)
+        wire = Wire(here.port, receive_bytes=FEW)
+        wire.send(get("/small") * 3 + get("/large"))
+        eventually_now(lambda: taking(here) == 1)
+        assert [wire.answer().body for _ in range(3)] == [SMALL] * 3
+        reset(wire)
+        eventually_now(lambda: is_at_rest(here))
+        assert (here.on_the_lane() - before, here.edge.told.cut_times) == (3, 1)
+
+
+def test_a_client_that_has_closed_its_side_gets_the_whole_body() -> None:
+    with running(objects()) as here:
+        before = warmed(here)
+        with Wire(here.port, receive_bytes=FEW) as wire:
+            wire.send(get("/large"))
+            wire.end()
+            assert wire.answer().body == LARGE
+            assert wire.ends()
+        with Wire(here.port, receive_bytes=FEW) as wire:
+            wire.send(get("/large"))
+            eventually_now(lambda: taking(here) == 1)
+            wire.end()
+            assert wire.answer().body == LARGE
+            assert wire.ends()
+        eventually_now(lambda: is_at_rest(here))
+        assert (here.on_the_lane() - before, here.edge.told.cut_times) == (2, 0)
+
+
+def test_who_takes_a_body_when_the_worker_ends_is_counted_as_cut() -> None:
+    with running(objects()) as here:
+        before = warmed(here)
+        with Wire(here.port, receive_bytes=FEW) as wire:
+            wire.send(get("/large"))
+            eventually_now(lambda: taking(here) == 1)
+            here.run(here.edge.runner.cleanup())
+            assert (here.on_the_lane() - before, here.edge.told.cut_times) == (0, 1)
+            answer = wire.answer()
+            assert not answer.whole
+            assert LARGE.startswith(answer.body)
+
+
+# -- a real node -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def origin() -> AsyncIterator[ScriptedOrigin]:
+    async with ScriptedOrigin() as origin:
+        origin.objects.update(objects())
+        yield origin
+
+
+def port_of(node: Edge) -> int:
+    return urlsplit(node.url).port or 0
+
+
+ASKED = (
+    ("GET", get("/small"), 200, len(SMALL)),
+    ("GET", get("/small", "Range: bytes=0-9"), 206, 10),
+    ("GET", get("/small", 'If-None-Match: "small"'), 304, 0),
+    ("HEAD", get("/small", method="HEAD"), 200, 0),
+    ("GET", get("/large", "Range: bytes=0-99999"), 206, 100_000),
+    ("GET", get("/other", "User-Agent: 测试"), 200, 5),
+    ("GET", get("/missing"), 404, 16),
+)
+
+
+def ask_often(port: int, times: int) -> None:
+    """Each of them so often, one after the other and all at once, on one connection."""
+    with Wire(port) as wire:
+        for _ in range(times):
+            for method, request, status, size in ASKED:
+                answer = wire.ask(request, method)
+                assert (answer.status, len(answer.body)) == (status, size)
+            wire.send(b"".join(request for _, request, _, _ in ASKED))
+            for method, _, status, size in ASKED:
+                answer = wire.answer(method)
+                assert (answer.status, len(answer.body)) == (status, size)
+
+
+async def counted(visitor: Visitor, node: Edge, name: str, *labels: str) -> Counter[tuple[str, ...]]:
+    """A metric's values by these labels, zeros left out."""
+    async with visitor.session.get(f"{node.admin_url}/metrics") as response:
+        text = await response.text()
+    found: Counter[tuple[str, ...]] = Counter()
+    for line in text.splitlines():
+        if line.startswith(f"{name}{{"):
+            said = dict(re.findall(r'(\w+)="([^"]*)"', line))
+            found[tuple(said[label] for label in labels)] += int(float(line.split()[-1]))
+    return +found
+
+
+def written(log: Path) -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in log.read_bytes().splitlines()] if log.exists() else []
+
+
+@pytest.mark.parametrize("flags", [{}, {"no_fast_lane": True}], ids=["lane", "no lane"])
+@pytest.mark.parametrize("logged", [True, False], ids=["log", "no log"])
+async def test_all_counters_agree_with_what_was_asked_also_after_the_workers_end(
+    edge: StartEdge, origin: ScriptedOrigin, tmp_path: Path, flags: dict[str, object], *, logged: bool
+) -> None:
+    log = tmp_path / "access.log"
+    node = await edge(origin=origin.url, access_log=log if logged else None, negative_ttl_s=100, **flags)
+    times = 30
+    await asyncio.to_thread(ask_often, port_of(node), times)
+    workers = set(node.worker_pids())
+    os.kill(node.pid, signal.SIGHUP)  # what was counted last is told by the worker's last breath
+    await eventually(lambda: node.worker_pids() and not workers & set(node.worker_pids()), 20)
+    requests = Counter[tuple[str, ...]]()
+    for method, _, status, _ in ASKED:
+        requests[method, str(status)] += 2 * times
+    total = sum(requests.values())
+    sent_bytes = 2 * times * sum(size for *_, size in ASKED)
+    async with visiting(node.url) as visitor:
+
+        async def agree() -> bool:
+            assert await counted(visitor, node, "smartedu_requests_total", "method", "status") == requests
+            outcomes = await counted(visitor, node, "smartedu_cache_outcomes_total", "outcome")
+            assert sum(outcomes.values()) == total
+            assert outcomes["hit",] >= total - 3 * len(ASKED)
+            assert sum((await counted(visitor, node, "smartedu_body_bytes_total", "tier")).values()) == sent_bytes
+            waits = await counted(visitor, node, "smartedu_time_to_first_byte_seconds_count", "outcome")
+            assert sum(waits.values()) == total
+            return True
+
+        await eventually(agree)
+    if logged:
+        lines = written(log)
+        assert Counter((one["method"], str(one["status"])) for one in lines) == requests
+        assert sum(one["bytes"] for one in lines) == sent_bytes
+        assert {one["end"] for one in lines} == {"whole"}
+        assert sum(one["range"] == "bytes=0-9" for one in lines) == 2 * times
+        assert sum(one["user_agent"] is not None for one in lines) == 2 * times
+
+
+async def test_a_drain_waits_for_who_takes_a_body_and_it_arrives_whole(
+    edge: StartEdge, origin: ScriptedOrigin, tmp_path: Path
+) -> None:
+    log = tmp_path / "access.log"
+    node = await edge(origin=origin.url, drain_s=30, access_log=log)
+
+    def begin() -> Wire:
+        with Wire(port_of(node)) as first:
+            for _ in range(4):
+                assert first.ask(get("/large")).body == LARGE
+        wire = Wire(port_of(node), receive_bytes=FEW)
+        wire.send(get("/large"))
+        return wire
+
+    wire = await asyncio.to_thread(begin)
+    async with visiting(node.url) as visitor:
+        await eventually(lambda: is_taking(visitor, node))
+    os.kill(node.pid, signal.SIGTERM)
+    await eventually(lambda: "worker drains" in node.logs())
+    with wire:
+        answer = await asyncio.to_thread(wire.answer)
+    assert answer.whole
+    assert answer.body == LARGE
+    await node.stop()
+    lines = written(log)
+    assert [(one["bytes"], one["end"]) for one in lines] == [(len(LARGE), "whole")] * 5
+
+
+async def test_who_has_not_taken_all_at_the_end_of_a_drain_is_logged_as_cut(
+    edge: StartEdge, origin: ScriptedOrigin, tmp_path: Path
+) -> None:
+    log = tmp_path / "access.log"
+    node = await edge(origin=origin.url, drain_s=0.5, access_log=log)
+    await asyncio.to_thread(ask_large, port_of(node))
+    with Wire(port_of(node), receive_bytes=FEW) as wire:
+        wire.send(get("/large"))
+        async with visiting(node.url) as visitor:
+            await eventually(lambda: is_taking(visitor, node))
+        await node.stop()
+        answer = await asyncio.to_thread(wire.answer)
+    assert not answer.whole
+    assert [one["end"] for one in written(log)] == ["whole"] * 4 + ["cut"]
+
+
+def ask_large(port: int) -> None:
+    with Wire(port) as wire:
+        for _ in range(4):
+            assert wire.ask(get("/large")).body == LARGE
+
+
+async def is_taking(visitor: Visitor, node: Edge) -> bool:
+    """Whether one request is in flight, as the node itself says."""
+    try:
+        return await visitor.metric(node.admin_url, "smartedu_in_flight_requests") == 1
+    except aiohttp.ClientError:
+        return False

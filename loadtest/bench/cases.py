@@ -171,7 +171,7 @@ MANY = 5_000
 _ROADS = (FULL_ROAD, *CACHES)
 PROXIED = (
     *_hits(*STORED),
-    Case(f"hit, 1 kB document, {MANY:,} connections", _DOCUMENT, beside=DOCUMENT_HIT, connections=MANY),
+    Case(f"hit, 1 kB, {MANY:,} connections", _DOCUMENT, beside=DOCUMENT_HIT, connections=MANY),
     Case("304, 1 kB document", _DOCUMENT, Kind.NOT_MODIFIED, beside=DOCUMENT_HIT, peers=_ROADS),
     Case("304, 480 kB segment", _SEGMENT, Kind.NOT_MODIFIED, beside=DOCUMENT_HIT, peers=_ROADS),
     Case("range, 500 bytes of 1 kB", _DOCUMENT, Kind.RANGE, beside=DOCUMENT_HIT, peers=_ROADS, part=500),
@@ -186,7 +186,7 @@ PROXIED = (
 
 TLS = (
     *_hits(*STORED),
-    Case(f"hit, 1 kB document, {MANY:,} connections", _DOCUMENT, beside=DOCUMENT_HIT, connections=MANY),
+    Case(f"hit, 1 kB, {MANY:,} connections", _DOCUMENT, beside=DOCUMENT_HIT, connections=MANY),
     Case("304, 1 kB document", _DOCUMENT, Kind.NOT_MODIFIED, beside=DOCUMENT_HIT),
     Case("range, 1 kB of 480 kB", _SEGMENT, Kind.RANGE, beside=DOCUMENT_HIT),
     Case("miss, 1 kB document", _DOCUMENT, Kind.MISS, cold=200, beside=DOCUMENT_HIT),

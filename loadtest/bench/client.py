@@ -13,7 +13,7 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -197,11 +197,23 @@ _nowhere = bytearray(4 * 1024 * 1024)
 class Crowd:
     """Connections to one server, asking at once."""
 
-    def __init__(self, address: Address, connections: int, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        connections: int,
+        tls: ssl.SSLContext | None = None,
+        greet: Callable[[Connection], None] | None = None,
+    ) -> None:
+        """greet: called with each connection as soon as it is there.
+
+        Thousands of handshakes take long, and a server may hang up on whoever connects and says nothing.
+        """
         self._by_number: dict[int, Connection] = {}
         self._epoll = select.epoll()
         for _ in range(connections):
             connection = connect(address, tls)
+            if greet:
+                greet(connection)
             self._by_number[connection.fileno()] = connection
             self._epoll.register(connection.fileno(), select.EPOLLIN)
 

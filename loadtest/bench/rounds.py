@@ -5,11 +5,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, repeat
+from itertools import repeat
 
 from loadtest.bench import cases
 from loadtest.bench.cases import EDGE, MANY, PUBLISHED, Case, Kind, WrongAnswerError
-from loadtest.bench.client import Crowd, Judge, fetch
+from loadtest.bench.client import Connection, Crowd, Judge, fetch
 from loadtest.bench.processes import cpu_s
 from loadtest.bench.servers import Server
 
@@ -164,11 +164,14 @@ def _measure(plan: Plan, number: int, case: Case, server: Server, tags: Mapping[
     tag = tags.get(case.thing.path, "")
     hot = cases.request(case.thing.path, case.fields(tag))
     judge = Judge(case.status, case.length, server.says.get(case.kind, b""))
-    with Crowd(server.address(case.thing.path), plan.at_once(case), server.tls) as crowd:
+    warm = Judge(200, case.thing.size) if case.kind is Kind.MISS else judge
+    hot_once = cases.request(case.thing.path, {}) if case.kind is Kind.MISS else hot
+
+    def greet(connection: Connection) -> None:
         # Every connection is accepted and has answered once before the clocks are read.
-        warm = Judge(200, case.thing.size) if case.kind is Kind.MISS else judge
-        hot_once = cases.request(case.thing.path, {}) if case.kind is Kind.MISS else hot
-        crowd.ask(islice(repeat(hot_once), plan.at_once(case)), warm, COUNTED_WITHIN_S)
+        connection.settle(hot_once, warm)
+
+    with Crowd(server.address(case.thing.path), plan.at_once(case), server.tls, greet) as crowd:
         before = cpu_s(server.pid)
         if case.kind is Kind.MISS:
             load = crowd.ask(_cold(plan, number, case), judge, COUNTED_WITHIN_S)

@@ -127,6 +127,15 @@ def test_a_connection_may_ask_by_itself() -> None:
             connection.settle(REQUEST, Judge(200, len(BODY)))
 
 
+def test_each_connection_of_a_crowd_is_greeted_before_the_next_is_made() -> None:
+    judge = Judge(200, len(BODY))
+    with (
+        server(ANSWER) as address,
+        Crowd(address, 3, greet=lambda connection: connection.settle(REQUEST, judge)) as crowd,
+    ):
+        assert crowd.ask(islice(repeat(REQUEST), 7), judge, 30).answers == 7
+
+
 @pytest.fixture(scope="module")
 def identity(tmp_path_factory: pytest.TempPathFactory) -> tls.Identity:
     return tls.issue(tmp_path_factory.mktemp("tls"), "127.0.0.1")

@@ -2,6 +2,8 @@
 
 One edge is filled with more and more small objects, and asked for any of them, at random. Beside it, in turns, another
 one is asked for as many as the first had at the beginning: the ratio between the two leaves the machine's moods out.
+
+Both take the full road. The fast lane knows only what is hot: with it, the figures would tell how much that is.
 """
 
 from __future__ import annotations
@@ -55,8 +57,6 @@ def run(plan: Plan, few: Server, many: Server, sizes: Sequence[int], tick: Calla
     steps, held = [], 0
     for size in sizes:
         fill_us = _fill(plan, many, held, size)
-        for server, objects in ((few, sizes[0]), (many, size)):
-            _meet(plan, server, objects)
         held = size
         tick()
         results = Results()
@@ -81,13 +81,6 @@ def _fill(plan: Plan, server: Server, first: int, beyond: int) -> float:
         return (cpu_s(server.pid) - before) / load.answers * 1e6
 
 
-def _meet(plan: Plan, server: Server, objects: int) -> None:
-    """Ask once for each object that will be asked for: the first hit of each costs more than all that follow."""
-    with Crowd(server.address(THING.path), plan.connections, server.tls) as crowd:
-        asked = (cases.request(THING.cold_path(number), {}) for number in sorted(set(_picks(objects))))
-        crowd.ask(asked, Judge(200, THING.size, server.says[Kind.HIT]), FILLED_WITHIN_S)
-
-
 def _hits(plan: Plan, server: Server, objects: int) -> Sample:
     judge = Judge(200, THING.size, server.says[Kind.HIT])
     asked = _any_of(objects)
@@ -99,9 +92,5 @@ def _hits(plan: Plan, server: Server, objects: int) -> Sample:
 
 def _any_of(objects: int) -> Iterator[bytes]:
     """Requests for objects at random; made before the clock runs."""
-    return cycle([cases.request(THING.cold_path(number), {}) for number in _picks(objects)])
-
-
-def _picks(objects: int) -> list[int]:
-    """The same ones in every round."""
-    return random.Random(objects).choices(range(objects), k=PICKS)
+    numbers = random.Random(objects).choices(range(objects), k=PICKS)
+    return cycle([cases.request(THING.cold_path(number), {}) for number in numbers])

@@ -153,9 +153,10 @@ class Run:
         with ExitStack() as stack, self._progress() as bar:
             self._console.print("growth: starting an HTTP origin and two edges")
             origin = stack.enter_context(servers.origin(directory))
+            memory = growth.memory(self._sizes[-1])
             few, many = (
-                stack.enter_context(servers.proxy(directory / name, origin, growth.memory(objects)))
-                for name, objects in (("few", self._sizes[0]), ("many", self._sizes[-1]))
+                stack.enter_context(servers.proxy(directory / name, origin, memory, "--no-fast-lane"))
+                for name in ("few", "many")
             )
             for server in (few, many):
                 pin(server.pid, self._cores.server)

@@ -29,7 +29,6 @@ MOST_AGAIN_S = 10
 """The longest that anybody is told to stay away for overload, seconds."""
 _SEVERAL = 16  # requests under way
 _OVER_S = 2.0 * MOST_AGAIN_S  # all who were told to come again have come, and nobody had to be turned away
-_BURST = 64.0  # requests that may always come together
 _SLOWEST = 10.0  # requests a second are taken whatever happens: without any work there would be nothing to measure
 _LATELY_S = 0.5
 _NOBODY = 0.001  # of those that came
@@ -44,7 +43,7 @@ class Delay:
     aimed at under overload, so much less that what is taken is answered without delay. The rest is the control law,
     for the logarithm of the rate, so that it is as steady at ten times the capacity as at twice. pressure and relief:
     how fast the rate moves, per second and per target of lateness beyond or below the target; step: how much it follows
-    a change of the lateness.
+    a change of the lateness. burst: requests that may always come together.
     """
 
     alarm_s: float = 0.1
@@ -53,6 +52,7 @@ class Delay:
     pressure: float = 1.0
     relief: float = 1.5
     step: float = 0.3
+    burst: float = 64.0
 
 
 class Throttle:
@@ -64,6 +64,7 @@ class Throttle:
         self._answered = 0
         self._before = 1.0  # lateness at the last measurement, in targets
         self._rate: float | None = None  # requests a second; None: as they come
+        self._usual = 0.0  # that could be answered when the overload began
         self._allowed = 0.0  # requests that may be taken now
         self._allowed_at = 0.0
         self._refused_at = 0.0
@@ -83,7 +84,9 @@ class Throttle:
         if self._rate is not None:
             if late > 1.0 or share > 0.0:
                 self._rate = self._led(self._rate, late, elapsed_s)
-            elif now - self._refused_at > _OVER_S:
+            elif self._rate < self._usual:  # nobody comes: back to what was possible, no further
+                self._rate = min(self._led(self._rate, late, elapsed_s), self._usual)
+            if now - self._refused_at > _OVER_S:
                 self._rate, self._late_for_s, self._answered = None, 0.0, 0
         elif late_s <= self._delay.alarm_s:
             self._late_for_s, self._answered = 0.0, 0
@@ -92,7 +95,7 @@ class Throttle:
             self._late_for_s += min(elapsed_s, self._delay.patience_s / 2)
             self._answered += answered
             if self._late_for_s > self._delay.patience_s:
-                self._rate = max(self._answered / self._late_for_s, _SLOWEST)
+                self._rate = self._usual = max(self._answered / self._late_for_s, _SLOWEST)
                 self._allowed, self._allowed_at, self._refused_at = 0.0, now, now
         self._before = late
 
@@ -101,7 +104,7 @@ class Throttle:
         rate = self._rate
         if rate is None:
             return True
-        most = max(_BURST, rate * self._delay.target_s)
+        most = max(self._delay.burst, rate * self._delay.target_s)
         self._allowed = min(self._allowed + (now - self._allowed_at) * rate, most)
         self._allowed_at = now
         if self._allowed < 1.0:

@@ -119,7 +119,7 @@ async def test_old_versions_are_refused(edge: StartEdge, origin: ScriptedOrigin,
     node = await edge(origin=origin.url, **certificates.flags)
     context = certificates.context()
     context.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises((ssl.SSLError, ConnectionError)):
         await Connection.open(node, context)

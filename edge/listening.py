@@ -149,6 +149,13 @@ class EdgeSite(web.SockSite):
             ssl_shutdown_timeout=_TLS_SHUTDOWN_S if encrypted else None,
         )
 
+    def accept_no_more(self) -> None:
+        """Whoever has just been accepted is still served; aiofastnet's `close` cuts off those not yet agreed with."""
+        if self._transport.fast(encrypted=self._ssl_context is not None):
+            asyncio.get_running_loop().remove_reader(self._sock.fileno())
+        elif self._server is not None:
+            self._server.close()
+
     def _maker(self, *, encrypted: bool) -> Callable[..., Awaitable[asyncio.Server]]:
         """What makes a listener of the socket."""
         loop = asyncio.get_running_loop()

@@ -51,6 +51,8 @@ KEEPALIVE_S = 75.0
 STUCK_AFTER_S = 30
 # Idle keep-alive connections get this long to be used once more (and told to close) before a drain cuts them.
 IDLE_GRACE_S = 0.5
+# An encrypted connection that was accepted just before the drain has to be agreed upon first, in several steps.
+ENCRYPTED_GRACE_S = 3.0
 
 
 def run(settings: EdgeSettings, reload: Callable[[], EdgeSettings]) -> None:
@@ -167,7 +169,7 @@ class Node(BaseApplication):  # type: ignore[misc]
             "workers": self.settings.workers,
             "worker_class": EdgeWorker,
             "timeout": STUCK_AFTER_S,
-            "graceful_timeout": max(1, round(self.settings.drain_s + 2 * IDLE_GRACE_S) + 2),
+            "graceful_timeout": max(1, round(self.settings.drain_s + 2 * _grace_s(self.tls)) + 2),
             "control_socket_disable": True,
             "errorlog": "-",
             "loglevel": "warning",
@@ -263,7 +265,7 @@ class EdgeWorker(Worker):  # type: ignore[misc]
             log.info("worker serves in slot %d", slot.number)
             await self._until(stopping)
             node.lane.close()  # the full road says that it closes connections
-            await _drain(node.in_flight, runners, settings.drain_s)
+            await _drain(node.in_flight, runners, settings.drain_s, _grace_s(self.app.tls))
 
     def _stop_event(self) -> asyncio.Event:
         loop, stopping = asyncio.get_running_loop(), asyncio.Event()
@@ -326,18 +328,25 @@ def _tls(settings: EdgeSettings) -> ssl.SSLContext | None:
         raise ConfigurationError(f"tls_cert: {error}; allowed: a certificate in PEM with its key in tls_key") from None
 
 
-async def _drain(in_flight: InFlight, runners: list[web.AppRunner], drain_s: float) -> None:
+def _grace_s(tls: ssl.SSLContext | None) -> float:
+    return IDLE_GRACE_S if tls is None else ENCRYPTED_GRACE_S
+
+
+async def _drain(in_flight: InFlight, runners: list[web.AppRunner], drain_s: float, grace_s: float) -> None:
     """Stop accepting, let what is in flight finish, close the rest.
 
     A keep-alive client may be sending its next request just now. It is answered, with `Connection: close`; only
     connections that stay idle through the grace are cut.
     """
+    from edge.listening import EdgeSite  # noqa: PLC0415 - see run()
+
     log.info("worker drains")
     in_flight.draining = True
     for runner in runners:
-        for site in list(runner.sites):
-            await site.stop()
-    await asyncio.sleep(IDLE_GRACE_S)
+        for site in runner.sites:
+            if isinstance(site, EdgeSite):
+                site.accept_no_more()
+    await asyncio.sleep(grace_s)
     if not await in_flight.wait_empty(drain_s):
         log.warning("drained for %g s, requests still in flight are cut", drain_s)
     for runner in runners:

@@ -1,4 +1,4 @@
-"""The fast lane: hot hits answered where their bytes come in, from what the full road has answered before.
+"""The fast lane: hot hits answered where their bytes come in, with what the short road has made for them before.
 
 There is no parser here and no rule of HTTP. The lane knows a request by its bytes alone:
 
@@ -6,15 +6,15 @@ There is no parser here and no rule of HTTP. The lane knows a request by its byt
     blocks   all of a head after the request line, as the strict parser has approved it, byte for byte
     spots    the request line -> what answers it
 
-An answer is the full road's own, as that sent it: its head, in which only Age and the ttl in Cache-Status (and Date,
-where it is ours) move on, about once a second; its body, which is the stored one itself. It is learnt when the full
-road has served a hit from memory, and it lives no longer than that: the memory tier tells when the value goes, by
-eviction, purge or replacement (`dropped`), and the answer ends when the value is no longer fresh. Whatever is not known
-here takes the full road, which is always right; the lane only must never be wrong.
+An answer is the short road's own, as that sent it: its head, in which only Age and the ttl in Cache-Status (and Date,
+where it is ours) move on, about once a second; its body, which is the stored one itself. It lives no longer than the
+value: the memory tier tells when that goes, by eviction, purge or replacement (`dropped`), and the answer ends when the
+value is no longer fresh. Whatever is not known here is parsed; the lane only must never be wrong.
 
 What a block may change in an answer: conditions, ranges, and what the response varies on. So there are two kinds. Plain
-blocks have no such field; all of them get the same answer to a request line, unless the response varies, or the line
-names a host, which the block's Host has to be. To any other block an answer belongs alone.
+blocks have no such field; all of them get the same answer to a request line, which the short road looks up by method
+and URI, too (`ready`). To any other block, or where the response varies, an answer belongs alone. A line that names a
+host hangs on the block's Host: it is not learnt.
 
 The first hit after a `flush` counts for eviction at once (`Slot.hits`), the others at the next one, as do all for
 metrics and for the slower tiers' sense of use.
@@ -50,8 +50,8 @@ _BLOCK_OVERHEAD = 512
 _LINE_OVERHEAD = 256
 _MOST_HOT = 4096  # heads
 _HOT_OVERHEAD = 160
-_HOT_SHARE = 8  # of what the lane may keep, for heads; for blocks:
-_BLOCK_SHARE = 4
+_HOT_SHARE = 8  # of what the lane may keep, for hot heads
+_BLOCK_SHARE = 4  # of it, for blocks
 _MOST_SEEN = 8192  # requests that came once, by their hashes
 _MOST_SPECIAL = 64  # answers to one request line for blocks of their own
 _AGE = re.compile(rb"\r\nAge: (\d+)\r\n")
@@ -242,8 +242,8 @@ class Lane:
     """One worker's. max_bytes: of all that it keeps, beside the bodies. logs: each hit is told of for the log.
 
     by_bytes: requests are known by their bytes, too; otherwise only the short road asks (`ready`). max_unsent_bytes: of
-    bodies that clients have begun to take; when there are more, large ones take the full road.
-    It watches the memory tier (`edge.cache.memory.Watcher`).
+    bodies that clients have begun to take; when there are more, large ones take the full road. It
+    watches the memory tier (`edge.cache.memory.Watcher`).
     """
 
     def __init__(

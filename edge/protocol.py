@@ -637,7 +637,7 @@ class EdgeProtocol(RequestHandler):
         return not self._paused and self._idles()
 
     def _say_busy(self, reason: Refusal, answers: tuple[bytes, ...]) -> None:
-        """Whoever comes again before its time waits in the network: saying no costs a fifth of serving from memory."""
+        """Whoever comes again before its time waits in the network: saying no costs as much as a hot hit."""
         self._edge.on_refused(reason)
         if self.transport is not None:
             self.transport.write(answers[self._again_s()])

@@ -74,7 +74,7 @@ class ShortRoad:
             reply = self._engine.hit(ask)
         except (target.BadTarget, LoopError):
             return None
-        if reply is None or reply.key is None or is_ours(reply, published=self._delivery.published):
+        if reply is None or is_ours(reply, published=self._delivery.published):
             return None
         return self._found(message, route, ask, reply)
 

@@ -117,11 +117,6 @@ class Engine:
         return self._tiers.memory
 
     @property
-    def served(self) -> Callable[[str, str, int], None]:
-        """To be told of what memory has served by other ways: URI, part, how often."""
-        return self._tiers.served
-
-    @property
     def fetcher(self) -> Fetcher:
         """What is under way, for the metrics."""
         return self._fetcher
@@ -138,8 +133,6 @@ class Engine:
         held = self._tiers.in_memory(ask)
         if held is not None:
             verdict = decide(held.value.head, now, ask.directives)
-            if verdict is Verdict.HIT and isinstance(held.value, Entry):
-                return self._from_memory(ask, held, held.value, now)
             if verdict is Verdict.STALE_HIT:
                 self._refresh(ask)
             if verdict is Verdict.HIT or verdict is Verdict.STALE_HIT:
@@ -153,14 +146,23 @@ class Engine:
         return await self._beyond_memory(ask, held)
 
     def hit(self, ask: Ask) -> Reply | None:
-        """The reply to a GET or HEAD that a fresh, complete response in memory answers; without awaiting anything."""
+        """The reply to a GET or HEAD that a fresh, complete response in memory answers; without awaiting anything.
+
+        Whoever sends it says so to `served`.
+        """
         held = self._tiers.in_memory(ask)
         if held is None or not isinstance(held.value, Entry):
             return None
         now = self._clock.monotonic()
         if decide(held.value.head, now, ask.directives) is not Verdict.HIT:
             return None
-        return self._from_memory(ask, held, held.value, now)
+        reply = self._from_entry(ask, Found(held.value, held.tier, part=held.part), held.value, now, collapsed=False)
+        reply.key = CacheKey(ask.uri, held.part)
+        return reply
+
+    def served(self, uri: str, part: str, times: int) -> None:
+        """Memory has served this so often, by other ways than `get`."""
+        self._tiers.served(uri, part, times)
 
     async def read(self, uri: str) -> bytes | None:
         """A whole object for the node's own use; None when there is none. Raises Unavailable or OriginError."""
@@ -468,12 +470,6 @@ class Engine:
         if looked_up and decide(head, self._clock.monotonic(), ask.directives) is Verdict.REVALIDATE:
             return _Again(part)
         return None
-
-    def _from_memory(self, ask: Ask, held: Held, entry: Entry, now: float) -> Reply:
-        self._tiers.served(ask.uri, held.part)
-        reply = self._from_entry(ask, Found(entry, held.tier, part=held.part), entry, now, collapsed=False)
-        reply.key = CacheKey(ask.uri, held.part)
-        return reply
 
     def _from_entry(self, ask: Ask, found: Found, entry: Entry, now: float, *, collapsed: bool) -> Reply:
         head = entry.head

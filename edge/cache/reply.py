@@ -31,7 +31,7 @@ class Reply:
 
     head: of the stored response; status and part say what of it is sent; length: bytes of `body`, None when unknown.
     An iterated body raises OriginError where it breaks off: then the client must not be told that it is complete.
-    key: of the complete response in memory that this is a fresh hit on, None otherwise.
+    key: of the response in memory, where it was asked for no other (`Engine.hit`).
     """
 
     status: int

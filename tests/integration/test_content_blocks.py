@@ -13,7 +13,7 @@ from edge.cache.fetch import Site
 from edge.cache.limits import Limits
 from edge.cache.model import Forward, Tier
 from edge.cache.purge import Kind, PurgeRecord, Scope
-from origin.http import Deadlines, HttpReader
+from origin.http import HttpReader
 from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
 from tests.support.origin import Gate, Script, ScriptedOrigin
 from tests.support.ticking import ManualClock
@@ -26,22 +26,10 @@ LIMITS = Limits(max_object_bytes=4 * BLOCK, block_bytes=BLOCK, fill_bytes=64 * B
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 async def origin(clock: ManualClock) -> AsyncIterator[ScriptedOrigin]:
     async with ScriptedOrigin(clock.wall) as running:
         running.objects[PATH] = Script(FILM, etag='"1"')
         yield running
-
-
-@pytest.fixture
-async def reader(origin: ScriptedOrigin) -> AsyncIterator[HttpReader]:
-    reader = HttpReader(origin.url, deadlines=Deadlines(queue_s=2, connect_s=1, first_byte_s=5, idle_s=5))
-    yield reader
-    await reader.close()
 
 
 @pytest.fixture

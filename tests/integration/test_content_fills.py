@@ -25,24 +25,6 @@ LIMITS = Limits(max_object_bytes=1_000_000, fill_bytes=4_000_000, fill_wait_s=5.
 
 
 @pytest.fixture
-async def origin(clock: ManualClock) -> AsyncIterator[ScriptedOrigin]:
-    async with ScriptedOrigin(clock.wall) as running:
-        yield running
-
-
-@pytest.fixture
-async def reader(origin: ScriptedOrigin) -> AsyncIterator[HttpReader]:
-    reader = HttpReader(origin.url, deadlines=Deadlines(queue_s=2, connect_s=1, first_byte_s=5, idle_s=5))
-    yield reader
-    await reader.close()
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 async def edge(reader: HttpReader, clock: ManualClock) -> AsyncIterator[Worker]:
     async with worker(reader, clock=clock, limits=LIMITS, patience_s=0.2) as running:
         yield running

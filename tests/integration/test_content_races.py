@@ -17,7 +17,7 @@ from edge.cache.limits import Limits
 from edge.cache.model import CacheKey, Entry, Stored
 from edge.cache.purge import Kind, PurgeRecord, PurgeTable, Scope
 from edge.handlers import content
-from origin.http import Deadlines, HttpReader
+from origin.http import HttpReader
 from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
 from tests.support.origin import Gate, Script, ScriptedOrigin
 from tests.support.ticking import ManualClock
@@ -30,24 +30,6 @@ FILM = hashlib.shake_256(b"film").digest(20 * BLOCK + 1234)
 LIMITS = Limits(max_object_bytes=4 * BLOCK, block_bytes=BLOCK, fill_bytes=64 * BLOCK, max_passes=2, pass_wait_s=0.5)
 PATIENCE_S = 0.2
 PROXY = Site(forwards=True, via="edge-1")
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-async def origin(clock: ManualClock) -> AsyncIterator[ScriptedOrigin]:
-    async with ScriptedOrigin(clock.wall) as running:
-        yield running
-
-
-@pytest.fixture
-async def reader(origin: ScriptedOrigin) -> AsyncIterator[HttpReader]:
-    reader = HttpReader(origin.url, deadlines=Deadlines(queue_s=2, connect_s=1, first_byte_s=5, idle_s=5))
-    yield reader
-    await reader.close()
 
 
 @dataclass(slots=True)
@@ -223,13 +205,18 @@ async def test_a_variant_that_was_purged_while_another_was_looked_for_is_not_tak
     assert await edge.body(PATH) == b"new"
 
 
+async def grown_stale(edge: Worker, origin: ScriptedOrigin, clock: ManualClock) -> None:
+    """Let it hold a response that is too old, but would do if the origin failed."""
+    origin.objects[PATH] = Script(b"old", headers={"Cache-Control": "max-age=1, stale-if-error=600"})
+    await edge.body(PATH)
+    clock.advance(2)
+
+
 async def test_a_stale_response_that_is_purged_is_not_served_to_those_who_lose_patience(
     proxy: Node, origin: ScriptedOrigin, clock: ManualClock
 ) -> None:
     edge = proxy.workers[0]
-    origin.objects[PATH] = Script(b"old", headers={"Cache-Control": "max-age=1, stale-if-error=600"})
-    await edge.body(PATH)
-    clock.advance(2)
+    await grown_stale(edge, origin, clock)
     hold = asyncio.Event()
     origin.objects[PATH] = Script(b"new", hold=hold)
     waiting = asyncio.create_task(fetched(edge))
@@ -244,9 +231,7 @@ async def test_a_failing_origin_does_not_bring_back_what_was_purged_meanwhile(
     proxy: Node, origin: ScriptedOrigin, clock: ManualClock
 ) -> None:
     edge = proxy.workers[0]
-    origin.objects[PATH] = Script(b"old", headers={"Cache-Control": "max-age=1, stale-if-error=600"})
-    await edge.body(PATH)
-    clock.advance(2)
+    await grown_stale(edge, origin, clock)
     hold = asyncio.Event()
     origin.objects[PATH] = Script(b"", status=503, headers={}, hold=hold)
     waiting = asyncio.create_task(fetched(edge))

@@ -14,7 +14,7 @@ from edge.cache.limits import Limits
 from edge.cache.model import CacheKey, Entry, Tier
 from edge.cache.siblings import Siblings
 from edge.clock import SystemClock
-from origin.http import Deadlines, HttpReader
+from origin.http import HttpReader
 from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
 from tests.support.origin import Gate, Script, ScriptedOrigin
 from tests.support.waiting import eventually
@@ -28,13 +28,6 @@ LIMITS = Limits(max_object_bytes=1_000_000, fill_bytes=8_000_000)
 async def origin() -> AsyncIterator[ScriptedOrigin]:
     async with ScriptedOrigin() as running:
         yield running
-
-
-@pytest.fixture
-async def reader(origin: ScriptedOrigin) -> AsyncIterator[HttpReader]:
-    reader = HttpReader(origin.url, deadlines=Deadlines(queue_s=2, connect_s=1, first_byte_s=5, idle_s=5))
-    yield reader
-    await reader.close()
 
 
 @pytest.fixture

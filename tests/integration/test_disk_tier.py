@@ -42,11 +42,6 @@ async def stored(tier: DiskTier, key: CacheKey, value: Stored) -> bool:
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 def directory(tmp_path: Path) -> Path:
     return tmp_path / "cache" / "disk"
 

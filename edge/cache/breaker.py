@@ -36,7 +36,7 @@ class Breaker:
     @property
     def rest_s(self) -> float:
         """Seconds until the next probe may go; 0 when there is nothing to wait for."""
-        return 0.0 if self.closed else max(0.0, self._probe_at - self._now())
+        return 0.0 if self.closed else min(max(0.0, self._probe_at - self._now()), LONGEST_REST_S)
 
     def allow(self) -> bool:
         """Whether to call now. While open, true for one caller per probe interval."""

@@ -16,6 +16,8 @@ from loadtest.bench.servers import Server
 GIGABYTE = 1e9
 # Cases measured by count end when all is answered; this only bounds a server that hangs.
 COUNTED_WITHIN_S = 60.0
+# The clock of another process moves in steps: on a busy machine a short measurement can fall between two of them.
+TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,14 +174,17 @@ def _measure(plan: Plan, number: int, case: Case, server: Server, tags: Mapping[
         connection.settle(hot_once, warm)
 
     with Crowd(server.address(case.thing.path), plan.at_once(case), server.tls, greet) as crowd:
-        before = cpu_s(server.pid)
-        if case.kind is Kind.MISS:
-            load = crowd.ask(_cold(plan, number, case), judge, COUNTED_WITHIN_S)
+        for _ in range(1 if case.kind is Kind.MISS else TRIES):
+            before = cpu_s(server.pid)
+            if case.kind is Kind.MISS:
+                load = crowd.ask(_cold(plan, number, case), judge, COUNTED_WITHIN_S)
+            else:
+                load = crowd.ask(repeat(hot), judge, plan.seconds)
+            used = cpu_s(server.pid) - before
+            if used > 0:
+                break
         else:
-            load = crowd.ask(repeat(hot), judge, plan.seconds)
-        used = cpu_s(server.pid) - before
-    if used <= 0:
-        raise WrongAnswerError(f"{server.name} answered without using its process {server.pid}: another one serves")
+            raise WrongAnswerError(f"{server.name} answered without using its process {server.pid}: another one serves")
     return Sample(load.answers, load.wall_s, used, load.answers * case.length)
 
 

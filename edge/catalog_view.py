@@ -26,6 +26,8 @@ Sleep = Callable[[float], Awaitable[None]]
 
 VERSION_PATH = "/catalog/version.json"
 LANGUAGES = ("zh", "en")
+TAGS = ("stage", "grade", "subject", "edition")
+_MAX_NAME_CHARS = 80
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PATH = re.compile(r"/catalog/[A-Za-z0-9._-]{1,64}/(?:shards|lessons)/[A-Za-z0-9._-]{1,120}\.json")
@@ -37,31 +39,46 @@ class BadDocumentError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Term:
+    """A tag's value: an id, and its names for people."""
+
+    id: str
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True, slots=True)
 class Lesson:
-    """One published lesson, as far as the node itself needs it."""
+    """One published lesson, as far as the node itself needs it. tags: by dimension, those of `TAGS` that it carries."""
 
     id: str
     section: str
     path: str
     zh: str
     en: str
+    tags: Mapping[str, Term] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One whole catalog. `shards` keeps what each shard path held, so that the next version reads only new ones."""
+    """One whole catalog. `shards` keeps what each shard path held, so that the next version reads only new ones.
+
+    sections: the sections by id, in their order, the empty ones too.
+    """
 
     version: str = ""
     lessons: Mapping[str, Lesson] = field(default_factory=dict)
     shards: Mapping[str, tuple[Lesson, ...]] = field(default_factory=dict)
+    sections: Mapping[str, Term] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """What the version document says: the version's name and the paths of its shards, in order."""
+    """What the version document says: the version's name, the paths of its shards in order, and its sections."""
 
     version: str
     shards: tuple[str, ...]
+    sections: tuple[Term, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +99,7 @@ def read_pointer(body: bytes, bounds: Bounds) -> Pointer:
     paths = tuple(_shard_paths(document))
     if len(paths) > bounds.shards:
         raise BadDocumentError(f"{VERSION_PATH}: {len(paths)} shards, at most {bounds.shards} are read")
-    return Pointer(version, paths)
+    return Pointer(version, paths, tuple(_sections(document)))
 
 
 def read_shard(path: str, body: bytes, bounds: Bounds) -> tuple[Lesson, ...]:
@@ -122,6 +139,31 @@ def _shard_paths(document: Mapping[str, object]) -> Iterator[str]:
             yield path
 
 
+def _sections(document: Mapping[str, object]) -> Iterator[Term]:
+    sections = document.get("sections")
+    for section in sections if isinstance(sections, list) else ():
+        if isinstance(section, dict) and (term := _term(section, section.get("title"))) is not None:
+            yield term
+
+
+def _tags(entry: Mapping[str, object]) -> dict[str, Term]:
+    """The tags that can be used. A tag of another shape is as good as none: the lesson plays without it."""
+    given = entry.get("tags")
+    tags = given if isinstance(given, dict) else {}
+    terms = {dimension: _term(tags.get(dimension), tags.get(dimension)) for dimension in TAGS}
+    return {dimension: term for dimension, term in terms.items() if term is not None}
+
+
+def _term(holder: object, names: object) -> Term | None:
+    """The tag value whose id `holder` has and whose names are in `names`."""
+    identity = holder.get("id") if isinstance(holder, dict) else None
+    if not isinstance(identity, str) or not _ID.fullmatch(identity):
+        return None
+    texts = names if isinstance(names, dict) else {}
+    zh, en = (str(texts.get(language) or "")[:_MAX_NAME_CHARS] for language in LANGUAGES)
+    return Term(identity, zh or en or identity, en or zh or identity)
+
+
 def _lesson(path: str, section: str, entry: object) -> Lesson:
     if not isinstance(entry, dict):
         raise BadDocumentError(f"{path}: an entry is not an object")
@@ -132,7 +174,7 @@ def _lesson(path: str, section: str, entry: object) -> Lesson:
         raise BadDocumentError(f"{path}: {identity}: not a lesson document's path: {document!r:.120}")
     texts = title if isinstance(title, dict) else {}
     zh, en = (str(texts.get(language) or "")[:200] for language in LANGUAGES)
-    return Lesson(identity, section, document, zh or en or identity, en or zh or identity)
+    return Lesson(identity, section, document, zh or en or identity, en or zh or identity, _tags(entry))
 
 
 class CatalogView:
@@ -229,7 +271,7 @@ class CatalogView:
             lessons.update((lesson.id, lesson) for lesson in shard)
             if len(lessons) > self._bounds.lessons:
                 raise BadDocumentError(f"{path}: more than {self._bounds.lessons} lessons in the catalog")
-        return Snapshot(pointer.version, lessons, shards)
+        return Snapshot(pointer.version, lessons, shards, {term.id: term for term in pointer.sections})
 
     async def _document(self, path: str) -> bytes:
         try:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import orjson
 import pytest
 
-from edge.catalog_view import BadDocumentError, Bounds, CatalogView, read_pointer, read_shard
+from edge.catalog_view import BadDocumentError, Bounds, CatalogView, Term, read_pointer, read_shard
 
 VERSION = "/catalog/version.json"
 
@@ -218,3 +218,16 @@ async def test_a_missing_language_falls_back_to_the_other(catalog: Catalog) -> N
     await view.refresh()
     assert (view.title("a"), view.title("a", "en")) == ("Only English", "Only English")
     assert view.title("b") == "b"
+
+
+async def test_the_tags_of_a_lesson_are_known_and_one_of_a_strange_shape_is_none(catalog: Catalog) -> None:
+    tagged = entry("a") | {
+        "tags": {"grade": {"id": "grade-3", "zh": "三年级"}, "subject": "music", "stage": {"id": "/"}}
+    }
+    catalog.publish("v1", {"/catalog/v1/shards/s.json": [tagged, entry("b") | {"tags": 3}]})
+    view = CatalogView(catalog.fetch)
+    assert await view.refresh()
+    lessons = view.snapshot.lessons
+    assert lessons["a"].tags == {"grade": Term("grade-3", "三年级", "三年级")}
+    assert lessons["b"].tags == {}
+    assert view.snapshot.sections == {"special": Term("special", "special", "special")}

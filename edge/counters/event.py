@@ -33,6 +33,36 @@ class Kind(IntEnum):
     WATCH = 3
 
 
+class Agent(IntEnum):
+    """Who sent an event. The numbers are written into journals: never renumber.
+
+    A bot is one that says so, or whose rate no human has; bots are counted apart from humans.
+    """
+
+    HUMAN = 0
+    BOT = 1
+
+
+HUB: Final = "00"
+HOME_COUNTRY: Final = "CN"
+UNKNOWN_COUNTRY: Final = "ZZ"
+
+
+class Place(NamedTuple):
+    """Where an event comes from.
+
+    province: two-digit code, "00" where it is not known or abroad. country: ISO 3166-1 alpha-2, "ZZ" where not known.
+    """
+
+    province: str
+    country: str
+
+
+def place_in(province: str) -> Place:
+    """A place of which only the province is known: every province is in one country, of the hub none is known."""
+    return Place(province, UNKNOWN_COUNTRY if province == HUB else HOME_COUNTRY)
+
+
 _KINDS: Final = {kind.name.lower(): kind for kind in Kind}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from edge.counters.event import Rejection, parse
+from edge.counters.event import Agent, Place, Rejection, parse, place_in
 from edge.counters.journal import Journal
 from edge.counters.record import encode
 
@@ -26,10 +26,12 @@ class Intake:
     def __init__(self, journal: Journal, known: Callable[[str], bool] | None = None) -> None:
         self._journal = journal
         self._known = known
+        self._home = place_in(journal.label.home.province)
 
-    async def accept(self, body: bytes) -> Receipt:
+    async def accept(self, body: bytes, place: Place | None = None, agent: Agent = Agent.HUMAN) -> Receipt:
         """Take the good events of a body in; returns when they are on disk.
 
+        place: where they come from, None for the journal's own province.
         Raises BodyError when the body is no events at all, JournalError when the promise can't be given: then nothing
         was promised, and the same events may be sent again.
         """
@@ -37,5 +39,5 @@ class Intake:
         events, rejected = parse(body, stamp_ms, self._known)
         if events:
             # No await between the stamp and the append: records enter the journal in the order of their stamps.
-            await self._journal.append(encode(stamp_ms, events), stamp_ms)
+            await self._journal.append(encode(stamp_ms, events, place or self._home, agent), stamp_ms)
         return Receipt(len(events), rejected)

@@ -11,11 +11,13 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.counters.event import place_in
 from edge.counters.journal import Journal, frame, scan
 from edge.counters.label import Home
 from edge.counters.record import encode
 
 BASE = 1000
+HERE = place_in("44")
 payloads = st.lists(st.binary(min_size=1, max_size=60), min_size=1, max_size=12)
 
 
@@ -64,7 +66,7 @@ def test_a_window_reads_whole_records_and_leaves_the_rest(written: list[bytes], 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=12), st.data())
 def test_a_journal_cut_at_any_byte_opens_with_a_prefix_and_goes_on(counts: list[int], data: st.DataObject) -> None:
-    written = [encode(1_764_000_000_000 + index, []) + bytes(count) for index, count in enumerate(counts)]
+    written = [encode(1_764_000_000_000 + index, [], HERE) + bytes(count) for index, count in enumerate(counts)]
     asyncio.run(_cut_and_go_on(written, data))
 
 

@@ -9,13 +9,14 @@ from tempfile import TemporaryDirectory
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.counters.event import Kind, ViewEvent
+from edge.counters.event import Kind, ViewEvent, place_in
 from edge.counters.flush import gather
 from edge.counters.journal import Segment, View, frame
 from edge.counters.record import encode
 from edge.counters.tally import DEDUP_BUCKET_MS, Counts
 
 START = 1_764_000_000_000
+HERE = place_in("44")
 events = st.builds(
     ViewEvent,
     st.uuids().map(str),
@@ -57,7 +58,7 @@ def journal_of(directory: Path, steps: list[tuple[int, list[ViewEvent]]]) -> Vie
     stamp, data = START, b""
     for wait_ms, some in steps:
         stamp += wait_ms
-        data += frame(encode(stamp, some))
+        data += frame(encode(stamp, some, HERE))
     path = directory / "journal.log"
     path.write_bytes(data)
     return View((Segment(path, 0, len(data)),), len(data))

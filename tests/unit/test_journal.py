@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from edge.counters.event import place_in
 from edge.counters.journal import Journal, JournalError, Refusal, frame
 from edge.counters.label import Home
 from edge.counters.record import encode
 
 HOME = Home("44", "edge-1/0")
-PAYLOAD = encode(1_764_000_000_000, []) + bytes(100)
+HERE = place_in("44")
+PAYLOAD = encode(1_764_000_000_000, [], HERE) + bytes(100)
 
 
 async def opened(directory: Path, **settings: object) -> Journal:
@@ -126,7 +128,7 @@ async def test_a_clock_set_back_a_little_does_not_take_stamps_back(tmp_path: Pat
 
 async def test_the_stamp_goes_on_from_the_last_record(tmp_path: Path) -> None:
     journal = await opened(tmp_path, wall=lambda: 1000.0)
-    await journal.append(encode(1_005_000, []), 1_005_000)
+    await journal.append(encode(1_005_000, [], HERE), 1_005_000)
     await journal.close()
     journal = await opened(tmp_path, wall=lambda: 1000.0)
     assert journal.stamp_ms() == 1_005_000

@@ -6,7 +6,6 @@ import orjson
 import pytest
 
 from edge.counters.event import MAX_EVENTS, BodyError, BodyReason, Kind, Reason, ViewEvent, parse
-from edge.counters.record import RecordError, accepted_ms, decode, encode, event_count
 
 NOW = 1_764_000_000_000
 DAY = 24 * 3600 * 1000
@@ -145,27 +144,3 @@ def test_every_reason_is_one_sentence_of_its_own() -> None:
     sentences = [reason.value for reason in Reason]
     assert len(set(sentences)) == len(Reason)
     assert all(sentence and not sentence.endswith(".") for sentence in sentences)
-
-
-def test_a_record_gives_back_what_counting_needs_and_neither_id_nor_viewer_in_clear() -> None:
-    events = [
-        ViewEvent("id-in-clear", Kind.WATCH, "lesson-1", "viewer-in-clear", NOW + 59_999, 120_000),
-        ViewEvent("i" * 64, Kind.VISIT, "", "", NOW, 0),
-    ]
-    payload = encode(NOW + 7, events)
-    assert (accepted_ms(payload), event_count(payload)) == (NOW + 7, 2)
-    watch, visit = decode(payload)
-    assert (watch.kind, watch.minute, watch.resource, watch.watched_ms) == (
-        3,
-        (NOW + 59_999) // 60_000,
-        b"lesson-1",
-        120_000,
-    )
-    assert (visit.kind, visit.resource, visit.viewer) == (0, b"", bytes(8))
-    assert b"in-clear" not in payload
-
-
-def test_a_record_of_a_newer_version_is_not_guessed_at() -> None:
-    payload = b"\x02" + encode(NOW, [])[1:]
-    with pytest.raises(RecordError, match="version 2"):
-        accepted_ms(payload)

@@ -10,6 +10,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -135,6 +136,20 @@ def _field_names(value: object) -> object:
     return tuple(name.lower() for name in entries)
 
 
+def _field_name(value: object) -> object:
+    if isinstance(value, str) and not _TOKEN.fullmatch(value):
+        raise ValueError("not a field name")
+    return value.lower() if isinstance(value, str) else value
+
+
+def _networks(value: object) -> object:
+    """Networks in CIDR notation, as they are written in full."""
+    entries = _listed(value)
+    if not isinstance(entries, tuple):
+        return entries
+    return tuple(str(ip_network(entry)) if isinstance(entry, str) else entry for entry in entries)
+
+
 def _query_keys(value: object) -> object:
     entries = _listed(value)
     if not isinstance(entries, tuple) or entries == ("*",):
@@ -188,6 +203,8 @@ AddressSetting = Annotated[Address, NoDecode, BeforeValidator(_address), _As_tex
 AddressesSetting = Annotated[tuple[Address, ...], NoDecode, BeforeValidator(_addresses)]
 OriginsSetting = Annotated[tuple[Bucket | str, ...], NoDecode, BeforeValidator(_origins)]
 FieldNamesSetting = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_field_names)]
+FieldNameSetting = Annotated[str, BeforeValidator(_field_name)]
+NetworksSetting = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_networks)]
 QueryKeysSetting = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_query_keys)]
 SizeSetting = Annotated[ByteSize, BeforeValidator(_size)]
 RedisUrl = Annotated[SecretStr, BeforeValidator(_redis_url)]
@@ -431,6 +448,53 @@ class EdgeSettings(BaseSettings):
         description="Share of the requests that are logged.",
         json_schema_extra=_allowed("a number from 0 to 1"),
     )
+    trusted_proxies: NetworksSetting = Field(
+        (),
+        max_length=1000,
+        description="Proxies whose X-Forwarded-For (or Forwarded) is believed, and the viewer's place that they tell.",
+        json_schema_extra=_allowed("addresses or networks like 10.0.0.0/8, separated by commas"),
+    )
+    viewer_place: Literal["own", "header", "mmdb"] = Field(
+        "own",
+        description="Where viewers are: in this node's province, as a trusted proxy's header or an MMDB file says.",
+        json_schema_extra=_allowed("own, header or mmdb"),
+    )
+    viewer_province_header: FieldNameSetting | None = Field(
+        None,
+        description="Field in which trusted proxies tell the viewer's province: 44, GD or CN-GD.",
+        json_schema_extra=_allowed("a field name"),
+    )
+    viewer_country_header: FieldNameSetting | None = Field(
+        None,
+        description="Field in which trusted proxies tell the viewer's country: CN.",
+        json_schema_extra=_allowed("a field name"),
+    )
+    viewer_mmdb: FileSetting | None = Field(
+        None,
+        description="MMDB file with records as in GeoLite2-City; replace it by renaming, and SIGHUP reads it again.",
+        json_schema_extra=_allowed("a readable file"),
+    )
+    views_per_client: float = Field(
+        1000.0,
+        ge=0,
+        le=1_000_000,
+        description="View events a second that a worker takes of one address in the long run; a minute's worth at once.",
+        json_schema_extra=_allowed("a number from 0 (no limit) to 1000000"),
+    )
+    viewer_views_per_minute: int = Field(
+        120,
+        ge=0,
+        le=1_000_000,
+        description="Views a minute beyond which a viewer id is counted as a bot.",
+        json_schema_extra=_allowed("a whole number from 0 (no limit) to 1000000"),
+    )
+    client_views_per_minute: int = Field(
+        20_000,
+        ge=0,
+        le=100_000_000,
+        description="Views a minute beyond which an address is counted as a bot; a large school stays far below.",
+        json_schema_extra=_allowed("a whole number from 0 (no limit) to 100000000"),
+    )
     data_dir: Path = Field(
         Path(".smartedu/edge"),
         description="Journal of view events, and run-time state.",
@@ -460,6 +524,18 @@ class EdgeSettings(BaseSettings):
         if (self.tls_cert is None) != (self.tls_key is None):
             given, missing = ("tls_cert", "tls_key") if self.tls_key is None else ("tls_key", "tls_cert")
             raise ValueError(f"{given} is set but {missing} is not; allowed: both or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _place_has_a_source(self) -> EdgeSettings:
+        headers = self.viewer_province_header or self.viewer_country_header
+        if self.viewer_place == "header" and not (self.trusted_proxies and headers):
+            raise ValueError(
+                "viewer_place: 'header' is not allowed; allowed: with trusted_proxies and with viewer_province_header, "
+                "viewer_country_header or both"
+            )
+        if self.viewer_place == "mmdb" and self.viewer_mmdb is None:
+            raise ValueError("viewer_place: 'mmdb' is not allowed; allowed: with viewer_mmdb")
         return self
 
     @classmethod

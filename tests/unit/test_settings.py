@@ -63,6 +63,15 @@ def test_several_listeners_come_from_one_environment_variable(monkeypatch: pytes
         ({"node": "a b"}, "node: 'a b' is not allowed; allowed: a letter"),
         ({"s3_endpoint": "ftp://x"}, "s3_endpoint: 'ftp://x' is not allowed; allowed: http://HOST"),
         ({"tls_cert": "/nonexistent"}, "tls_cert: '/nonexistent' is not allowed; allowed: a readable file"),
+        ({"trusted_proxies": "10.0.0.1/8"}, "trusted_proxies: '10.0.0.1/8' is not allowed; allowed: addresses or"),
+        ({"viewer_place": "header"}, "viewer_place: 'header' is not allowed; allowed: with trusted_proxies"),
+        (
+            {"viewer_place": "header", "trusted_proxies": "10.0.0.0/8"},
+            "viewer_place: 'header' is not allowed; allowed: with trusted_proxies",
+        ),
+        ({"viewer_place": "mmdb"}, "viewer_place: 'mmdb' is not allowed; allowed: with viewer_mmdb"),
+        ({"viewer_province_header": "a b"}, "viewer_province_header: 'a b' is not allowed; allowed: a field name"),
+        ({"views_per_client": "-1"}, "views_per_client: '-1' is not allowed; allowed: a number from 0"),
         ({"colour": "red"}, "colour: unknown key; allowed: access_log, "),
     ],
 )
@@ -71,6 +80,11 @@ def test_a_wrong_value_is_named_with_what_is_allowed(flags: dict[str, object], m
         load(flags)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+def test_trusted_proxies_are_networks_and_a_lone_address_is_one() -> None:
+    settings = load({"trusted_proxies": "10.0.0.0/8, 2001:DB8::7"})
+    assert settings.trusted_proxies == ("10.0.0.0/8", "2001:db8::7/128")
 
 
 def test_a_password_in_a_wrong_redis_url_is_not_shown() -> None:

@@ -478,7 +478,7 @@ class EdgeSettings(BaseSettings):
         1000.0,
         ge=0,
         le=1_000_000,
-        description="View events a second that a worker takes of one address in the long run; a minute's worth at once.",
+        description="View events a second that a worker takes of one address in the long run; of a minute at once.",
         json_schema_extra=_allowed("a number from 0 (no limit) to 1000000"),
     )
     viewer_views_per_minute: int = Field(

@@ -1,0 +1,102 @@
+-- Reading the counts, on the side of the province's Redis. Installed by edge/counters/reading.py beside functions.lua,
+-- which says what the keys mean. Nothing here writes.
+--
+-- Theory of operation. One call answers all that is read of a province at one moment: a function is atomic, so counts,
+-- sums and the time up to which they are complete belong together. What changed since the last call is found by the
+-- number of the last batch that was seen. A Redis that lost its last seconds may reach that number again with another
+-- batch; the batch's tag (writer and position, in the trail) tells the two apart, and then the reader begins anew.
+
+local METRICS = {'views', 'plays', 'watch_ms'}
+local CHUNK = 4000               -- Lua passes at most some 8,000 arguments to one call
+
+-- Before when the province is exact: its slowest open writer, or with none open the last that closed.
+local function complete(prefix)
+    local slowest = redis.call('ZRANGE', prefix .. ':complete', 0, 0, 'WITHSCORES')
+    return slowest[2] or redis.call('GET', prefix .. ':closed') or ''
+end
+
+local function tag_of(prefix, seq)
+    return redis.call('HGET', prefix .. ':trail', seq) or ''
+end
+
+local function scores(key, members)
+    local all = {}
+    for first = 1, #members, CHUNK do
+        local some = redis.call('ZMSCORE', key, unpack(members, first, math.min(first + CHUNK - 1, #members)))
+        for i = 1, #some do
+            all[#all + 1] = some[i] or '0'
+        end
+    end
+    return all
+end
+
+-- Where the reader stands when it begins to read whole rankings.
+-- args: prefix    returns: seq, tag
+local function stand(_, args)
+    local seq = redis.call('GET', args[1] .. ':seq') or '0'
+    return {seq, tag_of(args[1], seq)}
+end
+
+-- args: prefix, since, tag, day, most, days that may have changed...
+-- returns: 0 where the reader has to begin anew; otherwise
+--   1, seq, tag, complete, resources moved, their six scores (since ever and of the day), total, the day's total,
+--   countries, the day's countries, bots, the day's bots, views of the days asked, number of days, of corrections,
+--   the last day that history holds
+local function glance(_, args)
+    local prefix, since, tag, day, most = args[1], args[2], args[3], args[4], tonumber(args[5])
+    local seq, moved = redis.call('GET', prefix .. ':seq') or '0', prefix .. ':moved'
+    if since ~= '0' and tag_of(prefix, since) ~= tag then
+        return {0}
+    end
+    if redis.call('ZCOUNT', moved, '(' .. since, '+inf') > most then
+        return {0}
+    end
+    local resources = redis.call('ZRANGEBYSCORE', moved, '(' .. since, '+inf')
+    local of_day = prefix .. ':day:' .. day
+    local answer = {1, seq, tag_of(prefix, seq), complete(prefix), resources}
+    for _, scope in ipairs({prefix, of_day}) do
+        for _, metric in ipairs(METRICS) do
+            answer[#answer + 1] = scores(scope .. ':' .. metric, resources)
+        end
+    end
+    for _, key in ipairs({':total', ':countries', ':bots'}) do
+        answer[#answer + 1] = redis.call('HGETALL', prefix .. key)
+        answer[#answer + 1] = redis.call('HGETALL', key == ':total' and of_day or of_day .. key)
+    end
+    local days = {}
+    for i = 6, #args do
+        days[#days + 1] = args[i]
+    end
+    answer[#answer + 1] = redis.call('ZMSCORE', prefix .. ':days:views', unpack(days))
+    answer[#answer + 1] = redis.call('ZCARD', prefix .. ':days:views')
+    answer[#answer + 1] = redis.call('ZCARD', prefix .. ':corrections:at')
+    answer[#answer + 1] = redis.call('GET', prefix .. ':history_through') or ''
+    return answer
+end
+
+-- One day, if it is not as the reader knows it: any event changes one of its sums, a correction the number of those.
+-- args: prefix, day, mark that the reader has of it
+-- returns: complete, mark; then the day's three rankings, nothing when the mark is the same, or 0 when history has it
+local function day(_, args)
+    local prefix, of_day = args[1], args[1] .. ':day:' .. args[2]
+    local sums = redis.call('HMGET', of_day, 'views', 'plays', 'watch_ms', 'visits')
+    local mark = tostring(redis.call('ZCARD', prefix .. ':corrections:at'))
+    for i = 1, 4 do
+        mark = mark .. ' ' .. (sums[i] or '0')
+    end
+    local answer = {complete(prefix), mark}
+    if redis.call('EXISTS', of_day) == 0 and redis.call('ZSCORE', prefix .. ':days:views', args[2]) then
+        answer[3] = 0
+    elseif mark ~= args[3] then
+        for i, metric in ipairs(METRICS) do
+            answer[2 + i] = redis.call('ZRANGE', of_day .. ':' .. metric, 0, -1, 'WITHSCORES')
+        end
+    end
+    return answer
+end
+
+for name, callback in pairs({stand = stand, glance = glance, day = day}) do
+    redis.register_function({
+        function_name = 'smartedu_' .. name .. '_@VERSION@', callback = callback, flags = {'no-writes'}
+    })
+end

@@ -1,0 +1,286 @@
+"""What the read model asks of the provinces' Redis, and nothing else of the counters that reads there.
+
+Every call is of one province's keys, so that it works on a cluster, too, where provinces lie on different nodes. What
+belongs together is read in one call (`reading.lua`). Nothing is decided here and nothing is remembered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from operator import methodcaller
+from typing import Any, Final
+
+import numpy as np
+from redis.asyncio import RedisCluster
+from redis.exceptions import RedisError, ResponseError
+
+from edge.counters.sheet import Ints
+from edge.counters.sink import Client, province_prefix
+
+_SOURCE: Final = files("edge.counters").joinpath("reading.lua").read_text("utf-8")
+VERSION: Final = hashlib.sha256(_SOURCE.encode()).hexdigest()[:12]
+_CODE: Final = f"#!lua name=smartedu_reading_{VERSION}\n" + _SOURCE.replace("@VERSION@", VERSION)
+_METRICS: Final = ("views", "plays", "watch_ms")
+_AT_ONCE: Final = 2000  # commands of one pipeline, so that neither side is held up for long
+_HASHES_AT_ONCE: Final = 50
+_SKETCH_TTL_MS: Final = 5000
+ANYTHING: Final = 1_000_000_000
+
+Hash = Mapping[str, int]
+
+
+class BoardError(Exception):
+    """The counts can't be read now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Resources and their counts. values: views, plays, watch_ms by resource."""
+
+    resources: Sequence[bytes]
+    values: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """A province at one moment. moved: what changed since the batch that was asked for, with counts since ever and
+    `moved_today` those of the day. seq, tag: the last batch. complete_ms: None while no writer has reported.
+
+    total, today: sums by metric, first_day among those of total. countries, bots: fields as in the keys.
+    recent: views of the days that were asked for. days: how many days there are.
+    """
+
+    seq: int
+    tag: bytes
+    complete_ms: int | None
+    moved: Counted
+    moved_today: Ints
+    total: Hash
+    today: Hash
+    countries: Hash
+    countries_today: Hash
+    bots: Hash
+    bots_today: Hash
+    recent: tuple[int | None, ...]
+    days: int
+    corrections: int
+    history_through: str
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A day of a province. counted: None when it is as the reader knows it. gone: only history has it."""
+
+    complete_ms: int | None
+    mark: bytes
+    counted: Counted | None
+    gone: bool
+
+
+class Reading:
+    """Reads one Redis, or one cluster. timeout_s: deadline of one round trip."""
+
+    def __init__(self, client: Client, *, timeout_s: float) -> None:
+        self._client = client
+        self._timeout_s = timeout_s
+        self._spread = isinstance(client, RedisCluster)
+
+    @property
+    def spread(self) -> bool:
+        """Whether provinces may lie on different nodes, so that one being away says nothing of another."""
+        return self._spread
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def stand(self, province: str) -> tuple[int, bytes]:
+        """The province's last batch, from which on `glances` tells what changed. Raises BoardError."""
+        [(seq, tag)] = await self._functions("stand", [(province, ())])
+        return int(seq), tag
+
+    async def rankings(self, province: str, day: str | None) -> Counted:
+        """Every resource of the province, since ever or on a day. Raises BoardError."""
+        scope = province_prefix(province) + (f":day:{day}" if day else "")
+        steps = [methodcaller("zrange", f"{scope}:{metric}", 0, -1, withscores=True) for metric in _METRICS]
+        return _whole([(await self._piped([step]))[0] for step in steps])
+
+    async def glances(
+        self, asked: Sequence[tuple[str, int, bytes]], day: str, recent: Sequence[str], *, most: int
+    ) -> list[Glance | BoardError | None]:
+        """By province, batch and its tag: what is new; None where the reader has to begin anew.
+
+        most: resources that may have changed before that is too many to be told one by one. A province that could not
+        be read is a BoardError in its place.
+        """
+        calls = [(code, (seq, tag, day, most, *recent)) for code, seq, tag in asked]
+        if not self._spread:
+            return [_glance(one) for one in await self._functions("glance", calls)]
+
+        async def alone(call: tuple[str, tuple[Any, ...]]) -> Glance | BoardError | None:
+            try:
+                return _glance((await self._functions("glance", [call]))[0])
+            except BoardError as error:
+                return error
+
+        return list(await asyncio.gather(*map(alone, calls)))
+
+    async def day(self, asked: Sequence[tuple[str, bytes]], day: str) -> list[Day]:
+        """By province and mark: the day, if it is not as marked. Raises BoardError."""
+        return [_day(one) for one in await self._functions("day", [(code, (day, mark)) for code, mark in asked])]
+
+    async def days(self, province: str) -> dict[str, int]:
+        """Views of every day. Raises BoardError."""
+        key = f"{province_prefix(province)}:days:views"
+        [found] = await self._piped([methodcaller("zrange", key, 0, -1, withscores=True)])
+        return {day.decode(): int(views) for day, views in found}
+
+    async def scores(self, asked: Sequence[tuple[str, str, Sequence[str]]]) -> list[list[int | None]]:
+        """Of rankings (province, rest of the key, members): each member's score. Raises BoardError."""
+        found = await self._piped([methodcaller("zmscore", _key(code, rest), names) for code, rest, names in asked])
+        return [[None if score is None else int(score) for score in one] for one in found]
+
+    async def fields(self, asked: Sequence[tuple[str, str, Sequence[str]]]) -> list[list[int]]:
+        """Of hashes (province, rest of the key, fields): each field's number, 0 where there is none."""
+        found = await self._piped([methodcaller("hmget", _key(code, rest), names) for code, rest, names in asked])
+        return [[int(value or 0) for value in one] for one in found]
+
+    async def sizes(self, asked: Sequence[tuple[str, str]]) -> list[int]:
+        """How many fields hashes have. Raises BoardError."""
+        return await self._piped([methodcaller("hlen", _key(code, rest)) for code, rest in asked])
+
+    async def hashes(self, asked: Sequence[tuple[str, str]]) -> list[dict[bytes, bytes]]:
+        """Whole hashes. Raises BoardError."""
+        return await self._piped([methodcaller("hgetall", _key(code, rest)) for code, rest in asked], _HASHES_AT_ONCE)
+
+    async def exist(self, asked: Sequence[tuple[str, str]]) -> list[bool]:
+        """Whether keys exist. Raises BoardError."""
+        return [bool(n) for n in await self._piped([methodcaller("exists", _key(code, rest)) for code, rest in asked])]
+
+    async def corrections(self, province: str, newest: int) -> tuple[int, list[tuple[bytes, bytes, int]]]:
+        """How many there are; of the newest ones id, JSON and when they were accepted, ms. Raises BoardError."""
+        at = _key(province, ":corrections:at")
+        number, ranked = await self._piped(
+            [methodcaller("zcard", at), methodcaller("zrange", at, 0, newest - 1, desc=True, withscores=True)]
+        )
+        if not ranked:
+            return number, []
+        names = [one for one, _ in ranked]
+        [texts] = await self._piped([methodcaller("hmget", _key(province, ":corrections"), names)])
+        return number, [(one, text, int(at)) for (one, at), text in zip(ranked, texts, strict=True) if text is not None]
+
+    async def uniques(self, provinces: Sequence[str], names: Sequence[str]) -> list[int]:
+        """By name of a sketch, the estimated number of viewers in all the provinces. Raises BoardError.
+
+        Sketches of several provinces can be counted together only where they lie together. On a cluster they are
+        carried there: under one hash tag of their own, and for a few seconds.
+        """
+        keys = [[_key(code, f":{name}") for code in provinces] for name in names]
+        if not self._spread or len(provinces) == 1:
+            return await self._piped([methodcaller("pfcount", *some) for some in keys])
+        flat = [key for some in keys for key in some]
+        sketches = await self._piped([methodcaller("get", key) for key in flat])
+        place = "{uniques-" + secrets.token_hex(8) + "}:"
+        there = [(key, sketch) for key, sketch in zip(flat, sketches, strict=True) if sketch is not None]
+        await self._piped([methodcaller("set", place + key, sketch, px=_SKETCH_TTL_MS) for key, sketch in there])
+        return await self._piped([methodcaller("pfcount", *(place + key for key in some)) for some in keys])
+
+    async def _functions(self, name: str, calls: Iterable[tuple[str, Sequence[Any]]]) -> list[Any]:
+        """One call of a function for each province; installs the library where it is missing."""
+        function = f"smartedu_{name}_{VERSION}"
+        steps = [
+            methodcaller("execute_command", "FCALL_RO", function, 1, _key(code, ":seq"), province_prefix(code), *rest)
+            for code, rest in calls
+        ]
+        try:
+            return await self._piped(steps)
+        except BoardError as error:
+            if "function not found" not in str(error.__cause__).lower():
+                raise
+        await self._timely(self._install())
+        return await self._piped(steps)
+
+    async def _install(self) -> None:
+        where = {"target_nodes": RedisCluster.PRIMARIES} if self._spread else {}
+        client: Any = self._client
+        await client.execute_command("FUNCTION LOAD", "REPLACE", _CODE, **where)
+
+    async def _piped(self, steps: Sequence[Callable[[Any], object]], at_once: int = _AT_ONCE) -> list[Any]:
+        """Commands in few round trips, no transaction. Raises BoardError."""
+        answers: list[Any] = []
+        for first in range(0, len(steps), at_once):
+            pipe = self._client.pipeline(transaction=False)
+            for step in steps[first : first + at_once]:
+                step(pipe)
+            answers += await self._timely(pipe.execute())
+        return answers
+
+    async def _timely(self, waiting: Awaitable[Any]) -> Any:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await waiting
+        except ResponseError as error:
+            raise BoardError(f"the counters' Redis refuses: {error}") from error
+        except (RedisError, OSError) as error:  # TimeoutError is an OSError
+            raise BoardError(f"{type(error).__name__}: {error}") from error
+
+
+def _key(province: str, rest: str) -> str:
+    return province_prefix(province) + rest
+
+
+def _whole(rankings: Sequence[Sequence[tuple[bytes, float]]]) -> Counted:
+    """Three rankings as one table; a resource that one of them does not hold has 0 there."""
+    rows: dict[bytes, int] = {}
+    for ranking in rankings:
+        for resource, _ in ranking:
+            rows.setdefault(resource, len(rows))
+    values = np.zeros((len(_METRICS), len(rows)), np.int64)
+    for plane, ranking in enumerate(rankings):
+        places = np.fromiter((rows[resource] for resource, _ in ranking), np.intp, len(ranking))
+        values[plane, places] = np.fromiter((float(score) for _, score in ranking), np.float64, len(ranking))
+    return Counted(list(rows), values)
+
+
+def _glance(answer: Sequence[Any]) -> Glance | None:
+    if answer[0] == 0:
+        return None
+    resources = answer[4]
+    scores = np.array([[int(float(score)) for score in plane] for plane in answer[5:11]], np.int64).reshape(6, -1)
+    hashes = [_numbers(one) for one in answer[11:17]]
+    return Glance(
+        seq=int(answer[1]),
+        tag=answer[2],
+        complete_ms=_ms(answer[3]),
+        moved=Counted(resources, scores[:3]),
+        moved_today=scores[3:],
+        total=hashes[0],
+        today=hashes[1],
+        countries=hashes[2],
+        countries_today=hashes[3],
+        bots=hashes[4],
+        bots_today=hashes[5],
+        recent=tuple(None if score is None else int(float(score)) for score in answer[17]),
+        days=int(answer[18]),
+        corrections=int(answer[19]),
+        history_through=answer[20].decode(),
+    )
+
+
+def _day(answer: Sequence[Any]) -> Day:
+    complete, mark, *rankings = answer
+    gone = rankings[:1] == [0]
+    pairs = [list(zip(flat[0::2], map(float, flat[1::2]), strict=True)) for flat in rankings] if not gone else []
+    return Day(_ms(complete), mark, _whole(pairs) if pairs else None, gone)
+
+
+def _numbers(flat: Sequence[bytes]) -> dict[str, int]:
+    return {name.decode(): int(value) for name, value in zip(flat[0::2], flat[1::2], strict=True)}
+
+
+def _ms(text: bytes) -> int | None:
+    return int(float(text)) if text else None

@@ -1,0 +1,361 @@
+"""A day as the province's Redis holds it, read out into files; and what Redis is told once history has it.
+
+Nothing big is asked for at once: hashes are scanned a thousand fields at a time, while counting goes on. A closed day
+does not change but for corrections; so it is read between two looks at its sums and at the number of corrections, and
+when these differ, it was not one state that was read. `close` looks a third time, in the call that closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import orjson
+from redis.exceptions import RedisError
+
+from edge.counters.event import Kind, is_resource
+from edge.counters.history import METRICS, Figures, HistoryError
+from edge.counters.sink import Client, SinkError, call, province_prefix
+
+UTC8: Final = timezone(timedelta(hours=8))
+DAY_MINUTES: Final = 1440
+_SCAN: Final = 1000
+_SKETCHES_AT_ONCE: Final = 200
+_SKETCH_HEAD: Final = 16
+_NOT_CACHED: Final = bytes(7) + b"\x80"
+_OF_RESOURCES: Final = ("views", "plays", "watch_ms")
+_KIND_OF: Final = {Kind.VIEW: 0, Kind.PLAY: 1, Kind.WATCH: 2}
+
+
+class DayChangedError(Exception):
+    """The day was not one state while it was read, or is another one now: to be read again."""
+
+
+class Standing(NamedTuple):
+    """How far a province is. through: the last day that history has; first: the first that anything was counted on.
+
+    complete_ms: every event accepted before is counted (ms since the epoch); None when nobody has counted yet.
+    """
+
+    through: date | None
+    first: date | None
+    complete_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A signed compensating entry, as it is kept: added to the figures of its minute. amount: events, or ms watched.
+
+    minute: since the epoch. entry: all that is known of it.
+    """
+
+    id: str
+    kind: Kind
+    minute: int
+    resource: str
+    amount: int
+    country: str
+    entry: Mapping[str, object]
+
+    @property
+    def day(self) -> date:
+        return day_of_minute(self.minute)
+
+    @property
+    def minute_of_day(self) -> int:
+        return (self.minute + 480) % DAY_MINUTES
+
+    @property
+    def figures(self) -> Figures:
+        return Figures.of({METRICS[self.kind]: self.amount})
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """A day, read out. sums, bots: of the day; corrections: those of the day, by id; known: all that the province has.
+
+    hours, wholes, minutes, sketches: CSV files as `edge.counters.parquet` takes them.
+    """
+
+    sums: Figures
+    bots: Figures
+    corrections: Mapping[str, Correction]
+    known: int
+    hours: Path
+    wholes: Path
+    minutes: Path
+    sketches: Path
+
+
+def default_country(province: str) -> str:
+    """The country of what was counted in a province before countries were told apart."""
+    return "ZZ" if province == "00" else "CN"
+
+
+def day_of_minute(minute: int) -> date:
+    """The day in UTC+8 of a minute since the epoch."""
+    return datetime.fromtimestamp(minute * 60, UTC8).date()
+
+
+def end_of_day_ms(day: date) -> int:
+    """When a day of UTC+8 is over, ms since the epoch."""
+    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1) - timedelta(hours=8)
+    return int(midnight.timestamp() * 1000)
+
+
+def day_name(day: date) -> str:
+    """As in keys: YYYYMMDD."""
+    return day.strftime("%Y%m%d")
+
+
+def day_from(name: str | bytes | None) -> date | None:
+    """The day of such a name."""
+    if not name:
+        return None
+    text = name.decode() if isinstance(name, bytes) else name
+    return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC8).date()
+
+
+def correction_of(content: bytes, province: str) -> Correction:
+    """An entry of the corrections hash. Raises HistoryError when it is none."""
+    try:
+        said = orjson.loads(content)
+        kind = said["kind"]
+        return Correction(
+            id=said["id"],
+            kind=Kind[kind.upper()] if isinstance(kind, str) else Kind(kind),
+            minute=int(said["minute"]),
+            resource=said.get("resource") or "",
+            amount=int(said["amount"]),
+            country=said.get("country") or default_country(province),
+            entry=said,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise HistoryError(f"{content!r} is no correction: {error!r}") from error
+
+
+class ProvinceDays:
+    """The days of one province. Every method raises HistoryError when its Redis can't be asked."""
+
+    def __init__(self, client: Client, province: str) -> None:
+        self.province = province
+        self._client = client
+        self._prefix = province_prefix(province)
+
+    async def standing(self) -> Standing:
+        """How far the province is."""
+        pipe = self._client.pipeline(transaction=True)
+        pipe.get(self._key("history_through"))
+        pipe.hget(self._key("total"), "first_day")
+        pipe.zrange(self._key("complete"), 0, 0, withscores=True)
+        pipe.get(self._key("closed"))
+        through, first, slowest, closed = await self._asked(pipe.execute())
+        complete = int(slowest[0][1]) if slowest else int(closed) if closed is not None else None
+        return Standing(day_from(through), day_from(first), complete)
+
+    async def sums(self, day: date) -> Figures:
+        """What was counted on a day."""
+        return _figures(await self._asked(self._client.hgetall(self._key("day", day_name(day)))))
+
+    async def corrections(self) -> dict[str, Correction]:
+        """All corrections, by id."""
+        found = await self._asked(self._client.hgetall(self._key("corrections")))
+        return {key.decode(): correction_of(entry, self.province) for key, entry in found.items()}
+
+    async def pending_corrections(self) -> list[Correction]:
+        """Those that history is not known to hold."""
+        pipe = self._client.pipeline(transaction=True)
+        pipe.hkeys(self._key("corrections"))
+        pipe.smembers(self._key("corrections", "exported"))
+        known, exported = await self._asked(pipe.execute())
+        if not set(known) - exported:
+            return []
+        return [one for key, one in (await self.corrections()).items() if key.encode() not in exported]
+
+    async def spool(self, day: date, directory: Path) -> Spooled:
+        """Read a day out. Raises DayChangedError when it changed meanwhile."""
+        before = await self._look(day)
+        sums, bots, countries, corrections = before
+        paths = [directory / f"{name}.csv" for name in ("hours", "wholes", "minutes", "sketches")]
+        await asyncio.gather(*(asyncio.to_thread(path.write_bytes, b"") for path in paths))
+        hours, wholes, minutes, sketches = paths
+        await self._spool_hours(day, hours)
+        resources = await self._spool_wholes(day, wholes)
+        await self._spool_minutes(day, minutes, sums, countries)
+        await self._spool_sketches(day, sketches, resources)
+        if await self._look(day) != before:
+            raise DayChangedError(f"{self.province} {day}: changed while it was read")
+        of_day = {key: one for key, one in corrections.items() if one.day == day}
+        return Spooled(sums, bots, of_day, len(corrections), hours, wholes, minutes, sketches)
+
+    async def close(self, day: date, spooled: Spooled, keep_s: int) -> None:
+        """History has the day: count nothing more of it, let its details go in `keep_s`. Raises DayChangedError."""
+        sums = [getattr(spooled.sums, name) for name in METRICS]
+        if not await self._call(
+            "smartedu_close_day", day_name(day), *sums, spooled.known, keep_s, *spooled.corrections
+        ):
+            raise DayChangedError(f"{self.province} {day}: changed while it was exported")
+
+    async def note_exported(self, day: date, corrections: Iterable[str], keep_s: int) -> None:
+        """History has these corrections of a day that it had before."""
+        await self._call("smartedu_close_day", day_name(day), *("*", 0, 0, 0), 0, keep_s, *corrections)
+
+    async def take_lease(self, holder: str, seconds: int) -> bool:
+        """Whether `holder` may work on the province's history for so long; nobody else does meanwhile."""
+        return bool(await self._asked(self._client.set(self._key("history", "lease"), holder, nx=True, ex=seconds)))
+
+    async def give_lease_back(self, holder: str) -> None:
+        """End the lease, if `holder` has it."""
+        key = self._key("history", "lease")
+        if await self._asked(self._client.get(key)) == holder.encode():
+            await self._asked(self._client.delete(key))
+
+    async def _look(self, day: date) -> tuple[Figures, Figures, dict[str, Figures], dict[str, Correction]]:
+        """Sums, bots, countries and corrections at one moment."""
+        of_day = self._key("day", day_name(day))
+        pipe = self._client.pipeline(transaction=True)
+        pipe.hgetall(of_day)
+        pipe.hgetall(f"{of_day}:bots")
+        pipe.hgetall(f"{of_day}:countries")
+        pipe.hgetall(self._key("corrections"))
+        sums, bots, countries, corrections = await self._asked(pipe.execute())
+        known = {key.decode(): correction_of(entry, self.province) for key, entry in corrections.items()}
+        return _figures(sums), _figures(bots), _by_country(countries), known
+
+    async def _spool_hours(self, day: date, target: Path) -> None:
+        for hour in range(24):
+            rows: dict[str, list[int]] = {}
+            async for place, amount in self._scan_hash(self._key("h", f"{day_name(day)}{hour:02d}")):
+                kind, _, resource = place.partition(" ")
+                if int(kind) != Kind.VISIT:
+                    rows.setdefault(_checked(resource), [0, 0, 0])[_KIND_OF[Kind(int(kind))]] = amount
+            await _append(target, (f"{one},{hour},{a},{b},{c}\n" for one, (a, b, c) in rows.items()))
+
+    async def _spool_wholes(self, day: date, target: Path) -> list[str]:
+        """Each resource's day; returns the resources."""
+        rows: dict[str, list[int]] = {}
+        for i, metric in enumerate(_OF_RESOURCES):
+            async for resource, score in self._scan_zset(self._key("day", day_name(day), metric)):
+                rows.setdefault(_checked(resource), [0, 0, 0])[i] = score
+        await _append(target, (f"{one},{a},{b},{c}\n" for one, (a, b, c) in rows.items()))
+        return sorted(rows)
+
+    async def _spool_minutes(self, day: date, target: Path, sums: Figures, countries: dict[str, Figures]) -> None:
+        """By minute and country; what the minutes lack of a country, and the countries of the day, has no minute."""
+        rows: dict[tuple[str, str], dict[str, int]] = {}
+        placed: dict[str, Figures] = {}
+        async for place, amount in self._scan_hash(self._key("min", day_name(day))):
+            minute, kind, country = place.split(" ")
+            rows.setdefault((minute, country), {})[METRICS[int(kind)]] = amount
+        for (_, country), row in rows.items():
+            placed[country] = placed.get(country, Figures()).plus(Figures.of(row))
+        for country, rest in lacking(sums, countries, placed, default_country(self.province)).items():
+            rows["", country] = rest.document()
+        await _append(
+            target,
+            (
+                f"{minute},{country},{','.join(str(row.get(name, 0)) for name in METRICS)}\n"
+                for (minute, country), row in rows.items()
+            ),
+        )
+
+    async def _spool_sketches(self, day: date, target: Path, resources: list[str]) -> None:
+        """The province's sketch of the day, then those of the resources."""
+        named = [("", self._key("ud", day_name(day)))]
+        named += [(one, self._key("udr", day_name(day), one)) for one in resources]
+        for first in range(0, len(named), _SKETCHES_AT_ONCE):
+            part = named[first : first + _SKETCHES_AT_ONCE]
+            found = await self._asked(self._client.mget([key for _, key in part]))
+            pairs = zip(part, found, strict=True)
+            await _append(target, (f"{name},{settled(blob).hex()}\n" for (name, _), blob in pairs if blob))
+
+    async def _scan_hash(self, key: str) -> AsyncIterator[tuple[str, int]]:
+        """Fields and numbers; a field may come twice."""
+        cursor = 0
+        while True:
+            cursor, found = await self._asked(self._client.hscan(key, cursor, count=_SCAN))
+            for name, amount in found.items():
+                yield name.decode(), int(amount)
+            if not cursor:
+                return
+
+    async def _scan_zset(self, key: str) -> AsyncIterator[tuple[str, int]]:
+        """Members and scores; a member may come twice."""
+        cursor = 0
+        while True:
+            cursor, found = await self._asked(self._client.zscan(key, cursor, count=_SCAN))
+            for name, score in found:
+                yield name.decode(), int(score)
+            if not cursor:
+                return
+
+    def _key(self, *parts: str) -> str:
+        return ":".join((self._prefix, *parts))
+
+    async def _asked(self, waiting: Any) -> Any:
+        try:
+            return await waiting
+        except (RedisError, OSError) as error:
+            raise HistoryError(f"the Redis of province {self.province}: {type(error).__name__}: {error}") from error
+
+    async def _call(self, function: str, *arguments: bytes | str | int) -> int:
+        try:
+            return int(await call(self._client, function, self._key("watermarks"), self._prefix, *arguments))
+        except SinkError as error:
+            raise HistoryError(f"the Redis of province {self.province}: {error}") from error
+
+
+def lacking(
+    sums: Figures, countries: Mapping[str, Figures], placed: Mapping[str, Figures], default: str
+) -> dict[str, Figures]:
+    """What minutes lack, by country: of each country's sums, and (under `default`) of the sums of the whole.
+
+    sums: of the day; countries: by country; placed: what the minutes of each country add up to.
+    """
+    told = dict(countries)
+    rest = sums
+    for figures in countries.values():
+        rest = rest.minus(figures)
+    told[default] = told.get(default, Figures()).plus(rest)
+    missing = {
+        country: told.get(country, Figures()).minus(placed.get(country, Figures())) for country in {*told, *placed}
+    }
+    return {country: figures for country, figures in sorted(missing.items()) if figures != Figures()}
+
+
+def settled(sketch: bytes) -> bytes:
+    """A sketch without the estimate that Redis remembers in it, which changes with each look."""
+    if len(sketch) < _SKETCH_HEAD:
+        return sketch
+    return sketch[:8] + _NOT_CACHED + sketch[_SKETCH_HEAD:]
+
+
+async def _append(path: Path, rows: Iterable[str]) -> None:
+    def write() -> None:
+        with path.open("a", encoding="ascii") as file:
+            file.writelines(rows)
+
+    await asyncio.to_thread(write)
+
+
+def _checked(resource: str) -> str:
+    if not is_resource(resource):
+        raise HistoryError(f"{resource!r} is counted but is no resource id")
+    return resource
+
+
+def _figures(found: Mapping[bytes, bytes]) -> Figures:
+    return Figures.of({name: int(found.get(name.encode(), 0)) for name in METRICS})
+
+
+def _by_country(found: Mapping[bytes, bytes]) -> dict[str, Figures]:
+    """From `CC metric` -> number."""
+    sums: dict[str, dict[str, int]] = {}
+    for place, amount in found.items():
+        country, _, metric = place.decode().partition(" ")
+        sums.setdefault(country, {})[metric] = int(amount)
+    return {country: Figures.of(said) for country, said in sums.items()}

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from edge.counters.journal import Journal, JournalError, View
-from edge.counters.record import RecordError, accepted_ms, decode, event_count
+from edge.counters.record import RecordError, decode, decode_correction, head
 from edge.counters.sink import Applied, Sink, SinkError
 from edge.counters.tally import DEDUP_BUCKET_MS, SEALED, Batch, Counts, Tally
 from edge.tasks import begin, end
@@ -30,7 +30,7 @@ from edge.tasks import begin, end
 _log = logging.getLogger(__name__)
 
 _TROUBLE: Final = (SinkError, JournalError, RecordError)
-_NOTHING: Final = Counts((), b"", (), ())
+_NOTHING: Final = Counts((), b"", (), (), ())
 
 
 class _Range(NamedTuple):
@@ -50,7 +50,8 @@ class FlushState:
     """What readiness and metrics need to know. Bytes are journal bytes.
 
     connected: the last exchange with Redis went well. complete_ms: all accepted before it is applied; 0 before the
-    first exchange. replayed_bytes: sent again because Redis had forgotten them.
+    first exchange. in_history: events left out because history has their day. replayed_bytes: sent again because Redis
+    had forgotten them.
     """
 
     connected: bool
@@ -59,6 +60,7 @@ class FlushState:
     batches: int
     events: int
     duplicates: int
+    in_history: int
     replayed_bytes: int
     failures: int
     last_error: str
@@ -66,7 +68,7 @@ class FlushState:
     proving: bool
 
 
-def gather(view: View, position: int, max_events: int) -> _Range:
+def gather(view: View, position: int, max_events: int, home: str) -> _Range:
     """Add up the journal from `position`: at most about `max_events` events, accepted within one 5-minute bucket.
 
     Blocks on the disk: for a thread. Ends on a record's edge, so what is counted does not depend on how much at once.
@@ -77,14 +79,17 @@ def gather(view: View, position: int, max_events: int) -> _Range:
         chunk = view.read(to)
         lost += chunk.lost
         for payload, after in chunk.frames:
-            stamped = accepted_ms(payload)
+            belongs = head(payload, home)
+            stamped = belongs.accepted_ms
             if bucket < 0:
                 bucket = stamped // DEDUP_BUCKET_MS
             if stamped // DEDUP_BUCKET_MS != bucket or events >= max_events:
                 return _Range(to, tally.seal(), bucket, stamp, events, tally.duplicates, lost)
-            for event in decode(payload):
-                tally.add(event)
-            events += event_count(payload)
+            if belongs.is_correction:
+                tally.correct(decode_correction(payload), stamped)
+            else:
+                tally.add(decode(payload), belongs.place.country, belongs.agent)
+            events += belongs.events
             to, stamp = after, stamped
         to = chunk.next
     return _Range(to, tally.seal(), max(bucket, 0), stamp, events, tally.duplicates, lost)
@@ -111,6 +116,7 @@ class Flusher:
         that lags; 24 times as long where Redis can't prove that it has."""
         self._journal, self._sink = journal, sink
         self._writer, self._place = journal.label.identity, journal.label.home.place
+        self._home = journal.label.home.province
         self._mover = SEALED if journal.sealed else secrets.token_hex(4)
         self._monotonic = monotonic
         self._interval_s, self._heartbeat_s = interval_s, heartbeat_s
@@ -123,7 +129,7 @@ class Flusher:
         self._tasks: list[asyncio.Task[None]] = []
         self._connected, self._proving = False, True
         self._complete_ms = self._durable = 0
-        self._batches = self._events = self._duplicates = self._replayed = self._failures = 0
+        self._batches = self._events = self._duplicates = self._in_history = self._replayed = self._failures = 0
         self._last_error = ""
 
     def start(self) -> None:
@@ -139,6 +145,7 @@ class Flusher:
             batches=self._batches,
             events=self._events,
             duplicates=self._duplicates,
+            in_history=self._in_history,
             replayed_bytes=self._replayed,
             failures=self._failures,
             last_error=self._last_error,
@@ -240,7 +247,7 @@ class Flusher:
         """Send the next batch. True when not all that was on disk fitted in: no reason to wait for the next tick."""
         view = self._journal.view()
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._executor, gather, view, self._cursor, self._max_events)
+        found = await loop.run_in_executor(self._executor, gather, view, self._cursor, self._max_events, self._home)
         moved = await self._send(found, closing=False)
         return not moved or found.to < view.end
 
@@ -271,10 +278,11 @@ class Flusher:
             to,
             complete_ms,
             found.bucket,
-            found.counts.cells,
+            found.counts.groups,
             found.counts.ids,
             found.counts.watched_ms,
             found.counts.audiences,
+            found.counts.corrections,
             closing,
             self._place,
             self._mover,
@@ -290,6 +298,7 @@ class Flusher:
         self._batches += 1
         self._events += found.events
         self._duplicates += applied.duplicates + found.duplicates
+        self._in_history += applied.in_history
         if found.lost:
             self._journal.note_lost(found.lost)
             _log.error("%s: %d bytes of the journal before %d are lost", self._writer, found.lost, found.to)

@@ -1,28 +1,44 @@
 -- Counting, on the side of the province's Redis. Installed by edge/counters/sink.py, which puts a digest of this file
 -- into the functions' names, so that two versions of the edge can work side by side on one Redis.
 --
--- Theory of operation. A writer is one journal, named by its identity: an append-only file whose positions only grow. The province keeps, for
--- each writer, the watermark: the position up to which its journal has been counted. A batch is a range [expect, to) of
--- the journal, added up. It is applied only when the watermark stands at `expect`, and moves it to `to`; otherwise
--- nothing happens and the caller learns where the watermark stands. A repeat after a lost answer therefore finds the
--- watermark moved and does nothing. A Redis that lost its last seconds lost counts, remembered ids and watermark
--- together (one function call is one unit of the append-only file), and the writer sends again from where it stands.
+-- Theory of operation. A writer is one journal, named by its identity: an append-only file whose positions only grow.
+-- The province keeps, for each writer, the watermark: the position up to which its journal has been counted. A batch is
+-- a range [expect, to) of the journal, added up. It is applied only when the watermark stands at `expect`, and moves it
+-- to `to`; otherwise nothing happens and the caller learns where the watermark stands. A repeat after a lost answer
+-- therefore finds the watermark moved and does nothing. A Redis that lost its last seconds lost counts, remembered ids
+-- and watermark together (one function call is one unit of the append-only file), and the writer sends again from where
+-- it stands.
 --
 -- A function that fails half-way is not rolled back. So `apply` has two halves: the first only reads and plans; the
 -- second only writes, and uses commands that can't fail on keys that only this library writes.
 --
--- Keys, all in the hash slot of {province}:
+-- A closed day (`history_through`) is no longer counted into: events of it can only be a replay of what history has.
+--
+-- Keys, all in the hash slot of {province}. <metric> is visits, views, plays or watch_ms, <kind> its number, 0 to 3;
+-- <day> is YYYYMMDD and <hour> YYYYMMDDHH in UTC+8, <minute> minutes since the epoch, <CC> a country; <resource> is `*`
+-- for visits. Every amount is a whole number. Bots are in `bots` and `day:<day>:bots`, and nowhere else. Keys of a day
+-- stay until whoever has put the day into history lets them go; then a correction is booked in the lasting keys only.
 --   {44}:watermarks           hash   writer -> journal position, and who moved it there: `8192 1f3a…`
 --   {44}:complete             zset   open writer -> time (ms) before which all it accepted is applied
 --   {44}:places               hash   writer -> node and slot that it last wrote for
 --   {44}:closed               string the latest such time among writers that closed
 --   {44}:seen                 zset   numbers of the 5-minute buckets below
 --   {44}:seen:<bucket>        set    digests of the ids accepted in that span
---   {44}:total                hash   views, plays, watch_ms, visits; first_day
---   {44}:day:<day>            hash   the same, of one day
---   {44}:days:views           zset   day -> views
---   {44}:<metric>             zset   resource -> count;   {44}:day:<day>:<metric> of one day
+--   {44}:total                hash   <metric> -> n; first_day;            {44}:day:<day> of one day
+--   {44}:countries            hash   `<CC> <metric>` -> n;                {44}:day:<day>:countries of one day
+--   {44}:bots                 hash   <metric> -> n;                       {44}:day:<day>:bots of one day
+--   {44}:<metric>             zset   resource -> n, not for visits;       {44}:day:<day>:<metric> of one day
+--   {44}:days:<metric>        zset   day -> n
+--   {44}:min:<day>            hash   `<minute of the day> <kind> <CC>` -> n
+--   {44}:h:<hour>             hash   `<kind> <resource>` -> n
+--   {44}:m:<minute>           hash   `<kind> <resource>` -> n; for 49 hours
 --   {44}:u  {44}:ud:<day>  {44}:ur:<resource>  {44}:udr:<day>:<resource>   sketches of viewers
+--   {44}:corrections          hash   id -> the entry as JSON
+--   {44}:corrections:at       zset   id -> time (ms) of its acceptance
+--   {44}:history_through      string the last day that is closed
+--   {44}:seq                  string number of the last call that changed counts
+--   {44}:moved                zset   resource -> number of the last call that changed its counts
+--   {44}:trail                hash   number -> digest of all calls up to that one; the last 4,096
 
 local METRIC = {['0'] = 'visits', ['1'] = 'views', ['2'] = 'plays', ['3'] = 'watch_ms'}
 local ID_BYTES, VIEWER_BYTES = 12, 8
@@ -30,6 +46,9 @@ local BUCKET_MS = 300000
 local NEIGHBOURS = 2             -- 10 minutes are two buckets either way
 local SEEN_TTL_S = 90000         -- bounds memory should a writer never come back: 24 h of isolation, and one more
 local DAY_SKETCH_TTL_S = 259200
+local MINUTE_TTL_S = 176400
+local UTC8_MINUTES, DAY_MINUTES = 480, 1440
+local TRAIL = 4096
 local CHUNK = 4000               -- Lua passes at most some 8,000 arguments to one call
 
 local function split(blob, width)
@@ -76,95 +95,251 @@ local function duplicates_of(prefix, bucket, ids)
     return known
 end
 
-local function bump(sums, key, field, amount)
+local function fields_of(sums, key)
     local fields = sums[key]
     if fields == nil then
         fields = {}
         sums[key] = fields
     end
+    return fields
+end
+
+local function raise(fields, field, amount)
     fields[field] = (fields[field] or 0) + amount
 end
 
--- Walk the cells and the ids they are made of; what has been counted before is left out.
-local function add_up(prefix, cells, ids, watched, known)
-    local hashes, zsets, first_day = {}, {}, nil
-    local at, at_watch = 0, 0
-    for kind, day, resource, events in string.gmatch(cells, '(%d) (%d+) (%S+) (%d+)\n') do
-        local metric, amount, fresh = METRIC[kind], 0, 0
-        for _ = 1, tonumber(events) do
-            at = at + 1
-            local weight = 1
-            if kind == '3' then
-                at_watch = at_watch + 1
-                weight = watched[at_watch]
-            end
-            if not known[at] then
-                fresh = fresh + 1
-                amount = amount + weight
-            end
-        end
-        if fresh > 0 then
-            bump(hashes, prefix .. ':total', metric, amount)
-            bump(hashes, prefix .. ':day:' .. day, metric, amount)
-            if metric == 'views' then
-                bump(zsets, prefix .. ':days:views', day, amount)
-            end
-            if metric ~= 'visits' then
-                bump(zsets, prefix .. ':' .. metric, resource, amount)
-                bump(zsets, prefix .. ':day:' .. day .. ':' .. metric, resource, amount)
-                bump(zsets, prefix .. ':views', resource, 0)  -- that ranking lists every resource ever seen
-            end
-            if first_day == nil or day < first_day then
-                first_day = day
-            end
-        end
-    end
-    return hashes, zsets, first_day
+-- What a call adds, before it is planned. hashes and ranks: key -> field -> amount; few: the same, of keys of which
+-- only some fields change. moved: resources whose counts change. expires: key -> time in seconds.
+local function nothing_yet(prefix)
+    return {prefix = prefix, hashes = {}, ranks = {}, few = {}, moved = {}, expires = {}, changed = false}
 end
 
-local function plan_sums(plan, command, sums)
-    for key, fields in pairs(sums) do
-        for field, amount in pairs(fields) do
-            if command == 'HINCRBY' then
-                plan[#plan + 1] = {command, key, field, integer(amount)}
+-- Where amounts of one kind, minute and country belong. lasting: the keys of the day have gone, leave them so.
+local function shelf_of(sums, kind, minute, day, country, lasting)
+    local prefix, metric = sums.prefix, METRIC[kind]
+    local of_day = (tonumber(minute) + UTC8_MINUTES) % DAY_MINUTES
+    local key_of_minute = prefix .. ':m:' .. minute
+    local function among(kinds, key)
+        if lasting and redis.call('EXISTS', key) == 0 then
+            return {}
+        end
+        return fields_of(kinds, key)
+    end
+    sums.expires[key_of_minute] = tonumber(minute) * 60 + MINUTE_TTL_S
+    return {
+        prefix = kind .. ' ', metric = metric, day = day, country = country .. ' ' .. metric,
+        minute = string.format('%d %s %s', of_day, kind, country),
+        by_resource = kind ~= '0',
+        total = fields_of(sums.few, prefix .. ':total'),
+        total_of_day = among(sums.few, prefix .. ':day:' .. day),
+        countries = fields_of(sums.few, prefix .. ':countries'),
+        countries_of_day = among(sums.few, prefix .. ':day:' .. day .. ':countries'),
+        minutes = among(sums.few, prefix .. ':min:' .. day),
+        days = fields_of(sums.ranks, prefix .. ':days:' .. metric),
+        in_hour = among(sums.hashes, string.format('%s:h:%s%02d', prefix, day, math.floor(of_day / 60))),
+        in_minute = among(sums.hashes, key_of_minute),
+        seen = fields_of(sums.ranks, prefix .. ':views'),
+        rank = fields_of(sums.ranks, prefix .. ':' .. metric),
+        rank_of_day = among(sums.ranks, prefix .. ':day:' .. day .. ':' .. metric),
+    }
+end
+
+-- The sums over resources of one shelf.
+local function book_sum(sums, shelf, amount)
+    raise(shelf.total, shelf.metric, amount)
+    raise(shelf.total_of_day, shelf.metric, amount)
+    raise(shelf.countries, shelf.country, amount)
+    raise(shelf.countries_of_day, shelf.country, amount)
+    raise(shelf.minutes, shelf.minute, amount)
+    raise(shelf.days, shelf.day, amount)
+    sums.changed = true
+    if sums.first_day == nil or shelf.day < sums.first_day then
+        sums.first_day = shelf.day
+    end
+end
+
+local function book_resource(sums, shelf, resource, amount)
+    local field = shelf.prefix .. resource
+    raise(shelf.in_hour, field, amount)
+    raise(shelf.in_minute, field, amount)
+    if shelf.by_resource then
+        raise(shelf.rank, resource, amount)
+        raise(shelf.rank_of_day, resource, amount)
+        raise(shelf.seen, resource, 0)  -- that ranking lists every resource ever seen
+        sums.moved[resource] = true
+    end
+end
+
+-- Walk the groups (kind, minute, country, agent), their cells (resource) and the ids these are made of; what has been
+-- counted before is left out. Returns how many events were left out because history has their day.
+local function add_up(sums, groups, cells, watched, known, through)
+    local at, at_watch, in_history = 0, 0, 0
+    local next_cell = string.gmatch(cells, '(%S+) (%d+)\n')
+    local all_fresh = next(known) == nil
+    for kind, minute, day, country, agent, size in string.gmatch(groups, '(%d) (%d+) (%d+) (%u%u) (%d) (%d+)\n') do
+        local shelf, closed, group_fresh, group_amount = nil, day <= through, 0, 0
+        for _ = 1, tonumber(size) do
+            local resource, events = next_cell()
+            local amount, fresh = 0, 0
+            events = tonumber(events)
+            if all_fresh and kind ~= '3' then
+                at, amount, fresh = at + events, events, events
             else
-                plan[#plan + 1] = {command, key, integer(amount), field}
+                for _ = 1, events do
+                    at = at + 1
+                    local weight = 1
+                    if kind == '3' then
+                        at_watch = at_watch + 1
+                        weight = watched[at_watch]
+                    end
+                    if not known[at] then
+                        fresh = fresh + 1
+                        amount = amount + weight
+                    end
+                end
+            end
+            if fresh > 0 then
+                group_fresh, group_amount = group_fresh + fresh, group_amount + amount
+                if agent == '0' and not closed then
+                    shelf = shelf or shelf_of(sums, kind, minute, day, country, false)
+                    book_resource(sums, shelf, resource, amount)
+                end
             end
         end
+        if closed then
+            in_history = in_history + group_fresh
+        elseif shelf ~= nil then
+            book_sum(sums, shelf, group_amount)
+        elseif group_fresh > 0 then
+            raise(fields_of(sums.few, sums.prefix .. ':bots'), METRIC[kind], group_amount)
+            raise(fields_of(sums.few, sums.prefix .. ':day:' .. day .. ':bots'), METRIC[kind], group_amount)
+            sums.changed = true
+        end
     end
+    return in_history
+end
+
+-- Corrections are booked once for ever, by id, whatever day they are of: history may have been told of them or not.
+local function add_corrections(plan, sums, text, through)
+    local taken = {}
+    for _, one in ipairs(cjson.decode(text)) do
+        local key = sums.prefix .. ':corrections'
+        if not taken[one.id] and redis.call('HEXISTS', key, one.id) == 0 then
+            taken[one.id] = true
+            local minute = integer(one.minute)
+            local shelf = shelf_of(sums, integer(one.kind), minute, one.day, one.country, one.day <= through)
+            book_resource(sums, shelf, one.resource, one.amount)
+            book_sum(sums, shelf, one.amount)
+            plan[#plan + 1] = {'HSET', key, one.id, one.entry}
+            plan[#plan + 1] = {'ZADD', key .. ':at', integer(one.at), one.id}
+        end
+    end
+end
+
+-- Plan to raise many numbers of a key with one reading and one writing call: half the cost of a call for each. They
+-- are below 2^53, or a resource would have been watched for 285,000 years.
+local function plan_raises(plan, read, write, sums)
+    for key, fields in pairs(sums) do
+        local names = {}
+        for name in pairs(fields) do
+            names[#names + 1] = name
+        end
+        for first = 1, #names, CHUNK / 2 do
+            local last = math.min(first + CHUNK / 2 - 1, #names)
+            local stored = redis.call(read, key, unpack(names, first, last))
+            local call, at = {write, key}, 3
+            for i = first, last do
+                local value = integer(tonumber(stored[i - first + 1] or 0) + fields[names[i]])
+                if write == 'HSET' then
+                    call[at], call[at + 1] = names[i], value
+                else
+                    call[at], call[at + 1] = value, names[i]
+                end
+                at = at + 2
+            end
+            plan[#plan + 1] = call
+        end
+    end
+end
+
+-- The call gets a number, which is kept with each resource it changes, so that a reader can ask what has changed since.
+-- The trail tells whether that number still means the same: after a Redis has gone back, it is given again.
+local function plan_trail(plan, sums, call)
+    local key, resources = sums.prefix .. ':trail', {}
+    local before = tonumber(redis.call('GET', sums.prefix .. ':seq') or 0)
+    local seq = integer(before + 1)
+    local past = redis.call('HGET', key, integer(before)) or ''
+    plan[#plan + 1] = {'SET', sums.prefix .. ':seq', seq}
+    plan[#plan + 1] = {'HSET', key, seq, string.sub(redis.sha1hex(past .. ' ' .. call), 1, 16)}
+    plan[#plan + 1] = {'HDEL', key, integer(before + 1 - TRAIL)}
+    for resource in pairs(sums.moved) do
+        resources[#resources + 1] = resource
+    end
+    for first = 1, #resources, CHUNK / 2 do
+        local call_of_chunk = {'ZADD', sums.prefix .. ':moved'}
+        for i = first, math.min(first + CHUNK / 2 - 1, #resources) do
+            call_of_chunk[#call_of_chunk + 1] = seq
+            call_of_chunk[#call_of_chunk + 1] = resources[i]
+        end
+        plan[#plan + 1] = call_of_chunk
+    end
+end
+
+local function plan_sums(plan, sums, call)
+    if not sums.changed then
+        return
+    end
+    for key, fields in pairs(sums.few) do
+        for field, amount in pairs(fields) do
+            plan[#plan + 1] = {'HINCRBY', key, field, integer(amount)}
+        end
+    end
+    plan_raises(plan, 'HMGET', 'HSET', sums.hashes)
+    plan_raises(plan, 'ZMSCORE', 'ZADD', sums.ranks)
+    for key, at_s in pairs(sums.expires) do
+        plan[#plan + 1] = {'EXPIREAT', key, integer(at_s)}
+    end
+    if sums.first_day ~= nil then
+        local stored = redis.call('HGET', sums.prefix .. ':total', 'first_day')
+        if not stored or sums.first_day < stored then
+            plan[#plan + 1] = {'HSET', sums.prefix .. ':total', 'first_day', sums.first_day}
+        end
+    end
+    plan_trail(plan, sums, call)
 end
 
 local function plan_audiences(plan, prefix, heads, blob)
-    local offset = 1
+    local offset, by_day, all = 1, {}, {}
     for day, resource, count in string.gmatch(heads, '(%d+) (%S+) (%d+)\n') do
         local width = tonumber(count) * VIEWER_BYTES
         local viewers = split(string.sub(blob, offset, offset + width - 1), VIEWER_BYTES)
         offset = offset + width
-        plan_many(plan, 'PFADD', prefix .. ':u', viewers)
         plan_many(plan, 'PFADD', prefix .. ':ur:' .. resource, viewers)
-        for _, key in ipairs({prefix .. ':ud:' .. day, prefix .. ':udr:' .. day .. ':' .. resource}) do
-            plan_many(plan, 'PFADD', key, viewers)
-            plan[#plan + 1] = {'EXPIRE', key, DAY_SKETCH_TTL_S}
+        local key = prefix .. ':udr:' .. day .. ':' .. resource
+        plan_many(plan, 'PFADD', key, viewers)
+        plan[#plan + 1] = {'EXPIRE', key, DAY_SKETCH_TTL_S}
+        local of_day = fields_of(by_day, day)
+        for i = 1, #viewers do
+            of_day[#of_day + 1], all[#all + 1] = viewers[i], viewers[i]
         end
+    end
+    plan_many(plan, 'PFADD', prefix .. ':u', all)
+    for day, viewers in pairs(by_day) do
+        local key = prefix .. ':ud:' .. day
+        plan_many(plan, 'PFADD', key, viewers)
+        plan[#plan + 1] = {'EXPIRE', key, DAY_SKETCH_TTL_S}
     end
 end
 
-local function plan_counts(plan, prefix, bucket, cells, id_blob, watched_text, audience_heads, audience_blob)
-    local ids = split(id_blob, ID_BYTES)
+-- Returns how many ids were known before, and how many events were left out because history has their day.
+local function plan_events(plan, sums, bucket, groups, cells, id_blob, watched_text, through)
+    local prefix, ids = sums.prefix, split(id_blob, ID_BYTES)
     local known = duplicates_of(prefix, bucket, ids)
     local watched = {}
     for ms in string.gmatch(watched_text, '%d+') do
         watched[#watched + 1] = tonumber(ms)
     end
-    local hashes, zsets, first_day = add_up(prefix, cells, ids, watched, known)
-    plan_sums(plan, 'HINCRBY', hashes)
-    plan_sums(plan, 'ZINCRBY', zsets)
-    if first_day ~= nil then
-        local stored = redis.call('HGET', prefix .. ':total', 'first_day')
-        if not stored or first_day < stored then
-            plan[#plan + 1] = {'HSET', prefix .. ':total', 'first_day', first_day}
-        end
-    end
+    local in_history = add_up(sums, groups, cells, watched, known, through)
     local fresh = {}
     for i = 1, #ids do
         if not known[i] then
@@ -177,8 +352,7 @@ local function plan_counts(plan, prefix, bucket, cells, id_blob, watched_text, a
         plan[#plan + 1] = {'EXPIRE', key, SEEN_TTL_S}
         plan[#plan + 1] = {'ZADD', prefix .. ':seen', integer(bucket), integer(bucket)}
     end
-    plan_audiences(plan, prefix, audience_heads, audience_blob)
-    return #ids - #fresh
+    return #ids - #fresh, in_history
 end
 
 -- The writer takes part in the province's completeness from its first call until it closes. One never seen before, in
@@ -225,20 +399,28 @@ local function forget_ids(prefix)
 end
 
 -- keys: {province}:watermarks
--- args: prefix, writer, place, mover, expect, to, complete_ms, closing (0|1), bucket, cells, ids, watched,
---       audience heads, viewers
--- returns: 1 and the new watermark, or 0 and the watermark found; then the number of duplicates left out
+-- args: prefix, writer, place, mover, expect, to, complete_ms, closing (0|1), bucket, groups, cells, ids, watched,
+--       audience heads, viewers, corrections
+-- returns: 1 and the new watermark, or 0 and the watermark found; then the number of duplicates left out, and of events
+--          that history has
 local function apply(keys, args)
     local prefix, writer, place, mover, expect, to = args[1], args[2], args[3], args[4], args[5], args[6]
     local stored = redis.call('HGET', keys[1], writer) or '0'
     local position = string.match(stored, '^%d+')
     if position ~= expect then
-        return {0, stored, 0}
+        return {0, stored, 0, 0}
     end
-    local plan, duplicates = {}, 0
-    if #args[11] > 0 then
-        duplicates = plan_counts(plan, prefix, tonumber(args[9]), args[10], args[11], args[12], args[13], args[14])
+    local plan, sums, duplicates, in_history = {}, nothing_yet(prefix), 0, 0
+    local through = redis.call('GET', prefix .. ':history_through') or ''
+    if #args[12] > 0 then
+        duplicates, in_history =
+            plan_events(plan, sums, tonumber(args[9]), args[10], args[11], args[12], args[13], through)
+        plan_audiences(plan, prefix, args[14], args[15])
     end
+    if #args[16] > 0 then
+        add_corrections(plan, sums, args[16], through)
+    end
+    plan_sums(plan, sums, writer .. ' ' .. to)
     plan_completeness(plan, prefix, writer, place, tonumber(args[7]), args[8] == '1')
     local moved = to .. ' ' .. mover
     if to ~= position then
@@ -248,7 +430,7 @@ local function apply(keys, args)
         redis.call(unpack(call))
     end
     forget_ids(prefix)
-    return {1, moved, duplicates}
+    return {1, moved, duplicates, in_history}
 end
 
 -- A write, so that WAITAOF on the same connection waits for everything applied so far; returns the writer's watermark.
@@ -258,104 +440,67 @@ local function mark(keys, args)
     return redis.call('HGET', keys[1], args[2]) or '0'
 end
 
-redis.register_function('smartedu_apply_@VERSION@', apply)
-redis.register_function('smartedu_mark_@VERSION@', mark)
+-- Resources whose changes come after number `since`, in the order of their last change. What one call changed comes in
+-- one answer, so that a number is enough to go on from; an answer may be longer than `limit` for it.
+local function page_of(prefix, since, limit, seq)
+    local key = prefix .. ':moved'
+    local found = redis.call('ZRANGEBYSCORE', key, '(' .. integer(since), '+inf', 'WITHSCORES', 'LIMIT', 0, limit + 1)
+    if #found <= 2 * limit then
+        return found, seq
+    end
+    local beyond = tonumber(found[#found])
+    if tonumber(found[2]) == beyond then
+        return redis.call('ZRANGEBYSCORE', key, integer(beyond), integer(beyond), 'WITHSCORES'), beyond
+    end
+    while tonumber(found[#found]) == beyond do
+        found[#found] = nil
+        found[#found] = nil
+    end
+    return found, beyond - 1
+end
 
--- History has a day: nothing of it is added any more (`apply` leaves its events out), and its details may go. Only when
--- the day is still what was exported: otherwise nothing happens, and 0 is the answer.
--- keys: {province}:watermarks
--- args: prefix, day, its visits, views, plays, watch_ms, the province's number of corrections, seconds until the details
---       go, then the ids of the corrections that history holds. `*` for the visits: the day was closed before, and only
---       corrections have been exported.
-local function close_day(keys, args)
-    local prefix, day, of_day = args[1], args[2], args[1] .. ':day:' .. args[2]
-    if args[3] ~= '*' then
-        local sums = redis.call('HMGET', of_day, 'visits', 'views', 'plays', 'watch_ms')
-        for i = 1, 4 do
-            if (sums[i] or '0') ~= args[i + 2] then
-                return 0
+-- What has changed since a reader asked last. Reads only.
+-- keys: {province}:watermarks    args: prefix, since, tag, day, limit
+-- returns: the number up to which this answer reaches, the tag to show next time, whether there is more (0|1), whether
+--          it starts anew since the tag was wrong (0|1), complete through (ms, nil when not known); then for each
+--          resource its id and views, plays, watch_ms, and the same three of the day
+local function moved(_, args)
+    local prefix, since, tag, day, limit = args[1], tonumber(args[2]), args[3], args[4], tonumber(args[5])
+    local restarted = 0
+    if since > 0 then
+        local number, digest = string.match(tag, '^(%d+) (%x+)$')
+        if not number or redis.call('HGET', prefix .. ':trail', number) ~= digest then
+            since, restarted = 0, 1
+        end
+    end
+    local seq = tonumber(redis.call('GET', prefix .. ':seq') or 0)
+    local found, to = page_of(prefix, since, limit, seq)
+    local slowest = redis.call('ZRANGE', prefix .. ':complete', 0, 0, 'WITHSCORES')
+    local answer = {
+        integer(to), integer(seq) .. ' ' .. (redis.call('HGET', prefix .. ':trail', integer(seq)) or ''),
+        to < seq and 1 or 0, restarted, slowest[2] or redis.call('GET', prefix .. ':closed'),
+    }
+    for first = 1, #found, CHUNK do
+        local members = {}
+        for i = first, math.min(first + CHUNK - 1, #found), 2 do
+            members[#members + 1] = found[i]
+        end
+        local columns = {}
+        for _, scope in ipairs({prefix, prefix .. ':day:' .. day}) do
+            for _, metric in ipairs({'views', 'plays', 'watch_ms'}) do
+                columns[#columns + 1] = redis.call('ZMSCORE', scope .. ':' .. metric, unpack(members))
             end
         end
-        if redis.call('HLEN', prefix .. ':corrections') ~= tonumber(args[7]) then
-            return 0
-        end
-        local through = redis.call('GET', prefix .. ':history_through')
-        if not through or through < day then
-            redis.call('SET', prefix .. ':history_through', day)
-        end
-    end
-    local details = {of_day, of_day .. ':views', of_day .. ':plays', of_day .. ':watch_ms', of_day .. ':countries',
-                     of_day .. ':bots', prefix .. ':min:' .. day}
-    for hour = 0, 23 do
-        details[#details + 1] = string.format('%s:h:%s%02d', prefix, day, hour)
-    end
-    for _, key in ipairs(details) do
-        redis.call('EXPIRE', key, args[8], 'NX')
-    end
-    for i = 9, #args do
-        redis.call('SADD', prefix .. ':corrections:exported', args[i])
-    end
-    return 1
-end
-
--- What history holds is true again, before totals are put right: no event of its days is counted from here on, and no
--- correction that it includes is counted twice.
--- keys: {province}:watermarks    args: prefix, day through which history reaches, then id, entry, accepted_ms of each correction
-local function trust_history(keys, args)
-    local prefix = args[1]
-    local through = redis.call('GET', prefix .. ':history_through')
-    if not through or through < args[2] then
-        redis.call('SET', prefix .. ':history_through', args[2])
-    end
-    for i = 3, #args, 3 do
-        redis.call('HSETNX', prefix .. ':corrections', args[i], args[i + 1])
-        redis.call('ZADD', prefix .. ':corrections:at', args[i + 2], args[i])
-        redis.call('SADD', prefix .. ':corrections:exported', args[i])
-    end
-    return 1
-end
-
--- Put a total right by what it lacks, which may be negative, while counting goes on. Only who holds the lease may: two
--- at once would both add what is lacking.
--- keys: {province}:watermarks
--- args: prefix, lease, its seconds, command (HINCRBY|ZINCRBY), key without its prefix, 1 when its members are resources
---       whose readers must be told, then field or member, amount, and so on
-local function adjust(keys, args)
-    local prefix = args[1]
-    if redis.call('GET', prefix .. ':history:lease') ~= args[2] then
-        return 0
-    end
-    redis.call('EXPIRE', prefix .. ':history:lease', args[3])
-    local seq = args[6] == '1' and redis.call('INCR', prefix .. ':seq')
-    for i = 7, #args, 2 do
-        if args[4] == 'HINCRBY' then
-            redis.call('HINCRBY', prefix .. args[5], args[i], args[i + 1])
-        else
-            redis.call('ZINCRBY', prefix .. args[5], args[i + 1], args[i])
-        end
-        if seq then
-            redis.call('ZADD', prefix .. ':moved', seq, args[i])
+        for i, member in ipairs(members) do
+            answer[#answer + 1] = member
+            for _, column in ipairs(columns) do
+                answer[#answer + 1] = column[i] or '0'
+            end
         end
     end
-    if seq then
-        redis.call('DEL', prefix .. ':trail')  -- whoever follows what moves begins again
-    end
-    return 1
+    return answer
 end
 
--- Add sketches of viewers to those that are there. keys: {province}:watermarks    args: prefix, then key without its prefix, sketch
-local function merge_sketches(keys, args)
-    local prefix = args[1]
-    local passing = prefix .. ':history:sketch'
-    for i = 2, #args, 2 do
-        redis.call('SET', passing, args[i + 1])
-        redis.call('PFMERGE', prefix .. args[i], passing)
-    end
-    redis.call('DEL', passing)
-    return 1
-end
-
-redis.register_function('smartedu_close_day_@VERSION@', close_day)
-redis.register_function('smartedu_trust_history_@VERSION@', trust_history)
-redis.register_function('smartedu_adjust_@VERSION@', adjust)
-redis.register_function('smartedu_merge_sketches_@VERSION@', merge_sketches)
+redis.register_function('smartedu_apply_@VERSION@', apply)
+redis.register_function('smartedu_mark_@VERSION@', mark)
+redis.register_function{function_name = 'smartedu_moved_@VERSION@', callback = moved, flags = {'no-writes'}}

@@ -10,14 +10,15 @@ import hashlib
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
+import orjson
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
-from edge.counters.tally import Batch
+from edge.counters.tally import Batch, Entry, day_of
 
 _SOURCE: Final = files("edge.counters").joinpath("functions.lua").read_text("utf-8")
 VERSION: Final = hashlib.sha256(_SOURCE.encode()).hexdigest()[:12]
@@ -25,6 +26,8 @@ LIBRARY: Final = f"smartedu_counts_{VERSION}"
 _CODE: Final = f"#!lua name={LIBRARY}\n" + _SOURCE.replace("@VERSION@", VERSION)
 _APPLY: Final = f"smartedu_apply_{VERSION}"
 _MARK: Final = f"smartedu_mark_{VERSION}"
+_MOVED: Final = f"smartedu_moved_{VERSION}"
+_ROW: Final = 7  # values for each resource that has moved
 _PROOF_WAIT_S: Final = 2.5  # `appendfsync everysec` syncs within about two seconds
 
 Client = Redis
@@ -39,13 +42,43 @@ class Applied:
     """The answer to one batch. moved: it was applied now; watermark: where the writer's journal is counted up to.
 
     duplicates: ids of the batch that had been accepted within 10 minutes elsewhere, or before, and were left out.
-    mover: who moved the watermark last, in that batch's own words.
+    mover: who moved the watermark last, in that batch's own words. in_history: events that were left out because the
+    day they belong to is closed: history has them.
     """
 
     moved: bool
     watermark: int
     duplicates: int
     mover: str = ""
+    in_history: int = 0
+
+
+class Changed(NamedTuple):
+    """One resource's counts of one province: of all time, and of the day that was asked for."""
+
+    resource: str
+    views: int
+    plays: int
+    watch_ms: int
+    day_views: int
+    day_plays: int
+    day_watch_ms: int
+
+
+class Moved(NamedTuple):
+    """What has changed in a province since a reader asked last.
+
+    seq, tag: to be shown at the next asking. more: there is more to be had at once. restarted: this Redis has gone
+    back, or the reader was away too long: what it knew is to be forgotten, and `rows` begin with the first.
+    complete_ms: before when the province is exact; None while no writer has reported.
+    """
+
+    seq: int
+    tag: str
+    more: bool
+    restarted: bool
+    complete_ms: int | None
+    rows: list[Changed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +138,22 @@ class Sink:
     async def apply(self, batch: Batch) -> Applied:
         """Add the batch up on the other side, if the watermark stands where the batch begins. Raises SinkError."""
         answer = await self._call(_APPLY, *_arguments(self._prefix, batch))
-        moved, watermark, duplicates = cast("tuple[int, bytes, int]", answer)
+        moved, watermark, duplicates, in_history = cast("tuple[int, bytes, int, int]", answer)
         _, _, mover = watermark.partition(b" ")
-        return Applied(bool(moved), _position(watermark), int(duplicates), mover.decode())
+        return Applied(bool(moved), _position(watermark), int(duplicates), mover.decode(), int(in_history))
+
+    async def moved(self, since: int, tag: str, day: str, limit: int) -> Moved:
+        """The resources whose counts have changed since an earlier answer, those that changed last at the end.
+
+        since, tag: of that answer; 0 and "" to begin. day: YYYYMMDD, whose counts are wanted beside those of all time;
+        a reader that asks for another day than before has to begin again, for a day has counts before it begins here.
+        limit: of resources, about: what one batch changed is not taken apart. Raises SinkError.
+        """
+        answer = await self._call(_MOVED, self._prefix, since, tag, day, limit, read_only=True)
+        seq, new_tag, more, restarted, complete, *flat = answer
+        rows = [Changed(flat[i].decode(), *map(_whole, flat[i + 1 : i + _ROW])) for i in range(0, len(flat), _ROW)]
+        complete_ms = None if complete is None else _whole(complete)
+        return Moved(int(seq), new_tag.decode(), bool(more), bool(restarted), complete_ms, rows)
 
     async def prove(self, writer: str) -> Proof:
         """Ask whether everything applied so far is on Redis's disk. May take some seconds. Raises SinkError."""
@@ -130,20 +176,21 @@ class Sink:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def _call(self, function: str, *arguments: bytes | str | int) -> Any:
+    async def _call(self, function: str, *arguments: bytes | str | int, read_only: bool = False) -> Any:
         try:
             try:
-                return await self._fcall(function, arguments)
+                return await self._fcall(function, arguments, read_only=read_only)
             except ResponseError as error:
                 if "function not found" not in str(error).lower():
                     raise
                 await cast("Awaitable[object]", self._client.function_load(_CODE, replace=True))
-                return await self._fcall(function, arguments)
+                return await self._fcall(function, arguments, read_only=read_only)
         except (RedisError, OSError) as error:
             raise SinkError(_describe(error)) from error
 
-    async def _fcall(self, function: str, arguments: tuple[bytes | str | int, ...]) -> object:
-        return await cast("Awaitable[object]", self._client.fcall(function, 1, self._watermarks, *arguments))
+    async def _fcall(self, function: str, arguments: tuple[bytes | str | int, ...], *, read_only: bool) -> object:
+        call = self._client.fcall_ro if read_only else self._client.fcall
+        return await cast("Awaitable[object]", call(function, 1, self._watermarks, *arguments))
 
 
 async def call(client: Client, function: str, key: str, *arguments: bytes | str | int) -> Any:
@@ -172,10 +219,16 @@ def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+def _whole(number: bytes) -> int:
+    """A score: Redis writes large ones with an exponent."""
+    return int(number) if number.isdigit() else int(float(number))
+
+
 def _arguments(prefix: str, batch: Batch) -> list[bytes | str | int]:
     """In the order in which `apply` in functions.lua takes them. Few and long: each argument costs both sides time."""
-    cells = b"".join(b"%d %b %b %d\n" % (c.kind, c.day.encode(), c.resource, c.events) for c in batch.cells)
-    heads = b"".join(b"%b %b %d\n" % (a.day.encode(), a.resource, len(a.viewers) // 8) for a in batch.audiences)
+    groups = [f"{g.kind} {g.minute} {day_of(g.minute)} {g.country} {g.agent} {len(g.cells)}\n" for g in batch.groups]
+    cells = b"".join([b"%b %d\n" % cell for group in batch.groups for cell in group.cells])
+    heads = b"".join([b"%b %b %d\n" % (a.day.encode(), a.resource, len(a.viewers) // 8) for a in batch.audiences])
     return [
         prefix,
         batch.writer,
@@ -186,9 +239,28 @@ def _arguments(prefix: str, batch: Batch) -> list[bytes | str | int]:
         batch.complete_ms,
         int(batch.closing),
         batch.bucket,
+        "".join(groups),
         cells,
         batch.ids,
         " ".join(map(str, batch.watched_ms)),
         heads,
-        b"".join(a.viewers for a in batch.audiences),
+        b"".join([a.viewers for a in batch.audiences]),
+        orjson.dumps([_entry(entry) for entry in batch.corrections]) if batch.corrections else b"",
     ]
+
+
+def _entry(entry: Entry) -> dict[str, object]:
+    """What `add_corrections` in functions.lua needs to book it, and the entry itself, as it is kept."""
+    one = entry.correction
+    kept = {**one._asdict(), "at": entry.at_ms}
+    return {
+        "id": one.id,
+        "kind": int(one.kind),
+        "minute": one.minute,
+        "day": day_of(one.minute),
+        "country": one.country,
+        "resource": one.resource or "*",
+        "amount": one.amount,
+        "at": entry.at_ms,
+        "entry": orjson.dumps(kept).decode(),
+    }

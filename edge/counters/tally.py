@@ -1,4 +1,4 @@
-"""Events -> counts by (kind, day, resource), ready to be applied in one server-side call.
+"""Events -> counts by (kind, minute, country, agent, resource), ready to be applied in one server-side call.
 
 A tally keeps, besides each count, the ids it is made of: only the province's Redis knows which of them another writer
 has already counted, so the subtraction happens there, in the same atomic call. Pure: records in, a `Batch` out.
@@ -6,32 +6,42 @@ has already counted, so the subtraction happens there, in the same atomic call. 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
-from edge.counters.event import Kind
-from edge.counters.record import NO_VIEWER, CountedEvent
+from edge.counters.event import Agent, Kind
+from edge.counters.record import NO_VIEWER, Correction, CountedEvent
 
 DEDUP_BUCKET_MS: Final = 300_000
 SEALED: Final = "sealed"  # the mover of a journal to which nothing is added
 _DAY_MINUTES: Final = 1440
 _UTC8_MINUTES: Final = 480
+_WATCH: Final = int(Kind.WATCH)  # compared to what was read: an int is compared twice as quickly as a member
 _NO_RESOURCE: Final = b"*"  # not a legal resource id, so it can't be mistaken for one
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """Events that are counted in the same place: `events` ids of the batch, in turn, belong to it.
+class Group(NamedTuple):
+    """Events of one kind, minute, country and agent.
 
-    day: YYYYMMDD in UTC+8. resource: `*` for visits.
+    minute: event time in minutes since the epoch. cells: each resource (`*` for visits) with its number of events; so
+    many ids of the batch, in turn, belong to it.
     """
 
     kind: int
-    day: str
-    resource: bytes
-    events: int
+    minute: int
+    country: str
+    agent: int
+    cells: tuple[tuple[bytes, int], ...]
+
+
+class Entry(NamedTuple):
+    """A correction to be booked. at_ms: when it was accepted."""
+
+    correction: Correction
+    at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,7 @@ class Batch:
     expect: the watermark the province must hold for the batch to be applied; to: the watermark it sets.
     complete_ms: everything this writer accepted before that time is applied once the batch is.
     bucket: number of the 5-minute span of acceptance the events belong to; ids are remembered by bucket.
-    ids: concatenated 12-byte digests, cell after cell, each id once.
+    ids: concatenated 12-byte digests, group after group and cell after cell, each id once.
     watched_ms: one number for each id of the watch cells, in turn.
     closing: the writer has nothing left and stops; it no longer holds the province's completeness back.
     place: node and slot of the writer, for a successor whose predecessor's disk was lost; empty when that is unknown.
@@ -62,10 +72,11 @@ class Batch:
     to: int
     complete_ms: int
     bucket: int = 0
-    cells: tuple[Cell, ...] = ()
+    groups: tuple[Group, ...] = ()
     ids: bytes = b""
     watched_ms: tuple[int, ...] = ()
     audiences: tuple[Audience, ...] = ()
+    corrections: tuple[Entry, ...] = ()
     closing: bool = False
     place: str = ""
     mover: str = ""
@@ -75,10 +86,11 @@ class Batch:
 class Counts:
     """The sealed content of a tally, without the positions it stands for."""
 
-    cells: tuple[Cell, ...]
+    groups: tuple[Group, ...]
     ids: bytes
     watched_ms: tuple[int, ...]
     audiences: tuple[Audience, ...]
+    corrections: tuple[Entry, ...]
 
 
 @lru_cache(maxsize=64)
@@ -91,47 +103,68 @@ def day_of(minute: int) -> str:
     return _day_name((minute + _UTC8_MINUTES) // _DAY_MINUTES)
 
 
+class _Cells(NamedTuple):
+    """A group while it is added up: the ids of each resource, and for watch the milliseconds of each id."""
+
+    ids: dict[bytes, list[bytes]]
+    watched_ms: dict[bytes, list[int]]
+
+
 class Tally:
     """Adds events up until it is sealed. Of an id that comes twice, the first event counts."""
 
-    __slots__ = ("_audiences", "_cells", "_seen", "_watched", "duplicates")
+    __slots__ = ("_audiences", "_entries", "_groups", "_seen", "duplicates")
 
     def __init__(self) -> None:
         self._seen: set[bytes] = set()
-        self._cells: dict[tuple[int, str, bytes], list[bytes]] = {}
-        self._watched: dict[tuple[int, str, bytes], list[int]] = {}
-        self._audiences: dict[tuple[str, bytes], set[bytes]] = {}
+        self._groups: dict[tuple[str, int], dict[tuple[int, int], _Cells]] = {}
+        self._audiences: dict[int, dict[bytes, set[bytes]]] = {}
+        self._entries: list[Entry] = []
         self.duplicates = 0
 
     def __len__(self) -> int:
-        return len(self._seen)
+        return len(self._seen) + len(self._entries)
 
-    def add(self, event: CountedEvent) -> None:
-        """Count one event."""
-        event_id, kind, minute, resource, viewer, watched_ms = event
-        if event_id in self._seen:
-            self.duplicates += 1
-            return
-        self._seen.add(event_id)
-        day = day_of(minute)
-        key = (kind, day, resource or _NO_RESOURCE)
-        cell = self._cells.get(key)
-        if cell is None:
-            self._cells[key] = [event_id]
-        else:
-            cell.append(event_id)
-        if kind == Kind.WATCH:
-            self._watched.setdefault(key, []).append(watched_ms)
-        if resource and viewer != NO_VIEWER:
-            self._audiences.setdefault((day, resource), set()).add(viewer)
+    def add(self, events: Iterable[CountedEvent], country: str, agent: Agent) -> None:
+        """Count the events of one record."""
+        seen, groups = self._seen, self._groups.setdefault((country, agent), {})
+        for event_id, kind, minute, resource, viewer, watched_ms in events:
+            if event_id in seen:
+                self.duplicates += 1
+                continue
+            seen.add(event_id)
+            cells = groups.get((kind, minute))
+            if cells is None:
+                cells = groups[kind, minute] = _Cells({}, {})
+            name = resource or _NO_RESOURCE
+            ids = cells.ids.get(name)
+            if ids is None:
+                cells.ids[name] = [event_id]
+            else:
+                ids.append(event_id)
+            if kind == _WATCH:
+                cells.watched_ms.setdefault(name, []).append(watched_ms)
+            if viewer != NO_VIEWER and resource and not agent:
+                audience = self._audiences.setdefault((minute + _UTC8_MINUTES) // _DAY_MINUTES, {})
+                audience.setdefault(resource, set()).add(viewer)
+
+    def correct(self, correction: Correction, at_ms: int) -> None:
+        """Take a correction in, accepted at `at_ms`."""
+        self._entries.append(Entry(correction, at_ms))
 
     def seal(self) -> Counts:
         """What has been added up, in the form the sink sends."""
-        return Counts(
-            cells=tuple(Cell(kind, day, resource, len(ids)) for (kind, day, resource), ids in self._cells.items()),
-            ids=b"".join([b"".join(ids) for ids in self._cells.values()]),
-            watched_ms=tuple(ms for key in self._cells for ms in self._watched.get(key, ())),
-            audiences=tuple(
-                Audience(day, resource, b"".join(viewers)) for (day, resource), viewers in self._audiences.items()
-            ),
+        groups, ids, watched_ms = [], [], []
+        for (country, agent), by_minute in self._groups.items():
+            for (kind, minute), cells in by_minute.items():
+                sizes = tuple([(resource, len(some)) for resource, some in cells.ids.items()])
+                groups.append(Group(kind, minute, country, agent, sizes))
+                ids += [b"".join(some) for some in cells.ids.values()]
+                if kind == _WATCH:
+                    watched_ms += [ms for resource in cells.ids for ms in cells.watched_ms[resource]]
+        audiences = tuple(
+            Audience(_day_name(day), resource, b"".join(viewers))
+            for day, by_resource in self._audiences.items()
+            for resource, viewers in by_resource.items()
         )
+        return Counts(tuple(groups), b"".join(ids), tuple(watched_ms), audiences, tuple(self._entries))

@@ -170,9 +170,9 @@ async def test_a_batch_sent_twice_counts_once_and_tells_where_the_watermark_is(
     async with writer(tmp_path, counters_url, interval_s=3600) as one:
         await eventually(lambda: one.flusher.state().connected)
         await one.accept(event(), event())
-        found = gather(one.journal.view(), 0, 100)
+        found = gather(one.journal.view(), 0, 100, PROVINCE)
         batch = Batch(
-            one.name, 0, found.to, 1, found.bucket, found.counts.cells, found.counts.ids, found.counts.watched_ms
+            one.name, 0, found.to, 1, found.bucket, found.counts.groups, found.counts.ids, found.counts.watched_ms
         )
         first, second = await one.sink.apply(batch), await one.sink.apply(batch)
         assert (first.moved, second.moved) == (True, False)
@@ -544,7 +544,7 @@ async def test_kill_9_at_any_moment_loses_and_doubles_nothing(tmp_path: Path, co
         await settled(successor)
         view, position, journaled = successor.journal.view(), 0, 0
         while position < view.end:
-            found = gather(view, position, 1000)
+            found = gather(view, position, 1000, PROVINCE)
             position, journaled = found.to, journaled + found.events
     # An event may be on disk though its process was killed before it could say so; never the other way round.
     assert acknowledged <= journaled <= acknowledged + 4 * 14

@@ -31,22 +31,23 @@ records = st.lists(
 )
 
 
-def added(counts: Counts) -> Counter[tuple[int, str, bytes, str]]:
+def added(counts: Counts) -> Counter[tuple[int, int, bytes, str]]:
     """Events and milliseconds by cell."""
-    sums: Counter[tuple[int, str, bytes, str]] = Counter()
+    sums: Counter[tuple[int, int, bytes, str]] = Counter()
     watched = iter(counts.watched_ms)
-    for cell in counts.cells:
-        sums[cell.kind, cell.day, cell.resource, "events"] += cell.events
-        if cell.kind == Kind.WATCH:
-            sums[cell.kind, cell.day, cell.resource, "ms"] += sum(next(watched) for _ in range(cell.events))
+    for group in counts.groups:
+        for resource, number in group.cells:
+            sums[group.kind, group.minute, resource, "events"] += number
+            if group.kind == Kind.WATCH:
+                sums[group.kind, group.minute, resource, "ms"] += sum(next(watched) for _ in range(number))
     return sums
 
 
-def replay(view: View, max_events: int) -> tuple[Counter[tuple[int, str, bytes, str]], list[bytes]]:
+def replay(view: View, max_events: int) -> tuple[Counter[tuple[int, int, bytes, str]], list[bytes]]:
     """Totals and ids of the whole journal in batches of about `max_events`."""
-    position, sums, ids = 0, Counter[tuple[int, str, bytes, str]](), list[bytes]()
+    position, sums, ids = 0, Counter[tuple[int, int, bytes, str]](), list[bytes]()
     while position < view.end:
-        found = gather(view, position, max_events)
+        found = gather(view, position, max_events, HERE.province)
         assert found.to > position
         position = found.to
         sums += added(found.counts)
@@ -84,7 +85,7 @@ def test_a_batch_holds_events_of_one_span_of_acceptance(steps: list[tuple[int, l
         stamps = [START + sum(wait for wait, _ in steps[: index + 1]) for index in range(len(steps))]
         buckets = []
         while position < view.end:
-            found = gather(view, position, size)
+            found = gather(view, position, size, HERE.province)
             position = found.to
             buckets.append(found.bucket)
             assert found.last_stamp_ms // DEDUP_BUCKET_MS == found.bucket

@@ -1,0 +1,190 @@
+"""What one call books, seen from every side: totals, countries, minutes, hours, days, resources, and what has moved."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from edge.counters.event import Agent, Place
+from edge.counters.sink import Client, Moved, Sink, open_client
+from tests.support.counting import PROVINCE, Writer, event, writer
+from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
+from tests.support.rollups import Rollups
+from tests.support.waiting import eventually
+
+NOW_MS = int(time.time() * 1000)
+HOUR_MS = 3_600_000
+SINGAPORE = Place(PROVINCE, "SG")
+
+
+@pytest.fixture
+async def client(counters_url: str) -> AsyncIterator[Client]:
+    one = open_client(counters_url)
+    yield one
+    await one.aclose()
+
+
+@pytest.fixture
+def rollups(client: Client) -> Rollups:
+    return Rollups(client, PROVINCE)
+
+
+async def settled(one: Writer) -> None:
+    await eventually(lambda: one.flusher.state().connected and one.flusher.state().pending_bytes == 0)
+
+
+async def take(one: Writer, events: list[dict[str, object]], place: Place | None, agent: Agent = Agent.HUMAN) -> None:
+    """As a request from somewhere else, or of a bot."""
+    receipt = await one.intake.accept(orjson.dumps({"events": events}), place, agent)
+    assert receipt.rejected == []
+
+
+def some_of_all(at_ms: int = NOW_MS) -> list[dict[str, object]]:
+    return [
+        event("lesson-1", at_ms=at_ms),
+        event("lesson-2", at_ms=at_ms, viewer="v"),
+        event("lesson-1", "play", at_ms=at_ms),
+        event("lesson-2", "watch", watched_s=7.5, at_ms=at_ms),
+        event(kind="visit", at_ms=at_ms),
+    ]
+
+
+async def test_every_rollup_is_the_sum_of_its_parts(tmp_path: Path, counters_url: str, rollups: Rollups) -> None:
+    async with writer(tmp_path, counters_url) as one:
+        for hours in (0, 1, 5, 23):
+            await take(one, some_of_all(NOW_MS - hours * HOUR_MS), None)
+            await take(one, some_of_all(NOW_MS - hours * HOUR_MS), SINGAPORE)
+        await settled(one)
+    assert await rollups.total() == {"visits": 8, "views": 16, "plays": 8, "watch_ms": 60_000}
+    assert await rollups.by_resource("views") == {"lesson-1": 8, "lesson-2": 8}
+    assert await rollups.disagreements() == []
+
+
+async def test_countries_are_counted_apart_within_the_province(
+    tmp_path: Path, counters_url: str, client: Client
+) -> None:
+    async with writer(tmp_path, counters_url) as one:
+        await take(one, some_of_all(), None)
+        await take(one, some_of_all(), SINGAPORE)
+        await take(one, [event()], SINGAPORE)
+        await settled(one)
+    found: Any = await client.hgetall("{44}:countries")
+    assert (found[b"CN views"], found[b"SG views"], found[b"SG watch_ms"]) == (b"2", b"3", b"7500")
+
+
+async def test_bots_are_in_no_human_figure(tmp_path: Path, counters_url: str, client: Client, rollups: Rollups) -> None:
+    async with writer(tmp_path, counters_url) as one:
+        await take(one, some_of_all(), None, Agent.BOT)
+        await settled(one)
+        assert await rollups.total() == {}
+        assert await rollups.bots() == {"visits": 1, "views": 2, "plays": 1, "watch_ms": 7_500}
+        assert await client.pfcount("{44}:u") == 0
+        await take(one, some_of_all(), None)
+        await settled(one)
+        assert await rollups.total() == await rollups.bots()
+    assert await rollups.disagreements() == []
+
+
+async def test_a_late_event_lands_in_its_own_minute(tmp_path: Path, counters_url: str, client: Client) -> None:
+    at_ms = NOW_MS - 23 * HOUR_MS
+    async with writer(tmp_path, counters_url) as one:
+        await one.accept(event(at_ms=at_ms))
+        await settled(one)
+    minute = at_ms // 60_000
+    found: Any = await client.hgetall(f"{{44}}:m:{minute}")
+    assert found == {b"1 lesson-1": b"1"}
+    assert await client.expiretime(f"{{44}}:m:{minute}") == minute * 60 + 49 * 3600
+
+
+async def test_a_repeated_id_is_left_out_of_every_rollup(tmp_path: Path, counters_url: str, rollups: Rollups) -> None:
+    batch = some_of_all()
+    async with writer(tmp_path, counters_url) as one:
+        await take(one, batch, None)
+        await settled(one)
+        await take(one, [*batch, event("lesson-3", "watch", watched_s=1)], None)
+        await settled(one)
+        assert one.flusher.state().duplicates == 5
+    assert await rollups.total() == {"visits": 1, "views": 2, "plays": 1, "watch_ms": 8_500}
+    assert await rollups.disagreements() == []
+
+
+async def test_a_closed_day_is_not_counted_into(tmp_path: Path, counters_url: str, client: Client) -> None:
+    """Events of it can only be a replay: what history has must not be counted again."""
+    rollups = Rollups(client, PROVINCE)
+    yesterday = time.strftime("%Y%m%d", time.gmtime(NOW_MS / 1000 + 8 * 3600 - 86_400))
+    await client.set("{44}:history_through", yesterday)
+    async with writer(tmp_path, counters_url) as one:
+        midnight_ms = NOW_MS - (NOW_MS + 8 * HOUR_MS) % (24 * HOUR_MS)
+        await one.accept(event(at_ms=midnight_ms - 1), event(at_ms=midnight_ms))
+        await settled(one)
+        assert one.flusher.state().in_history == 1
+    assert await rollups.total() == {"views": 1}
+    assert await rollups.disagreements() == []
+
+
+async def all_moved(sink: Sink, since: int, tag: str, limit: int) -> tuple[list[Moved], Moved]:
+    """Page after page, and the last one."""
+    day = time.strftime("%Y%m%d", time.gmtime(NOW_MS / 1000 + 8 * 3600))
+    pages = [await sink.moved(since, tag, day, limit)]
+    while pages[-1].more:
+        pages.append(await sink.moved(pages[-1].seq, pages[-1].tag, day, limit))
+    return pages, pages[-1]
+
+
+async def test_a_reader_is_told_what_has_moved_and_nothing_else(tmp_path: Path, counters_url: str) -> None:
+    async with writer(tmp_path, counters_url) as one:
+        pages, last = await all_moved(one.sink, 0, "", 10)
+        assert (last.rows, last.seq, last.restarted) == ([], 0, False)
+        for number in range(7):
+            await one.accept(event(f"lesson-{number}"), event(f"twin-{number}"))
+            await settled(one)
+        pages, last = await all_moved(one.sink, last.seq, last.tag, 3)
+        rows = [row for page in pages for row in page.rows]
+        assert [row.resource for row in rows] == sorted((row.resource for row in rows), key=lambda name: name[-1])
+        assert len({row.resource for row in rows}) == len(rows) == 14
+        assert len(pages) > 3
+        assert (rows[0].views, rows[0].day_views, rows[0].plays, rows[0].watch_ms) == (1, 1, 0, 0)
+        await one.accept(event("lesson-3", "watch", watched_s=2))
+        await settled(one)
+        pages, last = await all_moved(one.sink, last.seq, last.tag, 3)
+        assert [(row.resource, row.views, row.watch_ms) for row in last.rows] == [("lesson-3", 1, 2_000)]
+        assert last.complete_ms is not None
+        pages, last = await all_moved(one.sink, last.seq, last.tag, 3)
+        assert last.rows == []
+
+
+async def test_what_one_batch_changed_is_not_taken_apart(tmp_path: Path, counters_url: str) -> None:
+    async with writer(tmp_path, counters_url) as one:
+        await one.accept(event("before"))
+        await settled(one)
+        await one.accept(*(event(f"lesson-{number}") for number in range(20)))
+        await settled(one)
+        await one.accept(event("after"))
+        await settled(one)
+        pages, last = await all_moved(one.sink, 0, "", 4)
+        assert [len(page.rows) for page in pages] == [1, 20, 1]
+        assert not last.more
+
+
+async def test_a_reader_of_a_redis_that_went_back_begins_again(
+    tmp_path: Path, counters_url: str, client: Client
+) -> None:
+    async with writer(tmp_path, counters_url) as one:
+        await one.accept(event("lesson-1"))
+        await settled(one)
+        await one.accept(event("lesson-2"))
+        await settled(one)
+        _, last = await all_moved(one.sink, 0, "", 10)
+        await client.flushdb()
+        await eventually(lambda: one.flusher.state().replayed_bytes > 0)
+        await settled(one)
+        await one.accept(event("lesson-3"))
+        await settled(one)
+        pages, last = await all_moved(one.sink, last.seq, last.tag, 10)
+        assert pages[0].restarted
+        assert {row.resource for page in pages for row in page.rows} == {"lesson-1", "lesson-2", "lesson-3"}

@@ -228,6 +228,7 @@ class Journal:
         append_timeout_s: float,
         last_stamp_ms: int,
         executor: ThreadPoolExecutor,
+        on_group: Callable[[float, int], None],
     ) -> None:
         self.label = label
         self.sealed = sealed
@@ -239,6 +240,7 @@ class Journal:
         self._max_waiting_bytes = max(self._segment_bytes, 2 * MAX_PAYLOAD_BYTES)
         self._append_timeout_s = append_timeout_s
         self._executor = executor
+        self._on_group = on_group
         self._segments = segments
         self._active = -1  # descriptor of the segment this process writes; none before the first append
         self._active_start = 0
@@ -263,12 +265,14 @@ class Journal:
         max_bytes: int,
         segment_bytes: int = DEFAULT_SEGMENT_BYTES,
         append_timeout_s: float = 5.0,
+        on_group: Callable[[float, int], None] = lambda _seconds, _bytes: None,
     ) -> Journal:
         """Open or begin the journal in `directory`, cutting a torn tail. Raises JournalError(FAULT).
 
         home: what it is for; a journal found there that is not at home (see `edge.counters.label`) is set aside. None
         opens the one that is there, whatever it was begun for, to be delivered and not to be appended to.
         max_bytes: bound on all its segments together; beyond it, `append` refuses.
+        on_group: told of each group how long it took to be on disk, in seconds, and how many bytes it has.
         """
         executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="journal")
         loop = asyncio.get_running_loop()
@@ -292,6 +296,7 @@ class Journal:
             append_timeout_s=append_timeout_s,
             last_stamp_ms=stamp,
             executor=executor,
+            on_group=on_group,
         )
 
     @property
@@ -332,23 +337,26 @@ class Journal:
         first = self._committing or self._waiting
         return first[0].stamp_ms if first else None
 
-    async def append(self, payload: bytes, stamp_ms: int) -> None:
+    async def append(self, payload: bytes, stamp_ms: int, *more: bytes) -> None:
         """Put a record on disk; returns when it is there. Raises JournalError, and then nothing was promised.
 
+        more: further records of the same stamp that are taken with it or not at all.
         A caller that is cancelled, or refused for SLOW, may find its record counted later all the same.
         """
-        data = frame(payload)
+        data = frame(payload) if not more else b"".join(map(frame, (payload, *more)))
         self._admit(len(data))
-        waiter = _Waiter(asyncio.get_running_loop().create_future(), data, stamp_ms)
-        self._waiting.append(waiter)
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        self._waiting.append(_Waiter(future, data, stamp_ms))
         self._waiting_bytes += len(data)
         if self._committer is None or self._committer.done():
             self._committer = asyncio.create_task(self._commit(), name="journal-commit")
+        # A timer that ends the wait by itself: `asyncio.timeout` costs as much as all else in here.
+        deadline = loop.call_later(self._append_timeout_s, _give_up, future)
         try:
-            async with asyncio.timeout(self._append_timeout_s):
-                await waiter.future
-        except TimeoutError:
-            raise JournalError(Refusal.SLOW) from None
+            await future
+        finally:
+            deadline.cancel()
 
     def view(self) -> View:
         """What can be read now."""
@@ -431,6 +439,7 @@ class Journal:
                 self._advance(begun, len(data))
             self._fsync_s = self._monotonic() - started
             self._groups += 1
+            self._on_group(self._fsync_s, len(data))
             self._committing = []
             self._waiting_bytes -= len(data)
             _settle(group, outcome)
@@ -478,6 +487,11 @@ class Journal:
             os.ftruncate(descriptor, self._end - self._active_start)
         with suppress(OSError):
             os.close(descriptor)
+
+
+def _give_up(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_exception(JournalError(Refusal.SLOW))
 
 
 def _settle(group: list[_Waiter], outcome: JournalError | None) -> None:

@@ -11,6 +11,7 @@ import binascii
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -30,6 +31,7 @@ THREADS = 8
 CONNECT_S = 5
 READ_S = 60
 ATTEMPTS = 4
+PIECE = 256 * 1024
 # The name of the S3 object tag, and of the metadata field, that hold an object's surrogate keys.
 TAG = "surrogate-key"
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -83,11 +85,12 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What storage says of an object. sha256 is known after a HEAD only."""
+    """What storage says of an object. sha256 is known after a HEAD only, stored_at from a listing."""
 
     size: int
     etag: str
     sha256: str | None = None
+    stored_at: datetime | None = None
 
 
 def upload_of(path: str, data: bytes, content_type: str, cache_control: str, tags: tuple[str, ...]) -> Upload:
@@ -104,14 +107,15 @@ def upload_of(path: str, data: bytes, content_type: str, cache_control: str, tag
     )
 
 
-def client_for(location: Location) -> S3Client:
-    """A boto3 client of this location."""
+def client_for(location: Location, ca: Path | None = None) -> S3Client:
+    """A boto3 client of this location. ca: authorities (PEM) that an https endpoint is verified against."""
     return boto3.client(
         "s3",
         endpoint_url=location.endpoint,
         aws_access_key_id=location.access_key,
         aws_secret_access_key=location.secret_key,
         region_name="us-east-1" if location.endpoint else None,
+        verify=str(ca) if ca is not None else None,
         config=Config(
             s3={"addressing_style": "path" if location.endpoint else "auto"},
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
@@ -150,7 +154,7 @@ class Store:
             for page in pages:
                 for item in page.get("Contents", []):
                     path = item["Key"].removeprefix(self._key(""))
-                    found[path] = Stored(item["Size"], item["ETag"].strip('"'))
+                    found[path] = Stored(item["Size"], item["ETag"].strip('"'), stored_at=item["LastModified"])
         except ClientError as error:
             raise self._refused(folder, error) from error
         except BotoCoreError as error:
@@ -165,6 +169,46 @@ class Store:
         except ClientError as error:
             if _status(error) == 404:
                 return None
+            raise self._refused(path, error) from error
+        except BotoCoreError as error:
+            raise self._unreachable(error) from error
+
+    def fetch(self, path: str, target: Path) -> bool:
+        """Writes an object into a file, piece by piece; False when there is none."""
+        try:
+            answer = self._client.get_object(Bucket=self.location.bucket, Key=self._key(path))
+            with target.open("wb") as file:
+                for piece in answer["Body"].iter_chunks(PIECE):
+                    file.write(piece)
+        except ClientError as error:
+            if _status(error) == 404:
+                return False
+            raise self._refused(path, error) from error
+        except BotoCoreError as error:
+            raise self._unreachable(error) from error
+        return True
+
+    def folders(self, folder: str) -> list[str]:
+        """Names of the folders right below `folder` (empty: the published root), without slashes."""
+        prefix = self._key(f"{folder.strip('/')}/".lstrip("/"))
+        found = []
+        try:
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.location.bucket, Prefix=prefix, Delimiter="/"
+            )
+            for page in pages:
+                found += [item["Prefix"].removeprefix(prefix).strip("/") for item in page.get("CommonPrefixes", [])]
+        except ClientError as error:
+            raise self._refused(folder, error) from error
+        except BotoCoreError as error:
+            raise self._unreachable(error) from error
+        return found
+
+    def remove(self, path: str) -> None:
+        """Deletes an object; nothing happens when there is none."""
+        try:
+            self._client.delete_object(Bucket=self.location.bucket, Key=self._key(path))
+        except ClientError as error:
             raise self._refused(path, error) from error
         except BotoCoreError as error:
             raise self._unreachable(error) from error

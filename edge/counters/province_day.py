@@ -8,21 +8,26 @@ when these differ, it was not one state that was read. `close` looks a third tim
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
+from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import orjson
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from edge.counters.event import Kind, is_resource
 from edge.counters.history import METRICS, Figures, HistoryError
-from edge.counters.sink import Client, SinkError, call, province_prefix
+from edge.counters.sink import Client, province_prefix
 
 UTC8: Final = timezone(timedelta(hours=8))
 DAY_MINUTES: Final = 1440
+_SOURCE: Final = files("edge.counters").joinpath("history.lua").read_text("utf-8")
+_VERSION: Final = hashlib.sha256(_SOURCE.encode()).hexdigest()[:12]
+_CODE: Final = f"#!lua name=smartedu_history_{_VERSION}\n" + _SOURCE.replace("@VERSION@", _VERSION)
 _SCAN: Final = 1000
 _SKETCHES_AT_ONCE: Final = 200
 _SKETCH_HEAD: Final = 16
@@ -39,11 +44,13 @@ class Standing(NamedTuple):
     """How far a province is. through: the last day that history has; first: the first that anything was counted on.
 
     complete_ms: every event accepted before is counted (ms since the epoch); None when nobody has counted yet.
+    born_ms: when this Redis was first looked at; one that lost everything is a new one.
     """
 
     through: date | None
     first: date | None
     complete_ms: int | None
+    born_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +82,27 @@ class Correction:
 
 
 @dataclass(frozen=True, slots=True)
-class Spooled:
-    """A day, read out. sums, bots: of the day; corrections: those of the day, by id; known: all that the province has.
-
-    hours, wholes, minutes, sketches: CSV files as `edge.counters.parquet` takes them.
-    """
+class Look:
+    """A day at one moment. sums, countries: human events; bots: the others; corrections: all of the province, by id."""
 
     sums: Figures
     bots: Figures
+    countries: Mapping[str, Figures]
     corrections: Mapping[str, Correction]
-    known: int
+
+    def of_day(self, day: date) -> dict[str, Correction]:
+        """The corrections of that day."""
+        return {key: one for key, one in self.corrections.items() if one.day == day}
+
+
+NOTHING: Final = Look(Figures(), Figures(), {}, {})
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """A day, read out into CSV files as `edge.counters.parquet` takes them."""
+
+    look: Look
     hours: Path
     wholes: Path
     minutes: Path
@@ -146,20 +164,29 @@ class ProvinceDays:
         self._client = client
         self._prefix = province_prefix(province)
 
-    async def standing(self) -> Standing:
+    async def standing(self, now_ms: int) -> Standing:
         """How far the province is."""
         pipe = self._client.pipeline(transaction=True)
+        pipe.set(self._key("history", "born"), now_ms, nx=True, get=True)
         pipe.get(self._key("history_through"))
         pipe.hget(self._key("total"), "first_day")
         pipe.zrange(self._key("complete"), 0, 0, withscores=True)
         pipe.get(self._key("closed"))
-        through, first, slowest, closed = await self._asked(pipe.execute())
+        born, through, first, slowest, closed = await self._asked(pipe.execute())
         complete = int(slowest[0][1]) if slowest else int(closed) if closed is not None else None
-        return Standing(day_from(through), day_from(first), complete)
+        return Standing(day_from(through), day_from(first), complete, int(born or now_ms))
 
-    async def sums(self, day: date) -> Figures:
-        """What was counted on a day."""
-        return _figures(await self._asked(self._client.hgetall(self._key("day", day_name(day)))))
+    async def look(self, day: date) -> Look:
+        """Sums, bots, countries and corrections at one moment."""
+        of_day = self._key("day", day_name(day))
+        pipe = self._client.pipeline(transaction=True)
+        pipe.hgetall(of_day)
+        pipe.hgetall(f"{of_day}:bots")
+        pipe.hgetall(f"{of_day}:countries")
+        pipe.hgetall(self._key("corrections"))
+        sums, bots, countries, corrections = await self._asked(pipe.execute())
+        known = {key.decode(): correction_of(entry, self.province) for key, entry in corrections.items()}
+        return Look(_figures(sums), _figures(bots), _by_country(countries), known)
 
     async def corrections(self) -> dict[str, Correction]:
         """All corrections, by id."""
@@ -178,26 +205,22 @@ class ProvinceDays:
 
     async def spool(self, day: date, directory: Path) -> Spooled:
         """Read a day out. Raises DayChangedError when it changed meanwhile."""
-        before = await self._look(day)
-        sums, bots, countries, corrections = before
-        paths = [directory / f"{name}.csv" for name in ("hours", "wholes", "minutes", "sketches")]
-        await asyncio.gather(*(asyncio.to_thread(path.write_bytes, b"") for path in paths))
-        hours, wholes, minutes, sketches = paths
-        await self._spool_hours(day, hours)
-        resources = await self._spool_wholes(day, wholes)
-        await self._spool_minutes(day, minutes, sums, countries)
-        await self._spool_sketches(day, sketches, resources)
-        if await self._look(day) != before:
+        look = await self.look(day)
+        spooled = await empty_spool(directory, look)
+        await self._spool_hours(day, spooled.hours)
+        resources = await self._spool_wholes(day, spooled.wholes)
+        await self._spool_minutes(day, spooled.minutes, look)
+        await self._spool_sketches(day, spooled.sketches, resources)
+        if await self.look(day) != look:
             raise DayChangedError(f"{self.province} {day}: changed while it was read")
-        of_day = {key: one for key, one in corrections.items() if one.day == day}
-        return Spooled(sums, bots, of_day, len(corrections), hours, wholes, minutes, sketches)
+        return spooled
 
-    async def close(self, day: date, spooled: Spooled, keep_s: int) -> None:
-        """History has the day: count nothing more of it, let its details go in `keep_s`. Raises DayChangedError."""
-        sums = [getattr(spooled.sums, name) for name in METRICS]
-        if not await self._call(
-            "smartedu_close_day", day_name(day), *sums, spooled.known, keep_s, *spooled.corrections
-        ):
+    async def close(self, day: date, look: Look, keep_s: int) -> None:
+        """History has the day, as it was at that look, with its corrections: count nothing more of it, and let its
+        details go in `keep_s`. Raises DayChangedError."""
+        sums = [getattr(look.sums, name) for name in METRICS]
+        known, ids = len(look.corrections), look.of_day(day)
+        if not await self._call("smartedu_close_day", day_name(day), *sums, known, keep_s, *ids):
             raise DayChangedError(f"{self.province} {day}: changed while it was exported")
 
     async def note_exported(self, day: date, corrections: Iterable[str], keep_s: int) -> None:
@@ -213,18 +236,6 @@ class ProvinceDays:
         key = self._key("history", "lease")
         if await self._asked(self._client.get(key)) == holder.encode():
             await self._asked(self._client.delete(key))
-
-    async def _look(self, day: date) -> tuple[Figures, Figures, dict[str, Figures], dict[str, Correction]]:
-        """Sums, bots, countries and corrections at one moment."""
-        of_day = self._key("day", day_name(day))
-        pipe = self._client.pipeline(transaction=True)
-        pipe.hgetall(of_day)
-        pipe.hgetall(f"{of_day}:bots")
-        pipe.hgetall(f"{of_day}:countries")
-        pipe.hgetall(self._key("corrections"))
-        sums, bots, countries, corrections = await self._asked(pipe.execute())
-        known = {key.decode(): correction_of(entry, self.province) for key, entry in corrections.items()}
-        return _figures(sums), _figures(bots), _by_country(countries), known
 
     async def _spool_hours(self, day: date, target: Path) -> None:
         for hour in range(24):
@@ -244,7 +255,7 @@ class ProvinceDays:
         await _append(target, (f"{one},{a},{b},{c}\n" for one, (a, b, c) in rows.items()))
         return sorted(rows)
 
-    async def _spool_minutes(self, day: date, target: Path, sums: Figures, countries: dict[str, Figures]) -> None:
+    async def _spool_minutes(self, day: date, target: Path, look: Look) -> None:
         """By minute and country; what the minutes lack of a country, and the countries of the day, has no minute."""
         rows: dict[tuple[str, str], dict[str, int]] = {}
         placed: dict[str, Figures] = {}
@@ -253,7 +264,7 @@ class ProvinceDays:
             rows.setdefault((minute, country), {})[METRICS[int(kind)]] = amount
         for (_, country), row in rows.items():
             placed[country] = placed.get(country, Figures()).plus(Figures.of(row))
-        for country, rest in lacking(sums, countries, placed, default_country(self.province)).items():
+        for country, rest in lacking(look.sums, look.countries, placed, default_country(self.province)).items():
             rows["", country] = rest.document()
         await _append(
             target,
@@ -303,10 +314,23 @@ class ProvinceDays:
             raise HistoryError(f"the Redis of province {self.province}: {type(error).__name__}: {error}") from error
 
     async def _call(self, function: str, *arguments: bytes | str | int) -> int:
+        """Call a function of history.lua, which is installed where it is missing."""
         try:
-            return int(await call(self._client, function, self._key("watermarks"), self._prefix, *arguments))
-        except SinkError as error:
-            raise HistoryError(f"the Redis of province {self.province}: {error}") from error
+            try:
+                return await self._fcall(function, arguments)
+            except ResponseError as error:
+                if "function not found" not in str(error).lower():
+                    raise
+                await cast("Awaitable[object]", self._client.function_load(_CODE, replace=True))
+                return await self._fcall(function, arguments)
+        except (RedisError, OSError) as error:
+            raise HistoryError(f"the Redis of province {self.province}: {type(error).__name__}: {error}") from error
+
+    async def _fcall(self, function: str, arguments: tuple[bytes | str | int, ...]) -> int:
+        key = self._key("watermarks")
+        return int(
+            await cast("Awaitable[int]", self._client.fcall(f"{function}_{_VERSION}", 1, key, self._prefix, *arguments))
+        )
 
 
 def lacking(
@@ -325,6 +349,13 @@ def lacking(
         country: told.get(country, Figures()).minus(placed.get(country, Figures())) for country in {*told, *placed}
     }
     return {country: figures for country, figures in sorted(missing.items()) if figures != Figures()}
+
+
+async def empty_spool(directory: Path, look: Look) -> Spooled:
+    """The files of a day that nothing has been read of."""
+    paths = [directory / f"{name}.csv" for name in ("hours", "wholes", "minutes", "sketches")]
+    await asyncio.gather(*(asyncio.to_thread(path.write_bytes, b"") for path in paths))
+    return Spooled(look, *paths)
 
 
 def settled(sketch: bytes) -> bytes:

@@ -193,24 +193,6 @@ class Sink:
         return await cast("Awaitable[object]", call(function, 1, self._watermarks, *arguments))
 
 
-async def call(client: Client, function: str, key: str, *arguments: bytes | str | int) -> Any:
-    """Call a function of the library by its name without version, which is put in when it is missing there.
-
-    Raises SinkError.
-    """
-    versioned = f"{function}_{VERSION}"
-    try:
-        try:
-            return await cast("Awaitable[object]", client.fcall(versioned, 1, key, *arguments))
-        except ResponseError as error:
-            if "function not found" not in str(error).lower():
-                raise
-            await cast("Awaitable[object]", client.function_load(_CODE, replace=True))
-            return await cast("Awaitable[object]", client.fcall(versioned, 1, key, *arguments))
-    except (RedisError, OSError) as error:
-        raise SinkError(_describe(error)) from error
-
-
 def _position(watermark: bytes) -> int:
     return int(watermark.partition(b" ")[0])
 

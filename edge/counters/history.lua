@@ -1,0 +1,105 @@
+-- History, on the side of the province's Redis: what is told to it when a day has been exported, and how it is put right
+-- from history. Installed by edge/counters/province_day.py, with a digest of this file in the functions' names. The keys
+-- are those of functions.lua; of its own it has:
+--   {44}:corrections:exported  set    ids of corrections that history holds
+--   {44}:history:born          string when this Redis was first looked at, ms since the epoch
+--   {44}:history:lease         string who works on the province's history, for a short time
+
+-- History has a day: nothing of it is added any more (`apply` leaves its events out), and its details may go. Only when
+-- the day is still what was exported: otherwise nothing happens, and 0 is the answer.
+-- keys: {province}:watermarks
+-- args: prefix, day, its visits, views, plays, watch_ms, the province's number of corrections, seconds until the details
+--       go, then the ids of the corrections that history holds. `*` for the visits: the day was closed before, and only
+--       corrections have been exported.
+local function close_day(keys, args)
+    local prefix, day, of_day = args[1], args[2], args[1] .. ':day:' .. args[2]
+    if args[3] ~= '*' then
+        local sums = redis.call('HMGET', of_day, 'visits', 'views', 'plays', 'watch_ms')
+        for i = 1, 4 do
+            if (sums[i] or '0') ~= args[i + 2] then
+                return 0
+            end
+        end
+        if redis.call('HLEN', prefix .. ':corrections') ~= tonumber(args[7]) then
+            return 0
+        end
+        local through = redis.call('GET', prefix .. ':history_through')
+        if not through or through < day then
+            redis.call('SET', prefix .. ':history_through', day)
+        end
+    end
+    local details = {of_day, of_day .. ':views', of_day .. ':plays', of_day .. ':watch_ms', of_day .. ':countries',
+                     of_day .. ':bots', prefix .. ':min:' .. day}
+    for hour = 0, 23 do
+        details[#details + 1] = string.format('%s:h:%s%02d', prefix, day, hour)
+    end
+    for _, key in ipairs(details) do
+        redis.call('EXPIRE', key, args[8], 'NX')
+    end
+    for i = 9, #args do
+        redis.call('SADD', prefix .. ':corrections:exported', args[i])
+    end
+    return 1
+end
+
+-- What history holds is true again, before totals are put right: no event of its days is counted from here on, and no
+-- correction that it includes is counted twice.
+-- keys: {province}:watermarks    args: prefix, day through which history reaches, then id, entry, accepted_ms of each correction
+local function trust_history(keys, args)
+    local prefix = args[1]
+    local through = redis.call('GET', prefix .. ':history_through')
+    if not through or through < args[2] then
+        redis.call('SET', prefix .. ':history_through', args[2])
+    end
+    for i = 3, #args, 3 do
+        redis.call('HSETNX', prefix .. ':corrections', args[i], args[i + 1])
+        redis.call('ZADD', prefix .. ':corrections:at', args[i + 2], args[i])
+        redis.call('SADD', prefix .. ':corrections:exported', args[i])
+    end
+    return 1
+end
+
+-- Put a total right by what it lacks, which may be negative, while counting goes on. Only who holds the lease may: two
+-- at once would both add what is lacking.
+-- keys: {province}:watermarks
+-- args: prefix, lease, its seconds, command (HINCRBY|ZINCRBY), key without its prefix, 1 when its members are resources
+--       whose readers must be told, then field or member, amount, and so on
+local function adjust(keys, args)
+    local prefix = args[1]
+    if redis.call('GET', prefix .. ':history:lease') ~= args[2] then
+        return 0
+    end
+    redis.call('EXPIRE', prefix .. ':history:lease', args[3])
+    local seq = args[6] == '1' and redis.call('INCR', prefix .. ':seq')
+    for i = 7, #args, 2 do
+        if args[4] == 'HINCRBY' then
+            redis.call('HINCRBY', prefix .. args[5], args[i], args[i + 1])
+        else
+            redis.call('ZINCRBY', prefix .. args[5], args[i + 1], args[i])
+        end
+        if seq then
+            redis.call('ZADD', prefix .. ':moved', seq, args[i])
+        end
+    end
+    if seq then
+        redis.call('DEL', prefix .. ':trail')  -- whoever follows what moves begins again
+    end
+    return 1
+end
+
+-- Add sketches of viewers to those that are there. keys: {province}:watermarks    args: prefix, then key without its prefix, sketch
+local function merge_sketches(keys, args)
+    local prefix = args[1]
+    local passing = prefix .. ':history:sketch'
+    for i = 2, #args, 2 do
+        redis.call('SET', passing, args[i + 1])
+        redis.call('PFMERGE', prefix .. args[i], passing)
+    end
+    redis.call('DEL', passing)
+    return 1
+end
+
+redis.register_function('smartedu_close_day_@VERSION@', close_day)
+redis.register_function('smartedu_trust_history_@VERSION@', trust_history)
+redis.register_function('smartedu_adjust_@VERSION@', adjust)
+redis.register_function('smartedu_merge_sketches_@VERSION@', merge_sketches)

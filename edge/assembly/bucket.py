@@ -20,6 +20,7 @@ T = TypeVar("T")
 _THREADS: Final = 2
 _TYPES: Final = {".parquet": "application/vnd.apache.parquet", ".json": "application/json"}
 _PRIVATE: Final = "no-store"
+_TAGS: Final = ("counts",)
 _PIECE: Final = 1024 * 1024
 
 
@@ -36,7 +37,7 @@ class BucketStore:
         await self._do(lambda store: store.put(_upload(name, source, sha256)))
 
     async def put_if(self, name: str, content: bytes, etag: str | None) -> bool:
-        upload = upload_of(name, content, _content_type(name), _PRIVATE, ())
+        upload = upload_of(name, content, _content_type(name), _PRIVATE, _TAGS)
         return await self._do(lambda store: store.put_if(upload, etag))
 
     async def read(self, name: str) -> Stored | None:
@@ -79,7 +80,7 @@ def _upload(name: str, source: Path, sha256: str) -> Upload:
         while piece := file.read(_PIECE):
             md5.update(piece)
     size = source.stat().st_size
-    return Upload(name, source, size, sha256, md5.hexdigest(), _content_type(name), _PRIVATE, ())
+    return Upload(name, source, size, sha256, md5.hexdigest(), _content_type(name), _PRIVATE, _TAGS)
 
 
 def _content_type(name: str) -> str:

@@ -1,0 +1,255 @@
+"""Closed days in object storage: exported, read back, corrected, exactly as they were counted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+
+import orjson
+import pytest
+
+from edge.assembly.bucket import BucketStore
+from edge.counters.closing import Closing
+from edge.counters.event import Agent, Kind
+from edge.counters.history import TABLES, Figures, History, HistoryError, Manifest
+from edge.counters.parquet import Parquet
+from edge.counters.province_day import ProvinceDays
+from edge.counters.sink import Client, open_client
+from tests.support.broker import S3Address
+from tests.support.counting import PROVINCE, Wall, Writer, writer
+from tests.support.history import (
+    FIRST,
+    Ledger,
+    bucket_store,
+    complete_past,
+    correct,
+    count,
+    events_of,
+    moment,
+    set_clock,
+)
+
+DAY = timedelta(days=1)
+RANDOM = Random(5)
+
+
+@dataclass(slots=True)
+class Scene:
+    """A province that counts, and what is needed to close its days."""
+
+    url: str
+    wall: Wall
+    client: Client
+    store: BucketStore
+    ledger: Ledger
+    writer: Writer
+    tmp_path: Path
+
+    def closing(self, name: str = "closing") -> Closing:
+        return Closing(ProvinceDays(self.client, PROVINCE), self.store, self.tmp_path / name, wall=self.wall)
+
+    async def at(self, to_s: float) -> None:
+        """Make it that time, and wait until the province is complete up to it."""
+        set_clock(self.wall, to_s)
+        await complete_past(self.client, to_s)
+
+    async def tables(self, manifest: Manifest) -> dict[str, Path]:
+        target = self.tmp_path / f"read-{manifest.version}"
+        target.mkdir(exist_ok=True)
+        return await History(self.store).fetch(manifest, TABLES, target)
+
+
+@pytest.fixture
+async def scene(counters_url: str, s3: S3Address, s3_prefix: str, tmp_path: Path) -> AsyncIterator[Scene]:
+    async with running(counters_url, s3, s3_prefix, tmp_path) as made:
+        yield made
+
+
+@asynccontextmanager
+async def running(url: str, s3: S3Address, prefix: str, tmp_path: Path) -> AsyncIterator[Scene]:
+    """A scene that begins at noon of the first day; the Redis has been known since then."""
+    async with AsyncExitStack() as stack:
+        wall, client, store = Wall(), open_client(url), bucket_store(s3, prefix)
+        stack.push_async_callback(client.aclose)
+        stack.push_async_callback(store.close)
+        set_clock(wall, moment(FIRST, 12))
+        one = await stack.enter_async_context(writer(tmp_path, url, wall=wall))
+        made = Scene(url, wall, client, store, Ledger(), one, tmp_path)
+        await made.closing().look()
+        yield made
+
+
+async def count_a_day(scene: Scene, day_number: int = 0, events: int = 300) -> None:
+    day = FIRST + day_number * DAY
+    await scene.at(moment(day, 23, 59))
+    await count(scene.writer, scene.ledger, events_of(day, events, RANDOM))
+    await count(scene.writer, scene.ledger, events_of(day, 20, RANDOM), country="FR")
+    await count(scene.writer, scene.ledger, events_of(day, 10, RANDOM), agent=Agent.BOT)
+
+
+async def agrees(scene: Scene, manifest: Manifest) -> None:
+    """The objects of a day, read by DuckDB, are the ledger."""
+    day, ledger = manifest.day, scene.ledger
+    assert manifest.sums == ledger.day(day)
+    assert manifest.bots == ledger.bots.get(day, Figures())
+    paths = await scene.tables(manifest)
+    with Parquet(paths["resources"].parent) as parquet:
+        assert {row[:2]: row[2:] for row in parquet.hours(paths["resources"])} == ledger.hours(day)
+        minutes = {row[:2]: Figures(*row[2:]) for row in parquet.minutes(paths["minutes"])}
+        assert minutes == {(minute, cc): one for (of, minute, cc), one in ledger.minutes.items() if of == day}
+        sketched = {row[0] for row in parquet.sketches(paths["sketches"])}
+        assert sketched == {None} | {resource for of, resource, _ in ledger.rows if of == day}
+
+
+async def test_a_day_is_closed_once_no_event_of_it_can_come_and_its_objects_are_what_was_counted(scene: Scene) -> None:
+    await count_a_day(scene)
+    assert await scene.closing().catch_up() == []
+    await scene.at(moment(FIRST + 2 * DAY, 0, 14))
+    assert await scene.closing().catch_up() == []
+    await scene.at(moment(FIRST + 2 * DAY, 0, 16))
+    (manifest,) = await scene.closing().catch_up()
+    assert (manifest.day, manifest.version, manifest.province) == (FIRST, 1, PROVINCE)
+    await agrees(scene, manifest)
+    assert await scene.client.get("{44}:history_through") == f"{FIRST:%Y%m%d}".encode()
+    assert await scene.closing().catch_up() == []
+
+
+async def test_details_of_a_closed_day_go_after_a_week_and_its_sums_stay(scene: Scene) -> None:
+    await count_a_day(scene)
+    await scene.at(moment(FIRST + 3 * DAY, 12))
+    await scene.closing().catch_up()
+    day = f"{FIRST:%Y%m%d}"
+    for key in (f"day:{day}", f"day:{day}:views", f"day:{day}:countries", f"min:{day}", f"day:{day}:bots"):
+        assert 7 * 86_400 < await scene.client.ttl("{44}:" + key) <= 8 * 86_400, key
+    hours = [key async for key in scene.client.scan_iter("{44}:h:*")]
+    assert hours
+    assert all([await scene.client.ttl(key) > 0 for key in hours])
+    assert await scene.client.ttl("{44}:days:views") == await scene.client.ttl("{44}:total") == -1
+
+
+async def test_an_event_of_a_closed_day_that_is_sent_again_is_not_counted_again(scene: Scene) -> None:
+    await count_a_day(scene)
+    await scene.at(moment(FIRST + 3 * DAY, 12))
+    await scene.closing().catch_up()
+    before = await scene.client.hgetall("{44}:total")
+    await count(scene.writer, Ledger(), events_of(FIRST, 50, RANDOM))
+    assert await scene.client.hgetall("{44}:total") == before
+
+
+async def test_days_without_events_are_stepped_over(scene: Scene) -> None:
+    await count_a_day(scene, 0)
+    await count_a_day(scene, 3)
+    await scene.at(moment(FIRST + 6 * DAY, 12))
+    closed = await scene.closing().catch_up()
+    assert [manifest.day for manifest in closed] == [FIRST, FIRST + 3 * DAY]
+    assert await History(scene.store).days() == [FIRST, FIRST + 3 * DAY]
+    assert await scene.client.get("{44}:history_through") == f"{FIRST + 4 * DAY:%Y%m%d}".encode()
+
+
+async def test_exporters_at_the_same_time_end_with_one_and_the_same_day(scene: Scene) -> None:
+    await count_a_day(scene)
+    await scene.at(moment(FIRST + 3 * DAY, 12))
+    done = await asyncio.gather(*(scene.closing(f"closing-{i}").catch_up() for i in range(3)))
+    manifests = [manifest for one in done for manifest in one]
+    assert manifests
+    assert all(manifest == manifests[0] for manifest in manifests)
+    await agrees(scene, manifests[0])
+    assert len(await scene.store.ages(manifests[0].folder)) == 1 + len(TABLES)
+
+
+async def test_a_new_redis_closes_nothing_while_a_node_may_still_be_cut_off_from_it(scene: Scene) -> None:
+    await count_a_day(scene)
+    await scene.at(moment(FIRST + 3 * DAY, 12))
+    await scene.client.delete("{44}:history:born")
+    assert await scene.closing().catch_up() == []
+    await scene.at(moment(FIRST + 4 * DAY, 12))
+    assert await scene.closing().catch_up() == []
+    await scene.at(moment(FIRST + 4 * DAY, 14))
+    assert [manifest.day for manifest in await scene.closing().catch_up()] == [FIRST]
+
+
+async def test_what_history_has_is_not_written_over_with_something_else(scene: Scene) -> None:
+    await count_a_day(scene)
+    await scene.at(moment(FIRST + 3 * DAY, 12))
+    (manifest,) = await scene.closing().catch_up()
+    await scene.client.delete("{44}:history_through")
+    await scene.client.hincrby("{44}:day:" + f"{FIRST:%Y%m%d}", "views", -1)
+    with pytest.raises(HistoryError, match="counts rebuild"):
+        await scene.closing().catch_up()
+    found = await History(scene.store).find(FIRST, PROVINCE)
+    assert found is not None
+    assert found.manifest == manifest
+
+
+async def test_a_day_whose_parts_do_not_add_up_is_not_exported(scene: Scene) -> None:
+    await count_a_day(scene)
+    await scene.client.zincrby("{44}:day:" + f"{FIRST:%Y%m%d}:views", 1, "lesson-1")
+    await scene.at(moment(FIRST + 3 * DAY, 12))
+    with pytest.raises(HistoryError, match="add up to"):
+        await scene.closing().catch_up()
+    assert await History(scene.store).find(FIRST, PROVINCE) is None
+
+
+async def test_a_corrected_day_is_exported_again_with_the_correction(scene: Scene) -> None:
+    early = await correct(scene.writer, scene.ledger, Kind.VIEW, moment(FIRST, 11), "lesson-1", -3)
+    await count_a_day(scene)
+    await scene.at(moment(FIRST + 3 * DAY, 12))
+    (first,) = await scene.closing().catch_up()
+    assert set(first.corrections) == {early}
+    late = await correct(scene.writer, scene.ledger, Kind.PLAY, moment(FIRST, 11), "lesson-1", 1000)
+    visits = await correct(scene.writer, scene.ledger, Kind.VISIT, moment(FIRST, 13, 5), "", 7)
+    new = await correct(scene.writer, scene.ledger, Kind.WATCH, moment(FIRST, 13, 6), "lesson-new", 500)
+    (second,) = await scene.closing().catch_up()
+    assert (second.version, set(second.corrections)) == (2, {early, late, visits, new})
+    assert second.sums == scene.ledger.day(FIRST)
+    paths = await scene.tables(second)
+    with Parquet(paths["resources"].parent) as parquet:
+        assert {row[:2]: row[2:] for row in parquet.hours(paths["resources"])} == scene.ledger.hours(FIRST)
+    assert await scene.closing().catch_up() == []
+
+
+async def test_a_correction_of_a_day_on_which_nothing_was_counted_makes_that_day(scene: Scene) -> None:
+    await count_a_day(scene)
+    await scene.at(moment(FIRST + 5 * DAY, 12))
+    await scene.closing().catch_up()
+    made = await correct(scene.writer, scene.ledger, Kind.VIEW, moment(FIRST + DAY, 9), "lesson-1", 5)
+    (manifest,) = await scene.closing().catch_up()
+    assert (manifest.day, manifest.sums.views, set(manifest.corrections)) == (FIRST + DAY, 5, {made})
+
+
+async def test_an_object_that_is_not_what_the_manifest_says_is_noticed(scene: Scene) -> None:
+    await count_a_day(scene)
+    await scene.at(moment(FIRST + 3 * DAY, 12))
+    (manifest,) = await scene.closing().catch_up()
+    other = scene.tmp_path / "other"
+    other.write_bytes(b"PAR1 it is not")
+    await scene.store.put(manifest.path("minutes"), other, _sha256(other))
+    with pytest.raises(HistoryError, match="SHA-256 differs"):
+        await scene.tables(manifest)
+    await scene.store.remove(manifest.path("resources"))
+    with pytest.raises(HistoryError, match="is missing"):
+        await scene.tables(manifest)
+
+
+async def test_the_manifest_is_json_that_anybody_can_read(scene: Scene) -> None:
+    await count_a_day(scene)
+    await scene.at(moment(FIRST + 3 * DAY, 12))
+    (manifest,) = await scene.closing().catch_up()
+    stored = await scene.store.read(f"counts/v1/day={FIRST.isoformat()}/province=44/manifest.json")
+    assert stored is not None
+    said = orjson.loads(stored.content)
+    assert said["sums"] == scene.ledger.day(FIRST).document()
+    assert sum(one["views"] for one in said["countries"].values()) == said["sums"]["views"]
+    assert set(said["countries"]) == {"CN", "FR"}
+    assert stored.content == manifest.encode()
+
+
+def _sha256(path: Path) -> str:
+    from edge.counters.history import digest_of
+
+    return digest_of(path)

@@ -25,6 +25,7 @@ from edge.assembly.counting import Counting
 from edge.assembly.counting import counting as counting_of
 from edge.assembly.gauges import Gauges
 from edge.assembly.origins import Origin
+from edge.assembly.placing import senders
 from edge.assets import load_assets
 from edge.cache import target
 from edge.cache.dates import written
@@ -37,6 +38,7 @@ from edge.handlers import content, health, purge
 from edge.inflight import InFlight
 from edge.overload import Overload
 from edge.problems import as_problems
+from edge.sender import Senders
 from edge.shortroad import ShortRoad
 from edge.tasks import begin, end
 
@@ -78,6 +80,7 @@ class _Parts:
     cache: Caching
     catalog: CatalogView | None
     counting: Counting | None
+    senders: Senders
     delivery: Delivery
     in_flight: InFlight
 
@@ -103,7 +106,7 @@ async def node(settings: EdgeSettings, slot: int) -> AsyncIterator[WorkerNode]:
         lane = _lane(settings, cache, clock, in_flight, log)
         _own_task(Gauges(cache, origin, counting, in_flight, overload, log, lane).keep(), "gauges", stack)
         delivery = _delivery(settings, Accounts(log, clock.monotonic))
-        parts = _Parts(settings, origin, cache, catalog, counting, delivery, in_flight)
+        parts = _Parts(settings, origin, cache, catalog, counting, senders(settings, stack), delivery, in_flight)
         yield WorkerNode(
             _public(parts),
             _admin(parts),
@@ -159,6 +162,7 @@ def _public(parts: _Parts) -> web.Application:
     application[content.DELIVERY] = parts.delivery
     if parts.counting is not None:
         application[appkeys.INTAKE] = parts.counting.intake
+        application[appkeys.SENDERS] = parts.senders
         application[appkeys.BOARD] = parts.counting.board
     if parts.catalog is not None:
         application[appkeys.CATALOG_VIEW] = parts.catalog

@@ -33,6 +33,8 @@ LABELS: Final = {
         "shed with 503 and Retry-After: `connections`, `in_flight` (as many as the worker may hold), `overload`; the "
         "request's own fault: `malformed`, `too_large`, `unsupported`, `slow`"
     ),
+    "place": "the node's `own` province; `found`; `unknown`; `nonsense`: a proxy's header that names no place",
+    "bot": "what gave it away: `declared` (its User-Agent), `viewer`, `client` (more views a minute than people can)",
     "failure": "the values are in the metric's own row",
     "scope": "`url`, `prefix`, `tag`, `all`",
     "mode": "`hard` (removed), `soft` (made stale), `validate` (not used before the origin has confirmed it)",
@@ -249,11 +251,42 @@ LOG_LINES = Batched(
     "Lines of the access log: `written`, or `dropped` because the disk or the reader of the log was too slow or full.",
     ["result"],
 )
+VIEW_BODIES = Batched(
+    "smartedu_view_bodies_total",
+    "requests",
+    "Requests that bring view events: `taken`, or why nothing of them was: `limited` (429), `not_json`, `not_events`, "
+    "`too_many`, `too_large`, `type`, `encoding`, `slow`, `broken`, `no_journal`, `journal_full`, `journal_busy`, "
+    "`journal_slow`, `journal_fault`, `journal_closed`.",
+    ["result"],
+)
 EVENTS = Batched(
     "smartedu_view_events_total",
     "events",
     "View events received: `accepted`, or the reason of the rejection.",
     ["result"],
+)
+BOT_EVENTS = Batched(
+    "smartedu_view_bot_events_total",
+    "events",
+    "Of the accepted ones, those that are counted as a bot's and in no figure of people.",
+    ["bot"],
+)
+VIEW_PLACES = Batched(
+    "smartedu_view_places_total",
+    "events",
+    "The accepted ones, by how the place of their viewers was found.",
+    ["place"],
+)
+JOURNAL_SYNC = Spread(
+    "smartedu_journal_sync_seconds",
+    "seconds",
+    "From handing a group of accepted events to the disk to its confirmation (fsync): what a 202 waits for.",
+    bounds=_SECONDS,
+)
+JOURNAL_WRITTEN = Batched(
+    "smartedu_journal_written_bytes_total",
+    "bytes",
+    "What was written to the journal with them.",
 )
 JOURNAL_PENDING = Level(
     "smartedu_journal_pending_bytes",
@@ -291,6 +324,12 @@ def purged(record: PurgeRecord, lag_s: float) -> None:
     """Count one purge that this worker has carried out, so many seconds after it was asked for."""
     PURGES.inc(record.scope.value, record.kind.name.lower())
     PURGE_LAG.observe(lag_s)
+
+
+def journal_group(seconds: float, size: int) -> None:
+    """Count one group of accepted events that the disk has confirmed, or has refused."""
+    JOURNAL_SYNC.observe(seconds)
+    JOURNAL_WRITTEN.inc(by=size)
 
 
 class Fills:

@@ -34,6 +34,7 @@ from gunicorn.workers.base import Worker
 from config.settings import Address, ConfigurationError, EdgeSettings
 from edge import garbage
 from edge.admin_token import AdminToken
+from edge.assembly.placing import WrongFileError, check_atlas
 from edge.slots import Slot
 from edge.tls import CertificateError, server_context
 
@@ -63,6 +64,7 @@ def run(settings: EdgeSettings, reload: Callable[[], EdgeSettings]) -> None:
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s")
     _check_token(settings)
+    _check_atlas(settings)
     tls = _tls(settings)
     _allow_descriptors(settings)
     public = [_bind("listen", address) for address in settings.listen]
@@ -81,6 +83,14 @@ def _check_token(settings: EdgeSettings) -> None:
         AdminToken.read(settings.admin_token_file)
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"admin_token_file: {error}") from None
+
+
+def _check_atlas(settings: EdgeSettings) -> None:
+    """The workers read it; so, too, before there are any."""
+    try:
+        check_atlas(settings)
+    except WrongFileError as error:
+        raise ConfigurationError(f"viewer_mmdb: {error}") from None
 
 
 def _allow_descriptors(settings: EdgeSettings) -> None:
@@ -183,6 +193,7 @@ class Node(BaseApplication):  # type: ignore[misc]
     def _read_again(self) -> None:
         try:
             fresh = self._reload()
+            _check_atlas(fresh)
             tls = _tls(fresh)
         except ConfigurationError as error:
             log.error("reload refused, the settings stay as they were: %s", error)

@@ -8,13 +8,16 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from config.settings import EdgeSettings
+from edge import metrics
 from edge.clock import Clock
+from edge.counters.allowance import Allowances
 from edge.counters.board import Board
 from edge.counters.flush import Flusher
 from edge.counters.intake import Intake
 from edge.counters.journal import Journal, JournalError
 from edge.counters.label import Home
 from edge.counters.leftover import Leftovers
+from edge.counters.outliers import Outliers
 from edge.counters.sink import Sink, open_client
 from edge.handlers import health
 
@@ -31,6 +34,7 @@ class Counting:
     intake: Intake
     board: Board
     flusher: Flusher
+    journal: Journal
 
     def check(self) -> health.Check:
         """Whether what is accepted also reaches Redis; until it does, it is kept in the journal."""
@@ -58,6 +62,7 @@ async def counting(
             wall=clock.wall,
             monotonic=clock.monotonic,
             max_bytes=settings.journal_size // settings.workers,
+            on_group=metrics.journal_group,
         )
     except JournalError as error:
         # A full or broken disk must not keep the media from being served; events get 503 until the worker is renewed.
@@ -81,4 +86,14 @@ async def counting(
     stack.push_async_callback(leftovers.stop)
     board = Board(open_client(url, repeats=1), [settings.province], wall=clock.wall)
     stack.push_async_callback(board.close)
-    return Counting(Intake(journal, known), board, flusher)
+    return Counting(_intake(settings, journal, known, clock), board, flusher, journal)
+
+
+def _intake(settings: EdgeSettings, journal: Journal, known: Callable[[str], bool] | None, clock: Clock) -> Intake:
+    outliers = Outliers(
+        per_viewer=settings.viewer_views_per_minute,
+        per_client=settings.client_views_per_minute,
+        now=clock.monotonic,
+    )
+    allowances = Allowances(settings.views_per_client, now=clock.monotonic)
+    return Intake(journal, known, outliers=outliers, allowances=allowances)

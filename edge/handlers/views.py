@@ -3,75 +3,125 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
+from functools import lru_cache
 from typing import Final
 
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
+from multidict import CIMultiDictProxy
 
 from edge import metrics
-from edge.appkeys import INTAKE
+from edge.appkeys import INTAKE, SENDERS
 from edge.counters.event import MAX_BODY_BYTES, BodyError, BodyReason
-from edge.counters.intake import Receipt
+from edge.counters.intake import Intake, Receipt
 from edge.counters.journal import JournalError, Refusal
+from edge.framing import Refused
 from edge.problems import problem
+from edge.sender import Sender, Senders
 
 # sendBeacon can say text/plain without asking the server first (CORS), so it counts as JSON.
 CONTENT_TYPES: Final = frozenset({"application/json", "text/plain"})
 READ_TIMEOUT_S: Final = 10.0
-RETRY_AFTER_S: Final = "2"
-_CORS: Final = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-store"}
-_PREFLIGHT: Final = {
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "POST, OPTIONS",
-    "Access-Control-Allow-Headers": "Content-Type",
-    "Access-Control-Max-Age": "86400",
-    "Allow": "POST, OPTIONS",
-}
+RETRY_AFTER_S: Final = 2
+MOST_RETRY_AFTER_S: Final = 60
+_HIDDEN_FROM_SCRIPTS: Final = "Retry-After"  # unless it is named
+_ALL_ALIKE: Final = Senders()
 
 
-async def options_views(_request: web.Request) -> web.Response:
+async def options_views(request: web.Request) -> web.Response:
     """The browser's question before a cross-origin POST of application/json."""
-    return web.Response(status=204, headers=_PREFLIGHT)
+    headers = {
+        "Access-Control-Allow-Methods": "POST, OPTIONS",
+        "Access-Control-Allow-Headers": "Content-Type",
+        "Access-Control-Max-Age": "86400",
+        "Allow": "POST, OPTIONS",
+    }
+    return web.Response(status=204, headers=sharing(request.headers) | headers)
+
+
+def sharing(headers: CIMultiDictProxy[str]) -> dict[str, str]:
+    """What a browser wants to read before a page of another origin may know the answer.
+
+    A beacon carries credentials, whether its page wants it or not, and then a wildcard is not enough: the origin has to
+    be named. Nothing here depends on credentials, so every origin may have them.
+    """
+    origin = headers.get(hdrs.ORIGIN)
+    allowed = {"Access-Control-Allow-Origin": origin or "*", "Cache-Control": "no-store", "Vary": "Origin"}
+    if origin:
+        allowed["Access-Control-Allow-Credentials"] = "true"
+    return allowed
 
 
 async def post_views(request: web.Request) -> web.Response:
     """202 once every accepted event is on disk; what is refused is listed with the reason."""
-    intake = request.app.get(INTAKE)
+    app = request.app
+    intake = app.get(INTAKE)
     if intake is None:
-        return _refused(
-            503, "this node takes no view events: it has no Redis for counters, or its journal cannot be opened"
-        )
-    if request.content_type not in CONTENT_TYPES:
-        return _refused(415, "send application/json (or text/plain that is JSON)")
-    if "Content-Encoding" in request.headers:
-        return _refused(415, "send the events without a Content-Encoding")
+        detail = "this node takes no view events: it has no Redis for counters, or its journal cannot be opened"
+        return _refused(request, 503, "no_journal", detail)
+    headers = request.headers
+    if not is_json(headers.get(hdrs.CONTENT_TYPE, "")):
+        return _refused(request, 415, "type", "send application/json (or text/plain that is JSON)")
+    if hdrs.CONTENT_ENCODING in headers:
+        return _refused(request, 415, "encoding", "send the events without a Content-Encoding")
+    sender = app.get(SENDERS, _ALL_ALIKE).of(headers, request.remote or "")
+    wait_s = intake.wait_s(sender.client)
+    if wait_s:
+        detail = "too many events come from this address; send the same ones again, later and in batches"
+        return _refused(request, 429, "limited", detail, again_s=wait_s)
     try:
         body = await _read(request)
     except TimeoutError:
-        return _refused(408, f"the body did not arrive within {READ_TIMEOUT_S:g} seconds")
+        return _refused(request, 408, "slow", f"the body did not arrive within {READ_TIMEOUT_S:g} seconds")
+    except Refused:
+        metrics.VIEW_BODIES.inc("broken")
+        raise
     except web.RequestPayloadError:
-        return _refused(400, "the body's encoding is broken")
+        return _refused(request, 400, "broken", "the body's encoding is broken")
     if body is None:
-        return _refused(413, f"a body holds at most {MAX_BODY_BYTES} bytes")
+        return _refused(request, 413, "too_large", f"a body holds at most {MAX_BODY_BYTES} bytes")
+    return await _take(request, intake, sender, body)
+
+
+async def _take(request: web.Request, intake: Intake, sender: Sender, body: bytes) -> web.Response:
     try:
-        receipt = await intake.accept(body)
+        receipt = await intake.accept(body, sender.place, sender.agent, sender.client)
     except BodyError as error:
-        return _refused(413 if error.reason is BodyReason.TOO_MANY else 400, error.reason.value)
+        status = 413 if error.reason is BodyReason.TOO_MANY else 400
+        return _refused(request, status, error.reason.name.lower(), error.reason.value)
     except JournalError as error:
-        return _unpromised(error)
-    _count(receipt)
-    return _accepted(receipt)
+        return _unpromised(request, error)
+    _count(receipt, sender)
+    return web.Response(
+        status=202, body=answer(receipt), content_type="application/json", headers=sharing(request.headers)
+    )
+
+
+@lru_cache(maxsize=256)
+def is_json(content_type: str) -> bool:
+    """Whether a Content-Type is one that is read as JSON."""
+    return content_type.partition(";")[0].strip().lower() in CONTENT_TYPES
+
+
+def answer(receipt: Receipt) -> bytes:
+    """The body of 202."""
+    rejected = [{"index": place, "reason": reason.value} for place, reason in receipt.rejected]
+    return orjson.dumps({"accepted": receipt.accepted, "rejected": rejected})
 
 
 async def _read(request: web.Request) -> bytes | None:
     """The body, or None as soon as it is longer than allowed. Raises TimeoutError."""
     if (request.content_length or 0) > MAX_BODY_BYTES:
         return None
+    content = request.content
+    if content.is_eof():  # as nearly always: it came with the head
+        return content.read_nowait() if content.total_bytes <= MAX_BODY_BYTES else None
     chunks: list[bytes] = []
     size = 0
     async with asyncio.timeout(READ_TIMEOUT_S):
-        async for chunk in request.content.iter_any():
+        async for chunk in content.iter_any():
             size += len(chunk)
             if size > MAX_BODY_BYTES:
                 return None
@@ -79,26 +129,32 @@ async def _read(request: web.Request) -> bytes | None:
     return b"".join(chunks)
 
 
-def _accepted(receipt: Receipt) -> web.Response:
-    rejected = [{"index": place, "reason": reason.value} for place, reason in receipt.rejected]
-    body = orjson.dumps({"accepted": receipt.accepted, "rejected": rejected})
-    return web.Response(status=202, body=body, content_type="application/json", headers=_CORS)
-
-
-def _unpromised(error: JournalError) -> web.Response:
+def _unpromised(request: web.Request, error: JournalError) -> web.Response:
     """503 says that surely nothing was taken. When the disk was too slow that is not known, and 503 would be a lie
     to a client that sends again after the 10 minutes within which an id is recognised."""
+    reason = error.refusal.name.lower()
     if error.refusal is Refusal.SLOW:
-        return _refused(504, error.refusal.value)
-    return _refused(503, error.refusal.value, {"Retry-After": RETRY_AFTER_S})
+        return _refused(request, 504, f"journal_{reason}", error.refusal.value)
+    return _refused(request, 503, f"journal_{reason}", error.refusal.value, again_s=RETRY_AFTER_S)
 
 
-def _count(receipt: Receipt) -> None:
+def _count(receipt: Receipt, sender: Sender) -> None:
+    metrics.VIEW_BODIES.inc("taken")
     if receipt.accepted:
         metrics.EVENTS.inc("accepted", by=receipt.accepted)
-    for reason, number in Counter(reason for _, reason in receipt.rejected).items():
-        metrics.EVENTS.inc(reason.name.lower(), by=number)
+        metrics.VIEW_PLACES.inc(sender.found.value, by=receipt.accepted)
+    if receipt.given_away is not None:
+        metrics.BOT_EVENTS.inc(receipt.given_away.value, by=receipt.bots)
+    if receipt.rejected:
+        for reason, number in Counter(reason for _, reason in receipt.rejected).items():
+            metrics.EVENTS.inc(reason.name.lower(), by=number)
 
 
-def _refused(status: int, detail: str, headers: dict[str, str] | None = None) -> web.Response:
-    return problem(status, detail, headers={**_CORS, **(headers or {})})
+def _refused(request: web.Request, status: int, result: str, detail: str, *, again_s: float = 0.0) -> web.Response:
+    """A problem document; nothing of the body is taken. again_s: when to come again, where that helps."""
+    metrics.VIEW_BODIES.inc(result)
+    headers = sharing(request.headers)
+    if again_s:
+        seconds = min(math.ceil(again_s), MOST_RETRY_AFTER_S)
+        headers |= {"Retry-After": str(seconds), "Access-Control-Expose-Headers": _HIDDEN_FROM_SCRIPTS}
+    return problem(status, detail, headers=headers)

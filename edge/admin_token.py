@@ -5,11 +5,11 @@ The token's file is read when a worker starts; SIGHUP renews the workers, and so
 
 from __future__ import annotations
 
-import hmac
 from pathlib import Path
 
 from aiohttp import hdrs, web
 
+from edge.bearer import brings, secret_in
 from edge.problems import problem
 
 
@@ -25,27 +25,17 @@ class AdminToken:
 
         Raises ValueError when the file holds none: an empty secret would be no secret. Raises OSError.
         """
-        if file is None:
-            return cls(None)
-        secret = file.read_bytes().strip()
-        if not secret:
-            raise ValueError(f"{str(file)!r} is empty; allowed: a file that holds the token")
-        return cls(secret)
+        return cls(secret_in(file) if file is not None else None)
 
     def refusal(self, request: web.Request) -> web.Response | None:
         """The answer to a request that may not change anything; None for one that may."""
         if hdrs.ORIGIN in request.headers:
             # No page is served here, so this is some other site's page in an operator's browser.
             return problem(403, "requests from web pages may not change anything here")
-        if self._secret is None or self._is_right(request.headers.get(hdrs.AUTHORIZATION, "")):
+        if self._secret is None or brings(request, self._secret):
             return None
         return problem(
             401,
             "changing anything here needs the admin token: Authorization: Bearer TOKEN",
             headers={"WWW-Authenticate": 'Bearer realm="smartedu-edge admin"'},
         )
-
-    def _is_right(self, field: str) -> bool:
-        scheme, _, token = field.partition(" ")
-        given = token.strip().encode("utf-8", "surrogateescape")
-        return scheme.lower() == "bearer" and hmac.compare_digest(given, self._secret or b"")

@@ -1,301 +1,383 @@
-"""The read model: totals, today's figures and rankings, as the contract's documents.
+"""The read model: totals, today's figures, rankings and series, as the contract's answers.
 
-Each province is read in one transaction, so that counts and `complete_through` are of one moment. What several
-provinces hold is added up here. Keys are those of `functions.lua`.
+`Holdings` has the counts, `Pulse` keeps them fresh, `Days` reads single days, `SeriesReader` series, `Estimates`
+viewers; here they become answers. All figures of an answer are of what was read at one moment of each province, and
+`Moment` says of when.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, date, datetime, timedelta, timezone
-from enum import Enum
-from typing import Any, Final
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final
 
-from redis.exceptions import RedisError
+import numpy as np
+import orjson
 
-from edge.counters.sink import Client, province_prefix
+from edge.counters.answer import (
+    Corrections,
+    Figures,
+    Moment,
+    Number,
+    Peak,
+    Points,
+    Ranked,
+    Ranking,
+    ResourceAnswer,
+    ResourceCounts,
+    Row,
+    Summary,
+    Table,
+)
+from edge.counters.days import Days
+from edge.counters.groups import Groups, Look, Term
+from edge.counters.holdings import Held, Holdings, credited
+from edge.counters.pulse import Pulse
+from edge.counters.question import (
+    ADDITIVE,
+    OF_RESOURCES,
+    TAGGED,
+    TODAY,
+    UTC8,
+    Dimension,
+    Metric,
+    Page,
+    QuestionError,
+    Series,
+    Slice,
+    Top,
+    Totals,
+)
+from edge.counters.reading import BoardError, Hash, Reading
+from edge.counters.series import KEY_OF, PLANE_OF, SeriesReader
+from edge.counters.sheet import PLAYS, SEEN, VIEWS, WATCH_MS, Ints, Mask, Sheet, grouped, highest
+from edge.counters.sink import Client
+from edge.counters.uniques import Estimates
 
-UTC8: Final = timezone(timedelta(hours=8))
-MAX_IDS: Final = 200
-MAX_TOP: Final = 1000
+__all__ = ["Board", "BoardError", "Metric", "Summary"]
+
 _HUB: Final = "00"
-
-Number = int | float
-
-
-class BoardError(Exception):
-    """The counts can't be read now."""
-
-
-class Metric(Enum):
-    """What a ranking can be by; the value is the name in the interface."""
-
-    VIEWS = "views"
-    PLAYS = "plays"
-    WATCH_SECONDS = "watch_seconds"
-
-
-_KEY_OF: Final = {Metric.VIEWS: "views", Metric.PLAYS: "plays", Metric.WATCH_SECONDS: "watch_ms"}
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """The counts of one resource over some time. uniques: estimated viewers, standard error 0.81 %."""
-
-    views: int = 0
-    plays: int = 0
-    watch_seconds: Number = 0
-    uniques: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ResourceCounts(Figures):
-    """The counts of one resource: since ever, and today."""
-
-    id: str = ""
-    today: Figures = field(default_factory=Figures)
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """When an answer was made, and before when it is exact. complete_through is None while no writer has reported.
-
-    Both as ISO 8601 in UTC+8.
-    """
-
-    as_of: str
-    complete_through: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class ResourceAnswer:
-    """Some resources, in the order asked."""
-
-    resources: tuple[ResourceCounts, ...]
-    moment: Moment
-
-
-@dataclass(frozen=True, slots=True)
-class Peak:
-    """The day with most views, as an ISO date; None before the first view."""
-
-    date: str | None
-    views: int
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """The headline figures.
-
-    views_daily_average: over the days from the first counted one to today. resources: resources seen so far.
-    provinces: provinces with counts, the hub not being one. countries: countries with counts; every province is in one.
-    uniques: estimated viewers of any resource, standard error 0.81 %.
-    """
-
-    views: int
-    views_today: int
-    views_daily_average: Number
-    views_daily_peak: Peak
-    plays: int
-    watch_seconds: Number
-    visits: int
-    uniques: int
-    resources: int
-    provinces: int
-    countries: int
-    moment: Moment
-
-
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """One place in a ranking."""
-
-    id: str
-    value: Number
-
-
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """The resources with most of a metric, highest first."""
-
-    metric: Metric
-    places: tuple[Ranked, ...]
-    moment: Moment
-
-
-@dataclass(frozen=True, slots=True)
-class _Province:
-    """What the summary needs of one province, as read in one transaction."""
-
-    code: str
-    total: Mapping[bytes, bytes]
-    today: Mapping[bytes, bytes]
-    days: Sequence[tuple[bytes, float]]
-    complete_ms: int | None
+_NO_COUNTRY: Final = "ZZ"
+_STALE_S: Final = 30.0
+_SKETCH_DAYS: Final = 2  # days before today whose viewers are still known
+_KINDS: Final = (":countries", ":bots")
+_KEYS: Final = tuple(KEY_OF.values())
+_FROM_CATALOG: Final = frozenset(TAGGED)
 
 
 class Board:
-    """Reads the counts of some provinces from one Redis. provinces: two-digit codes."""
+    """Reads the counts of some provinces from one Redis. provinces: two-digit codes.
+
+    wall, monotonic: clocks, s. every_s: pause between two refreshes; 0: a refresh for every reader. catalog: the
+    catalog as it is now; without one all resources are of an unknown section. timeout_s: deadline of a round trip.
+    """
 
     def __init__(
-        self, client: Client, provinces: Sequence[str], *, wall: Callable[[], float], timeout_s: float = 0.8
+        self,
+        client: Client,
+        provinces: Sequence[str],
+        *,
+        wall: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
+        every_s: float = 0.2,
+        catalog: Look = lambda: None,
+        timeout_s: float = 2.0,
     ) -> None:
-        self._client = client
-        self._provinces = tuple(provinces)
+        self.provinces = tuple(provinces)
         self._wall = wall
-        self._timeout_s = timeout_s
+        self._reading = Reading(client, timeout_s=timeout_s)
+        self._holdings = Holdings(self._reading, provinces, wall)
+        self._pulse = Pulse(self._holdings.refresh, monotonic=monotonic, every_s=every_s, stale_s=_STALE_S)
+        self._groups = Groups(self._holdings.register, catalog)
+        places = {code: held.place for code, held in self._holdings.provinces.items()}
+        self._days = Days(self._reading, self._holdings.register, places)
+        self._series = SeriesReader(self._reading, self._days, self._groups, wall)
+        self._estimates = Estimates(self._reading, monotonic, fresh_s=every_s, stale_s=_STALE_S)
+
+    def now(self) -> datetime:
+        """In UTC+8."""
+        return datetime.fromtimestamp(self._wall(), UTC8)
 
     async def resources(self, ids: Sequence[str]) -> ResourceAnswer:
         """Counts of resources, zeros for those not seen yet. Raises BoardError."""
-        now = self._now()
-        answers = await self._each(lambda pipe, prefix: _ask_resources(pipe, prefix, ids, _day(now)))
-        complete = [_complete(answer[-2:]) for _, answer in answers]
-        scores = [_added([answer[row] for _, answer in answers], len(ids)) for row in range(6)]
-        uniques = await self._uniques([f"ur:{one}" for one in ids] + [f"udr:{_day(now)}:{one}" for one in ids])
+        held = await self._held(())
+        moment = self._moment(held)
+        rows = [self._holdings.register.find(one) for one in ids]
+        ever = _columns(self._holdings.ever.together(), rows)
+        today = _columns(self._holdings.of_today.together(), rows)
+        day = self._holdings.day
+        uniques = await self._uniques([f"ur:{one}" for one in ids] + [f"udr:{day}:{one}" for one in ids])
         counts = tuple(
             ResourceCounts(
-                id=one,
-                views=scores[0][i],
-                plays=scores[1][i],
-                watch_seconds=_seconds(scores[2][i]),
-                uniques=uniques[i],
-                today=Figures(scores[3][i], scores[4][i], _seconds(scores[5][i]), uniques[len(ids) + i]),
+                *_figures(ever[:, i]), uniques[i], one, Figures(*_figures(today[:, i]), uniques[len(ids) + i])
             )
             for i, one in enumerate(ids)
         )
-        return ResourceAnswer(counts, _moment(now, complete))
+        return ResourceAnswer(counts, moment)
 
     async def summary(self) -> Summary:
         """The headline figures of all the board's provinces together. Raises BoardError."""
-        now = self._now()
-        answers = await self._each(lambda pipe, prefix: _ask_summary(pipe, prefix, _day(now)))
-        read = [_Province(code, answer[0], answer[1], answer[2], _complete(answer[-2:])) for code, answer in answers]
-        seen = await self._seen_resources([answer[3] for _, answer in answers])
-        uniques = await self._uniques(["u"])
-        return _summarise(read, now, seen, uniques[0])
+        held = await self._held(())
+        provinces = list(held.values())
+        total, today = _sum(one.total for one in provinces), _sum(one.today for one in provinces)
+        days = _sum(one.views_by_day for one in provinces)
+        day = self._holdings.day
+        first = min((f"{one.total['first_day']}" for one in provinces if "first_day" in one.total), default=day)
+        countries = _sum(one.countries for one in provinces)
+        resources = int((self._holdings.ever.together()[SEEN] > 0).sum())
+        moment = self._moment(held)
+        [uniques] = await self._uniques(["u"])
+        return Summary(
+            views=total.get("views", 0),
+            views_today=today.get("views", 0),
+            views_daily_average=_average(total.get("views", 0), _date(first), _date(day)),
+            views_daily_peak=_peak(days),
+            plays=total.get("plays", 0),
+            watch_seconds=_seconds(total.get("watch_ms", 0)),
+            visits=total.get("visits", 0),
+            uniques=uniques,
+            resources=resources,
+            provinces=len([one.code for one in provinces if one.total and one.code != _HUB]),
+            countries=len({field.partition(" ")[0] for field, n in countries.items() if n} - {_NO_COUNTRY}),
+            moment=moment,
+        )
 
-    async def top(self, metric: Metric, limit: int) -> Ranking:
-        """The resources with most of `metric`, exactly. Raises BoardError."""
-        now = self._now()
-        last = limit - 1 if len(self._provinces) == 1 else -1
-        answers = await self._each(lambda pipe, prefix: _ask_top(pipe, prefix, metric, last))
-        sums: dict[bytes, float] = {}
-        for _, answer in answers:
-            for member, score in answer[0]:
-                sums[member] = sums.get(member, 0) + score
-        ranked = sorted(sums.items(), key=lambda item: (-item[1], item[0]))[:limit]
-        shown = _seconds if metric is Metric.WATCH_SECONDS else _identity
-        places = tuple(Ranked(member.decode(), shown(int(score))) for member, score in ranked)
-        return Ranking(metric, places, _moment(now, [_complete(answer[-2:]) for _, answer in answers]))
+    async def totals(self, asked: Totals) -> Table:
+        """Totals by a dimension; together they are the total. Raises QuestionError, BoardError."""
+        held = await self._held(asked.slice.provinces)
+        if asked.metric is Metric.UNIQUES:
+            return Table(await self._viewers(asked.slice, held), self._moment(held))
+        view = await self._view(asked.slice, held)
+        return Table(self._rows(asked, view), view.moment, self._catalog(asked.dimension, asked.slice))
+
+    async def top(self, asked: Top) -> Ranking:
+        """A ranking, exact. Raises QuestionError, BoardError."""
+        if asked.dimension is not Dimension.RESOURCE:
+            return await self._top_groups(asked)
+        view = await self._view(asked.slice, await self._held(asked.slice.provinces))
+        values = view.sheet.together(view.places())
+        among: Mask = np.asarray(values[SEEN] > 0 if asked.slice.day is None else values[:SEEN].any(axis=0), np.bool_)
+        mask = self._groups.mask(asked.slice.tags)
+        if mask is not None:
+            among = among & mask
+        plane, register = values[PLANE_OF[asked.metric]], self._holdings.register
+        rows = highest(plane, register.ranks(), among, asked.offset, asked.limit)
+        ids = [register.ids[row] for row in rows]
+        amounts = [_shown(asked.metric, int(plane[row])) for row in rows]
+        names = self._groups.resources()
+        places = tuple(Ranked(one, n, names.get(one)) for one, n in zip(ids, amounts, strict=True))
+        catalog = self._catalog(asked.dimension, asked.slice)
+        return Ranking(asked.metric, places, int(among.sum()), view.moment, catalog)
+
+    async def _top_groups(self, asked: Top) -> Ranking:
+        table = await self.totals(Totals(asked.dimension, asked.metric, asked.slice))
+        ranked = sorted(table.rows, key=lambda row: (-row.values[asked.metric], row.id))
+        part = ranked[asked.offset : asked.offset + asked.limit]
+        places = tuple(Ranked(row.id, row.values[asked.metric], row.name) for row in part)
+        return Ranking(asked.metric, places, len(ranked), table.moment, table.catalog)
+
+    async def series(self, asked: Series) -> Points:
+        """A metric over time, zeros included. Raises QuestionError, BoardError."""
+        held = await self._held(asked.slice.provinces)
+        moment = self._moment(held)
+        amounts = await self._series.read(asked, held)
+        return Points(
+            tuple(start.isoformat() for start in asked.span.starts()),
+            tuple(_shown(asked.metric, amount) for amount in amounts.tolist()),
+            moment,
+            self._catalog(None, asked.slice),
+        )
+
+    async def corrections(self, asked: Page) -> Corrections:
+        """Corrections that were made, the newest first. Raises BoardError."""
+        held = await self._held(asked.provinces)
+        moment = self._moment(held)
+        length, entries = 0, []
+        for code in held:
+            number, found = await self._reading.corrections(code, asked.offset + asked.limit)
+            length += number
+            entries += [(at, one, code, text) for one, text, at in found]
+        entries.sort(key=lambda entry: (-entry[0], entry[1], entry[2]))
+        part = entries[asked.offset : asked.offset + asked.limit]
+        return Corrections(tuple(_correction(code, text, at) for at, _, code, text in part), length, moment)
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._pulse.stop()
+        await self._reading.close()
 
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._wall(), UTC8)
+    async def _held(self, provinces: Sequence[str]) -> dict[str, Held]:
+        """The provinces that are meant, fresh. Raises BoardError when one of them was not read for too long."""
+        await self._pulse.fresh()
+        held = {code: self._holdings.provinces[code] for code in provinces or self.provinces}
+        for one in held.values():
+            if one.read_at is None or (one.trouble and self._wall() - one.read_at > _STALE_S):
+                raise one.trouble or BoardError(f"province {one.code} was not read yet")
+        return held
 
-    async def _each(self, ask: Callable[[Any, str], None]) -> list[tuple[str, list[Any]]]:
-        """Ask every province the same, each in one transaction that ends with what `_complete` needs."""
+    async def _view(self, part: Slice, held: Mapping[str, Held]) -> _View:
+        """The counts of the time that is meant."""
+        moment = self._moment(held)
+        if part.day is None:
+            sums = {code: one.total for code, one in held.items()}
+            countries = {code: one.countries for code, one in held.items()}
+            bots = {code: one.bots for code, one in held.items()}
+            return _View(held, self._holdings.ever, sums, countries, bots, moment, len(held) == len(self.provinces))
+        today = self._holdings.day
+        if part.day in (TODAY, today):
+            return _View(
+                held,
+                self._holdings.of_today,
+                {code: one.today for code, one in held.items()},
+                {code: one.countries_today for code, one in held.items()},
+                {code: one.bots_today for code, one in held.items()},
+                moment,
+                every=len(held) == len(self.provinces),
+            )
+        found = await self._days.of(part.day, tuple(held))
+        hashes = await self._reading.hashes([(code, f":day:{part.day}{kind}") for kind in _KINDS for code in held])
+        numbers = [{name.decode(): int(n) for name, n in one.items()} for one in hashes]
+        countries = {c: credited(c, one, found.sums[c]) for c, one in zip(held, numbers[: len(held)], strict=True)}
+        bots = dict(zip(held, numbers[len(held) :], strict=True))
+        return _View(held, found.sheet, found.sums, countries, bots, moment)
 
-        async def one(code: str) -> tuple[str, list[Any]]:
-            prefix = province_prefix(code)
-            pipe = self._client.pipeline(transaction=True)
-            ask(pipe, prefix)
-            pipe.zrange(f"{prefix}:complete", 0, 0, withscores=True)
-            pipe.get(f"{prefix}:closed")
-            return code, await pipe.execute()
+    def _rows(self, asked: Totals, view: _View) -> tuple[Row, ...]:
+        metrics = (asked.metric,) if asked.metric is not None else _metrics(asked.dimension, asked.slice)
+        if asked.dimension is Dimension.PROVINCE:
+            return self._by_province(asked.slice, view, metrics)
+        if asked.dimension is Dimension.COUNTRY:
+            fields = _sum(view.countries.values())
+            names = sorted({name.partition(" ")[0] for name in fields})
+            wanted = [name for name in names if asked.slice.country in (None, name)]
+            return tuple(_row(name, {key: fields.get(f"{name} {key}", 0) for key in _KEYS}, metrics) for name in wanted)
+        if asked.dimension is Dimension.AGENT:
+            kinds = {"human": _sum(view.sums.values()), "bot": _sum(view.bots.values())}
+            return tuple(_row(name, sums, metrics) for name, sums in kinds.items())
+        return self._by_group(asked, view, metrics)
 
-        return list(await self._timely(asyncio.gather(*(one(code) for code in self._provinces))))
+    def _by_province(self, part: Slice, view: _View, metrics: Sequence[Metric]) -> tuple[Row, ...]:
+        if part.country is not None:
+            fields = {c: {key: f.get(f"{part.country} {key}", 0) for key in _KEYS} for c, f in view.countries.items()}
+            return tuple(_row(code, fields.get(code, {}), metrics) for code in view.held)
+        sums = view.sheet.sums([one.place for one in view.held.values()], self._groups.mask(part.tags))
+        return tuple(
+            _row(code, _named(sums[place], view.sums.get(code, {})), metrics) for place, code in enumerate(view.held)
+        )
+
+    def _by_group(self, asked: Totals, view: _View, metrics: Sequence[Metric]) -> tuple[Row, ...]:
+        groups = self._groups.of(asked.dimension)
+        values = view.sheet.together(view.places())
+        mask = self._groups.mask(asked.slice.tags)
+        of_row = groups.of_row[: values.shape[1]]
+        if mask is not None:
+            values, of_row = values[:, mask], of_row[mask]
+        sums = grouped(values, of_row, len(groups.ids))
+        return tuple(
+            _row(one, _named(sums[:, place], {}), metrics, groups.names.get(one))
+            for place, one in enumerate(groups.ids)
+            if place or sums[:, 0].any()
+        )
+
+    async def _viewers(self, part: Slice, held: Mapping[str, Held]) -> tuple[Row, ...]:
+        """Estimated viewers of each province."""
+        name = "u"
+        if part.day is not None:
+            today = _date(self._holdings.day)
+            day = today if part.day == TODAY else _date(part.day)
+            if not 0 <= (today - day).days <= _SKETCH_DAYS:
+                earliest = today - timedelta(days=_SKETCH_DAYS)
+                raise QuestionError(f"viewers of a day are known from {earliest} to {today}, or leave day out")
+            name = f"ud:{day:%Y%m%d}"
+        found = {code: (await self._estimates.of((code,), [name]))[0] for code in held}
+        return tuple(Row(code, {Metric.UNIQUES: number}) for code, number in found.items())
 
     async def _uniques(self, names: Sequence[str]) -> list[int]:
-        """Estimated sizes of the unions of the provinces' sketches."""
-        pipe = self._client.pipeline(transaction=False)
-        for name in names:
-            pipe.pfcount(*(f"{province_prefix(code)}:{name}" for code in self._provinces))
-        return list(await self._timely(pipe.execute()))
+        return await self._estimates.of(self.provinces, names)
 
-    async def _seen_resources(self, counts: list[int]) -> int:
-        """How many different resources the provinces have seen, from how many each has."""
-        if len(counts) == 1:
-            return counts[0]
-        pipe = self._client.pipeline(transaction=False)
-        for code in self._provinces:
-            pipe.zrange(f"{province_prefix(code)}:views", 0, -1)
-        return len(set().union(*await self._timely(pipe.execute())))
+    def _catalog(self, dimension: Dimension | None, part: Slice) -> str | None:
+        return self._groups.version if part.tags or dimension in _FROM_CATALOG else None
 
-    async def _timely(self, waiting: Any) -> Any:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await waiting
-        except (RedisError, OSError) as error:  # TimeoutError is an OSError
-            raise BoardError(f"{type(error).__name__}: {error}") from error
+    def _moment(self, held: Mapping[str, Held]) -> Moment:
+        """Several provinces are complete up to the slowest; one that never had a writer has nothing to be late with."""
+        known = [one.complete_ms for one in held.values() if one.complete_ms is not None]
+        read = min(one.read_at or 0.0 for one in held.values())
+        return Moment(
+            _iso(read),
+            _iso(min(known) / 1000) if known else None,
+            {c: _iso(h.complete_ms / 1000) if h.complete_ms is not None else None for c, h in held.items()},
+        )
 
 
-def document_of(counts: ResourceCounts) -> dict[str, object]:
-    """One resource as the contract shows it."""
-    shown = asdict(counts)
-    today = shown.pop("today")
-    return {"id": shown.pop("id"), **shown, "today": today}
+@dataclass(frozen=True, slots=True)
+class _View:
+    """The counts of some time in some provinces. every: all provinces of the sheet are meant.
+
+    sums, countries, bots: by province.
+    """
+
+    held: Mapping[str, Held]
+    sheet: Sheet
+    sums: Mapping[str, Hash]
+    countries: Mapping[str, Hash]
+    bots: Mapping[str, Hash]
+    moment: Moment
+    every: bool = False
+
+    def places(self) -> list[int] | None:
+        """The provinces' places in the sheet; None for all that it has."""
+        return None if self.every else [one.place for one in self.held.values()]
 
 
-def _ask_resources(pipe: Any, prefix: str, ids: Sequence[str], day: str) -> None:
-    for scope in (prefix, f"{prefix}:day:{day}"):
-        for metric in _KEY_OF.values():
-            pipe.zmscore(f"{scope}:{metric}", ids)
+def _metrics(dimension: Dimension, part: Slice) -> Sequence[Metric]:
+    """What a row has when nothing was chosen. Visits have no resource, so no tags."""
+    return OF_RESOURCES if dimension in _FROM_CATALOG or part.of_resources else ADDITIVE
 
 
-def _ask_summary(pipe: Any, prefix: str, day: str) -> None:
-    pipe.hgetall(f"{prefix}:total")
-    pipe.hgetall(f"{prefix}:day:{day}")
-    pipe.zrange(f"{prefix}:days:views", 0, -1, withscores=True)
-    pipe.zcard(f"{prefix}:views")
+def _row(name: str, sums: Hash, metrics: Sequence[Metric], term: Term | None = None) -> Row:
+    return Row(name, {metric: _shown(metric, sums.get(KEY_OF[metric], 0)) for metric in metrics}, term)
 
 
-def _ask_top(pipe: Any, prefix: str, metric: Metric, last: int) -> None:
-    pipe.zrange(f"{prefix}:{_KEY_OF[metric]}", 0, last, desc=True, withscores=True)
+def _named(planes: Ints, sums: Hash) -> dict[str, int]:
+    """A sheet's sums by metric; of visits, which have no resource, those in `sums`."""
+    views, plays, watch_ms = (int(planes[plane]) for plane in (VIEWS, PLAYS, WATCH_MS))
+    return {"views": views, "plays": plays, "watch_ms": watch_ms, "visits": sums.get("visits", 0)}
 
 
-def _complete(tail: Sequence[Any]) -> int | None:
-    """Before when the province is exact, ms: its slowest open writer, or with none open the last that closed."""
-    slowest, closed = tail
-    if slowest:
-        return int(slowest[0][1])
-    return int(closed) if closed is not None else None
+def _columns(values: Ints, rows: Sequence[int | None]) -> Ints:
+    """The columns of some resources; zeros for one that has no row."""
+    found = np.zeros((values.shape[0], len(rows)), np.int64)
+    known = [(place, row) for place, row in enumerate(rows) if row is not None]
+    if known:
+        places, columns = zip(*known, strict=True)
+        found[:, places] = values[:, columns]
+    return found
 
 
-def _added(rows: Sequence[Sequence[float | None]], width: int) -> list[int]:
-    return [int(sum(row[i] or 0 for row in rows)) for i in range(width)]
+def _figures(column: Ints) -> tuple[int, int, Number]:
+    return int(column[VIEWS]), int(column[PLAYS]), _seconds(int(column[WATCH_MS]))
 
 
-def _summarise(read: Sequence[_Province], now: datetime, resources: int, uniques: int) -> Summary:
-    total, today = _sum([one.total for one in read]), _sum([one.today for one in read])
-    counted = [one.code for one in read if one.total]
-    days: dict[str, int] = {}
-    for one in read:
-        for day, views in one.days:
-            days[day.decode()] = days.get(day.decode(), 0) + int(views)
-    first = min((one.total[b"first_day"].decode() for one in read if one.total), default=_day(now))
-    return Summary(
-        views=total["views"],
-        views_today=today["views"],
-        views_daily_average=_average(total["views"], _date(first), now.date()),
-        views_daily_peak=_peak(days),
-        plays=total["plays"],
-        watch_seconds=_seconds(total["watch_ms"]),
-        visits=total["visits"],
-        uniques=uniques,
-        resources=resources,
-        provinces=len([code for code in counted if code != _HUB]),
-        countries=1 if counted else 0,
-        moment=_moment(now, [one.complete_ms for one in read]),
-    )
+def _sum(hashes: Iterable[Hash]) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for one in hashes:
+        for name, amount in one.items():
+            sums[name] = sums.get(name, 0) + amount
+    return sums
 
 
-def _sum(hashes: Sequence[Mapping[bytes, bytes]]) -> dict[str, int]:
-    names = ("views", "plays", "watch_ms", "visits")
-    return {name: sum(int(one.get(name.encode(), 0)) for one in hashes) for name in names}
+def _correction(code: str, text: bytes, accepted_ms: int) -> dict[str, object]:
+    entry = orjson.loads(text)
+    watch = entry.get("kind") == "watch"
+    shown: dict[str, object] = {name: entry[name] for name in ("id", "kind") if name in entry}
+    return shown | {
+        "province": code,
+        "resource": entry.get("resource"),
+        "minute": _iso(int(entry["minute"]) * 60),
+        "amount": _seconds(int(entry["amount"])) if watch else int(entry["amount"]),
+        "reason": entry.get("reason", ""),
+        "accepted_at": _iso(accepted_ms / 1000),
+    }
 
 
 def _average(views: int, first: date, today: date) -> Number:
@@ -316,24 +398,13 @@ def _date(day: str) -> date:
     return datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC8).date()
 
 
+def _shown(metric: Metric, amount: int) -> Number:
+    return _seconds(amount) if metric is Metric.WATCH_SECONDS else amount
+
+
 def _seconds(ms: int) -> Number:
     return ms // 1000 if ms % 1000 == 0 else ms / 1000
 
 
-def _identity(count: int) -> Number:
-    return count
-
-
-def _day(now: datetime) -> str:
-    return now.strftime("%Y%m%d")
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC8).isoformat(timespec="milliseconds")
-
-
-def _moment(now: datetime, complete: Sequence[int | None]) -> Moment:
-    """Several provinces are complete up to the slowest; one that never had a writer has nothing to be late with."""
-    known = [ms for ms in complete if ms is not None]
-    through = datetime.fromtimestamp(min(known) / 1000, UTC) if known else None
-    return Moment(_iso(now), _iso(through) if through else None)
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC8).isoformat(timespec="milliseconds")

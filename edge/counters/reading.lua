@@ -95,8 +95,12 @@ local function day(_, args)
     return answer
 end
 
-for name, callback in pairs({stand = stand, glance = glance, day = day}) do
+local function offer(name, callback)
     redis.register_function({
         function_name = 'smartedu_' .. name .. '_@VERSION@', callback = callback, flags = {'no-writes'}
     })
 end
+
+offer('stand', stand)
+offer('glance', glance)
+offer('day', day)

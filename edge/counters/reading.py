@@ -74,10 +74,14 @@ class Glance:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A day of a province. counted: None when it is as the reader knows it. gone: only history has it."""
+    """A day of a province. counted: None when it is as the reader knows it. gone: only history has it.
+
+    mark: what tells whether it has changed. sums: by metric.
+    """
 
     complete_ms: int | None
     mark: bytes
+    sums: Hash
     counted: Counted | None
     gone: bool
 
@@ -275,7 +279,8 @@ def _day(answer: Sequence[Any]) -> Day:
     complete, mark, *rankings = answer
     gone = rankings[:1] == [0]
     pairs = [list(zip(flat[0::2], map(float, flat[1::2]), strict=True)) for flat in rankings] if not gone else []
-    return Day(_ms(complete), mark, _whole(pairs) if pairs else None, gone)
+    sums = dict(zip((*_METRICS, "visits"), map(int, mark.split()[1:]), strict=True))
+    return Day(_ms(complete), mark, sums, _whole(pairs) if pairs else None, gone)
 
 
 def _numbers(flat: Sequence[bytes]) -> dict[str, int]:

@@ -16,10 +16,11 @@ import orjson
 import pytest
 
 from deploy.local.valkey import Valkey
-from edge.counters.board import Board, Metric
-from edge.counters.flush import Flusher, gather
+from edge.counters.board import Board
 from edge.counters.leftover import Leftovers
+from edge.counters.question import Top
 from edge.counters.sink import Sink, open_client
+from edge.counters.stretch import gather
 from edge.counters.tally import Batch
 from edge.slots import Slot
 from tests.support.counting import PROVINCE, Wall, Writer, board, event, totals, writer
@@ -171,9 +172,8 @@ async def test_a_batch_sent_twice_counts_once_and_tells_where_the_watermark_is(
         await eventually(lambda: one.flusher.state().connected)
         await one.accept(event(), event())
         found = gather(one.journal.view(), 0, 100, PROVINCE)
-        batch = Batch(
-            one.name, 0, found.to, 1, found.bucket, found.counts.groups, found.counts.ids, found.counts.watched_ms
-        )
+        part = found.parts[PROVINCE].counts
+        batch = Batch(one.name, 0, found.to, 1, found.bucket, part.groups, part.ids, part.watched_ms)
         first, second = await one.sink.apply(batch), await one.sink.apply(batch)
         assert (first.moved, second.moved) == (True, False)
         assert first.watermark == second.watermark == found.to
@@ -545,21 +545,21 @@ async def test_kill_9_at_any_moment_loses_and_doubles_nothing(tmp_path: Path, co
         view, position, journaled = successor.journal.view(), 0, 0
         while position < view.end:
             found = gather(view, position, 1000, PROVINCE)
-            position, journaled = found.to, journaled + found.events
+            position, journaled = found.to, journaled + found.parts[PROVINCE].events
     # An event may be on disk though its process was killed before it could say so; never the other way round.
     assert acknowledged <= journaled <= acknowledged + 4 * 14
     assert await views_of(counts) == journaled
 
 
 async def test_provinces_on_one_redis_are_added_up(tmp_path: Path, counters_url: str) -> None:
-    async with writer(tmp_path / "a", counters_url) as one:
-        await one.accept(event(viewer="same"), event("lesson-2", viewer="other"))
-        await settled(one)
-        sink = Sink(open_client(counters_url), "43")
-        hunan = Flusher(one.journal, sink, monotonic=asyncio.get_running_loop().time)
-        assert await hunan.drain(5.0)
-        await sink.close()
+    async with (
+        writer(tmp_path / "a", counters_url) as one,
+        writer(tmp_path / "b", counters_url, province="43") as hunan,
+    ):
+        for each in (one, hunan):
+            await each.accept(event(viewer="same"), event("lesson-2", viewer="other"))
+            await settled(each)
     async with board(counters_url, "43", "44", "11") as reader:
         summary = await reader.summary()
         assert (summary.views, summary.resources, summary.provinces, summary.uniques) == (4, 2, 2, 2)
-        assert [place.value for place in (await reader.top(Metric.VIEWS, 2)).places] == [2, 2]
+        assert [place.value for place in (await reader.top(Top(limit=2))).places] == [2, 2]

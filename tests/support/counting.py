@@ -90,7 +90,7 @@ async def writer(
 @asynccontextmanager
 async def board(url: str, *provinces: str, wall: Wall | None = None) -> AsyncIterator[Board]:
     """Reads the counts at `url`, of province 44 unless others are named."""
-    reader = Board(open_client(url, repeats=1), provinces or (PROVINCE,), wall=wall or Wall(), timeout_s=2.0)
+    reader = Board(open_client(url, repeats=1), provinces or (PROVINCE,), wall=wall or Wall(), every_s=0)
     try:
         yield reader
     finally:

@@ -75,12 +75,10 @@ def last_closed(complete_ms: int | None) -> date | None:
     return datetime.fromtimestamp(reached, UTC8).date() - timedelta(days=1) if reached > 0 else None
 
 
-def days_to_close(standing: Standing, now_ms: int) -> list[date]:
+def days_to_close(standing: Standing) -> list[date]:
     """The days that history lacks, in order. Before the first day there was nothing: one step takes all of that."""
     last = last_closed(standing.complete_ms)
     if last is None or (standing.through is not None and standing.through >= last):
-        return []
-    if now_ms - standing.born_ms < ISOLATION_MS:
         return []
     begin = standing.first if standing.first is not None and standing.first <= last else last
     if standing.through is not None:
@@ -109,9 +107,10 @@ class Closing:
     async def look(self) -> list[date]:
         """Learn how far the province is; returns the days to close. Raises HistoryError."""
         now_ms = int(self._wall() * 1000)
-        standing = await self._days.standing(now_ms)
+        born_ms = await self._days.born_ms(now_ms)
+        standing = await self._days.standing()
         self.through = standing.through
-        return days_to_close(standing, now_ms)
+        return days_to_close(standing) if now_ms - born_ms >= ISOLATION_MS else []
 
     async def catch_up(self) -> list[Manifest]:
         """Close every day that is over, then export closed days again that were corrected; what was written or found.

@@ -14,8 +14,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import duckdb
-
 from edge.counters.history import Figures, HistoryError
 
 MEMORY: Final = "128MB"
@@ -67,6 +65,9 @@ class Parquet:
     """DuckDB, confined to one directory. A context manager; every method raises HistoryError."""
 
     def __init__(self, directory: Path) -> None:
+        import duckdb  # noqa: PLC0415  30 MB that most workers never need
+
+        self._error = duckdb.Error
         self._duck = duckdb.connect(
             config={
                 "autoinstall_known_extensions": "false",
@@ -203,7 +204,7 @@ class Parquet:
             cursor.execute(query)
             while rows := cursor.fetchmany(_AT_ONCE):
                 yield from rows
-        except duckdb.Error as error:
+        except self._error as error:
             raise HistoryError(f"DuckDB: {error}") from error
         finally:
             cursor.close()
@@ -211,7 +212,7 @@ class Parquet:
     def _run(self, statement: str) -> None:
         try:
             self._duck.execute(statement)
-        except duckdb.Error as error:
+        except self._error as error:
             raise HistoryError(f"DuckDB: {error}") from error
 
 

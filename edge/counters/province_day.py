@@ -44,13 +44,11 @@ class Standing(NamedTuple):
     """How far a province is. through: the last day that history has; first: the first that anything was counted on.
 
     complete_ms: every event accepted before is counted (ms since the epoch); None when nobody has counted yet.
-    born_ms: when this Redis was first looked at; one that lost everything is a new one.
     """
 
     through: date | None
     first: date | None
     complete_ms: int | None
-    born_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,17 +162,22 @@ class ProvinceDays:
         self._client = client
         self._prefix = province_prefix(province)
 
-    async def standing(self, now_ms: int) -> Standing:
+    async def standing(self) -> Standing:
         """How far the province is."""
         pipe = self._client.pipeline(transaction=True)
-        pipe.set(self._key("history", "born"), now_ms, nx=True, get=True)
         pipe.get(self._key("history_through"))
         pipe.hget(self._key("total"), "first_day")
         pipe.zrange(self._key("complete"), 0, 0, withscores=True)
         pipe.get(self._key("closed"))
-        born, through, first, slowest, closed = await self._asked(pipe.execute())
+        through, first, slowest, closed = await self._asked(pipe.execute())
         complete = int(slowest[0][1]) if slowest else int(closed) if closed is not None else None
-        return Standing(day_from(through), day_from(first), complete, int(born or now_ms))
+        return Standing(day_from(through), day_from(first), complete)
+
+    async def born_ms(self, now_ms: int) -> int:
+        """When this Redis was first asked this: one that has lost everything is a new one. ms since the epoch."""
+        key = self._key("history", "born")
+        found = await self._asked(self._client.set(key, now_ms, nx=True, get=True))
+        return now_ms if found is None else int(found)
 
     async def look(self, day: date) -> Look:
         """Sums, bots, countries and corrections at one moment."""

@@ -1,0 +1,131 @@
+"""Closed days for readers: a whole day of all provinces as one file, or a province's day as figures."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Final
+
+from edge.counters.closing import passing_directory
+from edge.counters.history import Figures, History, HistoryError, Manifest, NoHistoryError, NotClosedError, ObjectStore
+from edge.counters.parquet import Format, Parquet, Source
+from edge.counters.province_day import UTC8, ProvinceDays
+
+MOST_AT_ONCE: Final = 4
+_ASKED_AT_ONCE: Final = 8
+_PIECE: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class DayTable:
+    """A closed day of a province. resources: views, plays, ms watched by resource; minutes: by minute of the day and
+    country. A minute of None holds what was counted before minutes were told apart."""
+
+    manifest: Manifest
+    resources: Mapping[str, tuple[int, int, int]]
+    minutes: Mapping[tuple[int | None, str], Figures]
+
+
+class Exports:
+    """Reads closed days of the provinces that a node shows. workplace: a directory for what is under way."""
+
+    def __init__(
+        self, store: ObjectStore, days: Sequence[ProvinceDays], workplace: Path, *, wall: Callable[[], float]
+    ) -> None:
+        self._history = History(store)
+        self._days = days
+        self._workplace = workplace
+        self._wall = wall
+        self._asking = asyncio.Semaphore(_ASKED_AT_ONCE)
+        self._under_way = 0
+
+    async def exported(self, day: date, how: Format) -> AsyncIterator[bytes]:
+        """The day of all provinces as one file, piece by piece; nothing of it is given before all of it is there.
+
+        Raises NotClosedError, NoHistoryError; HistoryError when storage, or a Redis, can't be read now.
+        """
+        manifests = await self._manifests(day)
+        pieces = self._pieces(manifests, how)
+        await anext(pieces)  # everything that can fail is done
+        return pieces
+
+    async def day_table(self, day: date, province: str) -> DayTable | None:
+        """A province's day, None when history does not have it. Raises HistoryError."""
+        found = await self._history.find(day, province)
+        if found is None:
+            return None
+        async with passing_directory(self._workplace) as directory:
+            manifest, paths = await self._fetch(found.manifest, directory)
+            return await asyncio.to_thread(_table, manifest, directory, paths)
+
+    async def _pieces(self, manifests: Sequence[Manifest], how: Format) -> AsyncIterator[bytes]:
+        """First nothing, when the file is made; then its pieces."""
+        if self._under_way >= MOST_AT_ONCE:
+            raise HistoryError(f"{MOST_AT_ONCE} exports are being read already")
+        self._under_way += 1
+        async with AsyncExitStack() as stack:
+            stack.callback(self._one_less)
+            directory = await stack.enter_async_context(passing_directory(self._workplace))
+            sources = []
+            for wanted in manifests:
+                manifest, paths = await self._fetch(wanted, directory)
+                sources.append(Source(manifest.province, paths["resources"], paths["minutes"]))
+            target = directory / f"export.{how.value}"
+            await asyncio.to_thread(_export, directory, manifests[0].day, sources, target, how)
+            yield b""
+            file = await asyncio.to_thread(target.open, "rb")
+            stack.callback(file.close)
+            while piece := await asyncio.to_thread(file.read, _PIECE):
+                yield piece
+
+    async def _manifests(self, day: date) -> list[Manifest]:
+        if day >= datetime.fromtimestamp(self._wall(), UTC8).date():
+            raise NotClosedError(f"{day} is not over")
+        found = await asyncio.gather(*(self._manifest(day, one) for one in self._days))
+        manifests = [manifest for manifest in found if manifest is not None]
+        if not manifests:
+            raise NoHistoryError(f"history has nothing of {day}")
+        return manifests
+
+    async def _manifest(self, day: date, days: ProvinceDays) -> Manifest | None:
+        """The province's part of a day; None when nothing was counted there."""
+        async with self._asking:
+            found = await self._history.find(day, days.province)
+            if found is not None:
+                return found.manifest
+            standing = await days.standing()
+        counts = standing.first is not None and standing.first <= day
+        if counts and (standing.through is None or standing.through < day):
+            raise NotClosedError(f"{day} is not closed yet in province {days.province}")
+        return None
+
+    async def _fetch(self, manifest: Manifest, directory: Path) -> tuple[Manifest, dict[str, Path]]:
+        """The tables of a day; of its next version, when a correction came in between and the old ones are gone."""
+        try:
+            return manifest, await self._history.fetch(manifest, ("resources", "minutes"), directory)
+        except HistoryError:
+            found = await self._history.find(manifest.day, manifest.province)
+            if found is None or found.manifest == manifest:
+                raise
+            return found.manifest, await self._history.fetch(found.manifest, ("resources", "minutes"), directory)
+
+    def _one_less(self) -> None:
+        self._under_way -= 1
+
+
+def _export(directory: Path, day: date, sources: Sequence[Source], target: Path, how: Format) -> None:
+    with Parquet(directory) as parquet:
+        parquet.export(day.isoformat(), sources, target, how)
+
+
+def _table(manifest: Manifest, directory: Path, paths: Mapping[str, Path]) -> DayTable:
+    with Parquet(directory) as parquet:
+        return DayTable(
+            manifest,
+            {row[0]: row[1:] for row in parquet.resources(paths["resources"])},
+            {row[:2]: Figures(*row[2:]) for row in parquet.minutes(paths["minutes"])},
+        )

@@ -1,0 +1,118 @@
+"""The task of a worker that brings its node's provinces into history, again and again.
+
+All workers of all nodes have one, and any number of them may work on the same day; a short lease on each province only
+spares them from doing everything several times. Every worker learns up to which day its provinces are closed, whoever
+closed them: that is how long its journal is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+from edge.counters.closing import KEEP_S, Closing
+from edge.counters.history import HistoryError, ObjectStore
+from edge.counters.province_day import DayChangedError, ProvinceDays, end_of_day_ms
+from edge.tasks import begin, end
+
+_log = logging.getLogger(__name__)
+
+LEASE_S: Final = 600
+_AHEAD_MS: Final = 60_000
+"""An event may be that far ahead of the clock by which it was accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExporterState:
+    """What readiness and metrics need to know. closed: days this worker has written or found, and closed.
+
+    through: the last closed day of each province.
+    """
+
+    closed: int
+    failures: int
+    last_error: str
+    through: dict[str, date | None]
+
+
+class Exporter:
+    """Closes days of several provinces. `start`, then `stop`. workplace: nobody else's; what lies there is deleted."""
+
+    def __init__(
+        self,
+        provinces: Sequence[ProvinceDays],
+        store: ObjectStore,
+        workplace: Path,
+        *,
+        holder: str,
+        wall: Callable[[], float],
+        every_s: float = 60.0,
+        keep_s: int = KEEP_S,
+    ) -> None:
+        """holder: names this worker in leases. every_s: how often it looks, give or take a half."""
+        self._holder = holder
+        self._every_s = every_s
+        self._days = {one.province: one for one in provinces}
+        self._closings = [Closing(one, store, workplace, wall=wall, keep_s=keep_s) for one in provinces]
+        self._task: asyncio.Task[None] | None = None
+        self._closed = self._failures = 0
+        self._last_error = ""
+
+    def start(self) -> None:
+        """Look again and again, in a task of this object's own."""
+        self._task = begin(self._run(), "counts-history")
+
+    async def stop(self) -> None:
+        """End the task; a day that is being exported is exported by whoever looks next."""
+        if self._task is not None:
+            await end([self._task])
+            self._task = None
+
+    def state(self) -> ExporterState:
+        through = {one.province: one.through for one in self._closings}
+        return ExporterState(self._closed, self._failures, self._last_error, through)
+
+    def keep_from_ms(self) -> int:
+        """Journals keep what was accepted from then on (ms since the epoch): it may be of a day that is not closed."""
+        through = [one.through for one in self._closings]
+        known = [day for day in through if day is not None]
+        return end_of_day_ms(min(known)) - _AHEAD_MS if known and len(known) == len(through) else 0
+
+    async def look(self) -> None:
+        """One round through all provinces."""
+        troubles = []
+        for closing in self._closings:
+            try:
+                await self._catch_up(closing)
+            except DayChangedError as error:
+                _log.info("%s; it is read again", error)
+            except HistoryError as error:
+                troubles.append(str(error))
+        self._tell("; ".join(troubles))
+
+    async def _catch_up(self, closing: Closing) -> None:
+        days = self._days[closing.province]
+        if not await closing.look() and not await days.pending_corrections():
+            return
+        if await days.take_lease(self._holder, LEASE_S):
+            try:
+                self._closed += len(await closing.catch_up())
+            finally:
+                await days.give_lease_back(self._holder)
+
+    def _tell(self, trouble: str) -> None:
+        self._failures += bool(trouble)
+        if trouble and trouble != self._last_error:
+            _log.error("closed days can't be exported: %s", trouble)
+        self._last_error = trouble
+
+    async def _run(self) -> None:
+        while True:
+            await self.look()
+            await asyncio.sleep(self._every_s * (0.5 + random.random()))  # noqa: S311  jitter, not a secret

@@ -11,6 +11,7 @@ import re
 import socket
 from collections.abc import Mapping
 from ipaddress import ip_network
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ from config.provinces import PROVINCES
 NODE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
 REDIS_SCHEMES = ("redis", "rediss", "redis+cluster")
 DEFAULT_PORTS = {"http": 80, "https": 443}
+_TABLES = ("counts",)
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")  # a field name (RFC 9110, 5.6.2)
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9a-f:.]{2,45}(?:%[A-Za-z0-9._-]+)?")
 _QUERY_KEY = re.compile(r"[^\x00-\x20\x7f&=#,+*]{1,64}")
@@ -220,6 +222,19 @@ def _allowed(text: str, *, repeatable: bool = False) -> dict[str, Any]:
     return {"allowed": text, "repeatable": repeatable}
 
 
+class _SettingsFile(TomlConfigSettingsSource):
+    """The TOML file, in which settings may also stand in a table: `read_token_file` of `[counts]` is one of ours."""
+
+    def _read_file(self, file_path: Path | Traversable) -> dict[str, Any]:
+        found = super()._read_file(file_path)
+        for table in _TABLES:
+            keys = found.get(table)
+            if isinstance(keys, dict):
+                del found[table]
+                found |= {f"{table}_{key}": value for key, value in keys.items()}
+        return found
+
+
 class EdgeSettings(BaseSettings):
     """Everything `smartedu serve` can be told. Each field's description is its `--help` line."""
 
@@ -348,6 +363,16 @@ class EdgeSettings(BaseSettings):
         "00",
         description="Two-digit administrative code (44 Guangdong, 81 Hong Kong, 00 national hub).",
         json_schema_extra=_allowed("one of " + " ".join(PROVINCES)),
+    )
+    counts_provinces: Literal["auto", "own", "all"] = Field(
+        "auto",
+        description="Whose counts can be asked for here; auto: all provinces' on the hub (province 00), else its own.",
+        json_schema_extra=_allowed("auto, own or all"),
+    )
+    counts_read_token_file: FileSetting | None = Field(
+        None,
+        description="File with the bearer token that reading counts wants; without it anybody may read.",
+        json_schema_extra=_allowed("a readable file"),
     )
     node: Annotated[str, BeforeValidator(_node_name)] = Field(
         default_factory=default_node_name,
@@ -549,7 +574,7 @@ class EdgeSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         sources: tuple[PydanticBaseSettingsSource, ...] = (init_settings, env_settings)
         if cls.toml_file is not None:
-            sources += (TomlConfigSettingsSource(settings_cls, toml_file=cls.toml_file),)
+            sources += (_SettingsFile(settings_cls, toml_file=cls.toml_file),)
         return sources
 
     @property
@@ -577,6 +602,12 @@ class EdgeSettings(BaseSettings):
     def known_query_keys(self) -> frozenset[str] | None:
         """The query parameters that count; None for all."""
         return None if self.query_keys == ("*",) else frozenset(self.query_keys)
+
+    @property
+    def counted_provinces(self) -> tuple[str, ...]:
+        """The provinces whose counts this node can be asked for."""
+        every = self.counts_provinces == "all" or (self.counts_provinces == "auto" and self.province == "00")
+        return tuple(PROVINCES) if every else (self.province,)
 
     def counters_url(self) -> str | None:
         """The Redis URL that counts go to, secrets included; None where the node has no Redis at all."""

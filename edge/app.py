@@ -27,6 +27,8 @@ from edge.assembly.gauges import Gauges
 from edge.assembly.origins import Origin
 from edge.assembly.placing import senders
 from edge.assets import load_assets
+from edge.bearer import ReadToken
+from edge.broadcast import Broadcast
 from edge.cache import target
 from edge.cache.dates import written
 from edge.cache.engine import Engine
@@ -34,7 +36,7 @@ from edge.catalog_view import CatalogView
 from edge.clock import Clock, SystemClock
 from edge.delivery import Delivery
 from edge.fastlane import Lane
-from edge.handlers import content, health, purge
+from edge.handlers import content, counts, health, purge
 from edge.inflight import InFlight
 from edge.overload import Overload
 from edge.problems import as_problems
@@ -80,6 +82,7 @@ class _Parts:
     cache: Caching
     catalog: CatalogView | None
     counting: Counting | None
+    summaries: Broadcast | None
     senders: Senders
     delivery: Delivery
     in_flight: InFlight
@@ -97,16 +100,18 @@ async def node(settings: EdgeSettings, slot: int) -> AsyncIterator[WorkerNode]:
         cache = await caching(settings, slot, run_dir, origin.reader, clock, stack)
         catalog = _catalog(cache.engine, stack) if settings.site else None
         known = _known(catalog) if catalog is not None else None
-        counting = await counting_of(settings, slot, known, clock, stack)
+        counting = await counting_of(settings, slot, known, clock, stack, catalog)
         in_flight = InFlight()
+        summaries = _summaries(counting, in_flight, stack)
         log = _access_log(settings, slot, stack)
         overload = Overload(max_in_flight=settings.max_in_flight, loop=asyncio.get_running_loop())
         stack.callback(overload.stop)
-        _own_task(garbage.keep_collecting(lambda: in_flight.count == 0), "garbage", stack)
+        _own_task(garbage.keep_collecting(lambda: in_flight.count == _following(summaries)), "garbage", stack)
         lane = _lane(settings, cache, clock, in_flight, log)
         _own_task(Gauges(cache, origin, counting, in_flight, overload, log, lane).keep(), "gauges", stack)
         delivery = _delivery(settings, Accounts(log, clock.monotonic))
-        parts = _Parts(settings, origin, cache, catalog, counting, senders(settings, stack), delivery, in_flight)
+        peers = senders(settings, stack)
+        parts = _Parts(settings, origin, cache, catalog, counting, summaries, peers, delivery, in_flight)
         yield WorkerNode(
             _public(parts),
             _admin(parts),
@@ -160,10 +165,13 @@ def _public(parts: _Parts) -> web.Application:
     application[appkeys.NODE] = settings.node
     application[appkeys.ENGINE] = parts.cache.engine
     application[content.DELIVERY] = parts.delivery
+    application[appkeys.READ_TOKEN] = ReadToken.read(settings.counts_read_token_file)
     if parts.counting is not None:
         application[appkeys.INTAKE] = parts.counting.intake
         application[appkeys.SENDERS] = parts.senders
         application[appkeys.BOARD] = parts.counting.board
+    if parts.summaries is not None:
+        application[appkeys.SUMMARIES] = parts.summaries
     if parts.catalog is not None:
         application[appkeys.CATALOG_VIEW] = parts.catalog
         application[appkeys.ASSETS] = load_assets()
@@ -247,6 +255,21 @@ def _catalog(engine: Engine, stack: AsyncExitStack) -> CatalogView:
     view = CatalogView(lambda path: engine.read(quote(path)), period_s=CATALOG_PERIOD_S)
     _own_task(view.run(), "catalog-view", stack)
     return view
+
+
+def _summaries(counting: Counting | None, in_flight: InFlight, stack: AsyncExitStack) -> Broadcast | None:
+    """The summary, once a second for all who follow it; a drain sends them away."""
+    if counting is None:
+        return None
+    board = counting.board
+    broadcast = Broadcast(lambda: counts.summary_event(board), ending=lambda: in_flight.draining)
+    stack.push_async_callback(broadcast.stop)
+    return broadcast
+
+
+def _following(summaries: Broadcast | None) -> int:
+    """How many requests are under way that never end by themselves."""
+    return len(summaries) if summaries is not None else 0
 
 
 def _known(catalog: CatalogView) -> Callable[[str], bool]:

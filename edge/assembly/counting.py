@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from config.settings import EdgeSettings
 from edge import metrics
+from edge.catalog_view import CatalogView
 from edge.clock import Clock
 from edge.counters.allowance import Allowances
 from edge.counters.board import Board
@@ -44,11 +45,16 @@ class Counting:
 
 
 async def counting(
-    settings: EdgeSettings, slot: int, known: Callable[[str], bool] | None, clock: Clock, stack: AsyncExitStack
+    settings: EdgeSettings,
+    slot: int,
+    known: Callable[[str], bool] | None,
+    clock: Clock,
+    stack: AsyncExitStack,
+    catalog: CatalogView | None = None,
 ) -> Counting | None:
     """Journal, flusher and read model, started; None on a node without a Redis for counters.
 
-    known: whether the catalog holds a resource; None counts any.
+    known: whether the catalog holds a resource; None counts any. catalog: tells which resources belong together.
     On the way out the flusher sends what is left; what cannot be sent in time stays for the slot's next worker.
     """
     url = settings.counters_url()
@@ -84,7 +90,13 @@ async def counting(
     )
     leftovers.start()
     stack.push_async_callback(leftovers.stop)
-    board = Board(open_client(url, repeats=1), [settings.province], wall=clock.wall)
+    board = Board(
+        open_client(url, repeats=1),
+        settings.counted_provinces,
+        wall=clock.wall,
+        monotonic=clock.monotonic,
+        catalog=lambda: catalog.snapshot if catalog is not None and catalog.loaded else None,
+    )
     stack.push_async_callback(board.close)
     return Counting(_intake(settings, journal, known, clock), board, flusher, journal)
 

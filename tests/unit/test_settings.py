@@ -168,6 +168,25 @@ def test_targeted_fields_are_compared_in_lower_case() -> None:
     )
 
 
+def test_settings_of_counts_may_stand_in_a_table_of_the_file(tmp_path: Path) -> None:
+    token, file = tmp_path / "token", tmp_path / "edge.toml"
+    token.write_text("secret")
+    file.write_text(f'province = "44"\n[counts]\nread_token_file = "{token}"\nprovinces = "all"\n')
+    settings = load({}, file)
+    assert settings.counts_read_token_file == token
+    assert len(settings.counted_provinces) == 35
+    file.write_text("[counts]\nmoon = 1\n")
+    with pytest.raises(ConfigurationError, match="counts_moon: unknown key"):
+        load({}, file)
+
+
+@pytest.mark.parametrize(
+    ("flags", "count"), [({}, 35), ({"province": "44"}, 1), ({"counts_provinces": "own"}, 1)], ids=str
+)
+def test_the_hub_counts_for_all_provinces_and_a_province_for_itself(flags: dict[str, str], count: int) -> None:
+    assert len(load(flags).counted_provinces) == count
+
+
 @pytest.mark.parametrize("url", ["redis://h", "rediss://h:1/2", "redis+cluster://:p@h:7000"])
 def test_a_redis_may_be_alone_encrypted_or_a_cluster(url: str) -> None:
     assert load({"redis": url}).counters_url() == url

@@ -10,8 +10,8 @@ import os
 import re
 import socket
 from collections.abc import Mapping
-from ipaddress import ip_network
 from importlib.resources.abc import Traversable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import urlsplit

@@ -24,7 +24,7 @@ import os
 import struct
 import zlib
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -33,8 +33,18 @@ from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple, TypeVar
 
-from edge.counters.label import FILE, Home, Label, fsync_directory, make_directory, make_label, read_label, set_aside
-from edge.counters.record import RecordError, accepted_ms
+from edge.counters.label import (
+    FILE,
+    Home,
+    Label,
+    fsync_directory,
+    make_directory,
+    make_label,
+    read_label,
+    set_aside,
+    widen_label,
+)
+from edge.counters.record import RecordError, accepted_ms, province_of
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +69,7 @@ class Refusal(Enum):
     SLOW = "the disk did not confirm the events in time"
     FAULT = "the journal of accepted events can't be written"
     CLOSED = "this worker is stopping"
+    PROVINCE = "this node takes no events of that province"
 
 
 class JournalError(Exception):
@@ -266,18 +277,20 @@ class Journal:
         segment_bytes: int = DEFAULT_SEGMENT_BYTES,
         append_timeout_s: float = 5.0,
         on_group: Callable[[float, int], None] = lambda _seconds, _bytes: None,
+        provinces: Iterable[str] = (),
     ) -> Journal:
         """Open or begin the journal in `directory`, cutting a torn tail. Raises JournalError(FAULT).
 
         home: what it is for; a journal found there that is not at home (see `edge.counters.label`) is set aside. None
         opens the one that is there, whatever it was begun for, to be delivered and not to be appended to.
         max_bytes: bound on all its segments together; beyond it, `append` refuses.
+        provinces: those that events are taken for, beside that of its home.
         on_group: told of each group how long it took to be on disk, in seconds, and how many bytes it has.
         """
         executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="journal")
         loop = asyncio.get_running_loop()
         try:
-            label, segments, stamp = await loop.run_in_executor(executor, _recover, directory, home)
+            label, segments, stamp = await loop.run_in_executor(executor, _recover, directory, home, provinces)
         except (OSError, RecordError, ValueError) as error:
             executor.shutdown(wait=False)
             raise JournalError(Refusal.FAULT, str(error)) from error
@@ -343,6 +356,9 @@ class Journal:
         more: further records of the same stamp that are taken with it or not at all.
         A caller that is cancelled, or refused for SLOW, may find its record counted later all the same.
         """
+        if province_of(payload) not in self.label.provinces:
+            # Nobody would deliver it: lanes are made for the provinces of the label.
+            raise JournalError(Refusal.PROVINCE, province_of(payload))
         data = frame(payload) if not more else b"".join(map(frame, (payload, *more)))
         self._admit(len(data))
         loop = asyncio.get_running_loop()
@@ -366,18 +382,24 @@ class Journal:
         """A reader had to step over so many bytes."""
         self._lost += count
 
-    async def release(self, durable: int, *, older_than_s: float, spare_fraction: float = 0.8) -> int:
+    async def release(
+        self, durable: int, *, older_than_s: float, keep_from_ms: int | None = None, spare_fraction: float = 0.8
+    ) -> int:
         """Let go of whole segments before position `durable`; returns how many bytes that freed.
 
-        Only segments last written `older_than_s` ago go, unless the journal has filled beyond `spare_fraction`.
-        The segment being written stays. Raises JournalError(FAULT).
+        Only segments last written `older_than_s` ago go, and before `keep_from_ms` (since the epoch), unless the
+        journal has filled beyond `spare_fraction`. The segment being written stays. Raises JournalError(FAULT).
         """
         freed = 0
         while len(self._segments) > 1 and self._segments[0].limit <= durable:
             segment = self._segments[0]
-            crowded = self._size() > self._max_bytes * spare_fraction
+            last_s = self._wall() - older_than_s
+            if keep_from_ms is not None:
+                last_s = min(last_s, keep_from_ms / 1000)
+            if self._size() > self._max_bytes * spare_fraction:
+                last_s = float("inf")
             try:
-                gone = await self._in_thread(_unlink_if, segment.path, 0.0 if crowded else older_than_s, self._wall())
+                gone = await self._in_thread(_unlink_if, segment.path, last_s)
             except OSError as error:
                 raise JournalError(Refusal.FAULT, str(error)) from error
             if not gone:
@@ -504,9 +526,11 @@ def _settle(group: list[_Waiter], outcome: JournalError | None) -> None:
             waiter.future.set_exception(outcome)
 
 
-def _recover(directory: Path, home: Home | None) -> tuple[Label, list[Segment], int]:
+def _recover(directory: Path, home: Home | None, provinces: Iterable[str]) -> tuple[Label, list[Segment], int]:
     """Label, segments with a torn tail cut, and the stamp of the last record."""
     label = _labelled(directory, home)
+    if home is not None:
+        label = widen_label(directory, label, provinces)
     paths = sorted(directory.glob("*.log"))
     starts = [int(path.stem) for path in paths]
     segments: list[Segment] = []
@@ -550,9 +574,10 @@ def _labelled(directory: Path, home: Home | None) -> Label:
     return label
 
 
-def _unlink_if(path: Path, older_than_s: float, now: float) -> bool:
+def _unlink_if(path: Path, last_s: float) -> bool:
+    """Delete the file when it was written for the last time by then."""
     with suppress(FileNotFoundError):
-        if now - path.stat().st_mtime < older_than_s:
+        if path.stat().st_mtime > last_s:
             return False
         path.unlink()
     return True

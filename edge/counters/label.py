@@ -32,7 +32,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -51,11 +52,16 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What the file says. copied: it is not the file that was made with the journal."""
+    """What the file says. copied: it is not the file that was made with the journal.
+
+    provinces: all that the journal may have events for, that of its home first. They are named here before the first
+    event of theirs is taken in, so that whoever delivers the journal knows whom to ask how far it is counted.
+    """
 
     identity: str
     home: Home
     copied: bool
+    provinces: tuple[str, ...]
 
 
 def read_label(directory: Path) -> Label | None:
@@ -70,23 +76,41 @@ def read_label(directory: Path) -> Label | None:
     try:
         said = orjson.loads(text)
         home = Home(said["province"], said["place"])
-        return Label(said["identity"], home, said["inode"] != inode)
+        provinces = _merged(home, said.get("provinces", ()))
+        return Label(said["identity"], home, said["inode"] != inode, provinces)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} can't be read: {error}") from error
 
 
-def make_label(directory: Path, home: Home) -> Label:
+def make_label(directory: Path, home: Home, provinces: Iterable[str] = ()) -> Label:
     """Name the journal that begins in `directory`. After a crash the file is whole or not there. Raises OSError."""
-    label = Label(secrets.token_hex(8), home, copied=False)
+    label = Label(secrets.token_hex(8), home, copied=False, provinces=_merged(home, provinces))
+    _write(directory, label)
+    return label
+
+
+def widen_label(directory: Path, label: Label, provinces: Iterable[str]) -> Label:
+    """Name further provinces that the journal in `directory` is to have events for. Raises OSError."""
+    wider = replace(label, provinces=_merged(label.home, [*label.provinces, *provinces]))
+    if wider != label:
+        _write(directory, wider)
+    return wider
+
+
+def _merged(home: Home, provinces: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([home.province, *provinces]))
+
+
+def _write(directory: Path, label: Label) -> None:
     fresh = directory / f"{FILE}.new"
     with fresh.open("wb") as file:
-        said = {"identity": label.identity, "province": home.province, "place": home.place}
-        file.write(orjson.dumps({**said, "inode": os.fstat(file.fileno()).st_ino}) + b"\n")
+        said = {"identity": label.identity, "province": label.home.province, "place": label.home.place}
+        inode = os.fstat(file.fileno()).st_ino
+        file.write(orjson.dumps({**said, "provinces": label.provinces, "inode": inode}) + b"\n")
         file.flush()
         os.fsync(file.fileno())
     fresh.rename(directory / FILE)
     fsync_directory(directory)
-    return label
 
 
 def set_aside(directory: Path) -> Path:

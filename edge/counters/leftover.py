@@ -3,7 +3,7 @@ fewer workers, or a reload that gave the new workers new slots), and those set a
 has changed (`edge.counters.label`). Any worker of the node may look after them, one at a time, under the slot's lock;
 what was set aside in a slot that a worker holds is for that worker.
 
-Each is delivered as what it was begun as: under its own identity, to its own province, on the Redis that the node has
+Each is delivered as what it was begun as: under its own identity, to its own provinces, on the Redis that the node has
 now. A node that gets another province and another Redis at once has to be stopped first (which sends what is left) and
 its data directory emptied.
 
@@ -120,7 +120,7 @@ class Leftovers:
         try:
             flusher = Flusher(
                 journal,
-                self._sink.beside(journal.label.home.province),
+                self._sink,
                 monotonic=self._monotonic,
                 retention_s=self._retention_s,
             )

@@ -157,14 +157,10 @@ class Sink:
 
     async def prove(self, writer: str) -> Proof:
         """Ask whether everything applied so far is on Redis's disk. May take some seconds. Raises SinkError."""
-        await self._call(_MARK, self._prefix, writer)  # installs the library where it is missing
-        pipeline = self._client.pipeline(transaction=False)  # one connection: WAITAOF speaks of its own writes
-        pipeline.execute_command("FCALL", _MARK, 1, self._watermarks, self._prefix, writer)
-        pipeline.execute_command("WAITAOF", 1, 0, int(_PROOF_WAIT_S * 1000))
-        try:
-            watermark, synced = await pipeline.execute(raise_on_error=False)
-        except (RedisError, OSError) as error:
-            raise SinkError(_describe(error)) from error
+        watermark, synced = await self._mark(writer)
+        if isinstance(watermark, ResponseError) and _is_missing(watermark):
+            await self._install()
+            watermark, synced = await self._mark(writer)
         if isinstance(watermark, Exception):
             raise SinkError(_describe(watermark)) from watermark
         if isinstance(synced, ResponseError):  # append-only file off, or a command this server does not know
@@ -176,14 +172,30 @@ class Sink:
     async def close(self) -> None:
         await self._client.aclose()
 
+    async def _mark(self, writer: str) -> tuple[Any, Any]:
+        pipeline = self._client.pipeline(transaction=False)  # one connection: WAITAOF speaks of its own writes
+        pipeline.execute_command("FCALL", _MARK, 1, self._watermarks, self._prefix, writer)
+        pipeline.execute_command("WAITAOF", 1, 0, int(_PROOF_WAIT_S * 1000))
+        try:
+            watermark, synced = await pipeline.execute(raise_on_error=False)
+        except (RedisError, OSError) as error:
+            raise SinkError(_describe(error)) from error
+        return watermark, synced
+
+    async def _install(self) -> None:
+        try:
+            await cast("Awaitable[object]", self._client.function_load(_CODE, replace=True))
+        except (RedisError, OSError) as error:
+            raise SinkError(_describe(error)) from error
+
     async def _call(self, function: str, *arguments: bytes | str | int, read_only: bool = False) -> Any:
         try:
             try:
                 return await self._fcall(function, arguments, read_only=read_only)
             except ResponseError as error:
-                if "function not found" not in str(error).lower():
+                if not _is_missing(error):
                     raise
-                await cast("Awaitable[object]", self._client.function_load(_CODE, replace=True))
+                await self._install()
                 return await self._fcall(function, arguments, read_only=read_only)
         except (RedisError, OSError) as error:
             raise SinkError(_describe(error)) from error
@@ -191,6 +203,11 @@ class Sink:
     async def _fcall(self, function: str, arguments: tuple[bytes | str | int, ...], *, read_only: bool) -> object:
         call = self._client.fcall_ro if read_only else self._client.fcall
         return await cast("Awaitable[object]", call(function, 1, self._watermarks, *arguments))
+
+
+def _is_missing(error: ResponseError) -> bool:
+    """Whether the library is not on this Redis."""
+    return "function not found" in str(error).lower()
 
 
 def _position(watermark: bytes) -> int:

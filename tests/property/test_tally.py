@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.counters.event import Kind, ViewEvent, place_in
-from edge.counters.flush import gather
 from edge.counters.journal import Segment, View, frame
 from edge.counters.record import encode
+from edge.counters.stretch import gather
 from edge.counters.tally import DEDUP_BUCKET_MS, Counts
 
 START = 1_764_000_000_000
@@ -50,8 +50,9 @@ def replay(view: View, max_events: int) -> tuple[Counter[tuple[int, int, bytes, 
         found = gather(view, position, max_events, HERE.province)
         assert found.to > position
         position = found.to
-        sums += added(found.counts)
-        ids += [found.counts.ids[i : i + 12] for i in range(0, len(found.counts.ids), 12)]
+        counts = found.parts[HERE.province].counts
+        sums += added(counts)
+        ids += [counts.ids[i : i + 12] for i in range(0, len(counts.ids), 12)]
     return sums, ids
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +12,13 @@ from uuid import uuid4
 import orjson
 
 from edge.counters.board import Board, Summary
+from edge.counters.event import Place
 from edge.counters.flush import Flusher
 from edge.counters.intake import Intake
 from edge.counters.journal import Journal
 from edge.counters.label import Home
 from edge.counters.sink import Sink, open_client
+from tests.support.waiting import eventually
 
 PROVINCE = "44"
 
@@ -41,9 +43,13 @@ class Writer:
     sink: Sink
     name: str
 
-    async def accept(self, *events: dict[str, object]) -> int:
-        """Accept events as a request would bring them; how many were taken."""
-        return (await self.intake.accept(orjson.dumps({"events": events}))).accepted
+    async def accept(self, *events: dict[str, object], place: Place | None = None) -> int:
+        """Accept events as a request would bring them, from the node's own province or another; how many were taken."""
+        return (await self.intake.accept(orjson.dumps({"events": events}), place)).accepted
+
+    async def settled(self) -> None:
+        """Everything that was accepted is applied."""
+        await eventually(lambda: self.flusher.state().connected and self.flusher.state().pending_bytes == 0)
 
 
 def event(
@@ -63,17 +69,20 @@ async def writer(
     slot: int = 0,
     province: str = PROVINCE,
     wall: Wall | None = None,
+    provinces: Iterable[str] = (),
+    max_bytes: int = 64 * 1024 * 1024,
     **flushing: float,
 ) -> AsyncIterator[Writer]:
-    """A running writer. Leaving drops it as a kill does: nothing is drained."""
+    """A running writer, for its own province and others. Leaving drops it as a kill does: nothing is drained."""
     clock = wall or Wall()
     journal = await Journal.open(
         directory / "journal" / str(slot),
         Home(province, f"{node}/{slot}"),
         wall=clock,
         monotonic=time.monotonic,
-        max_bytes=64 * 1024 * 1024,
+        max_bytes=max_bytes,
         segment_bytes=4096,
+        provinces=provinces,
     )
     sink = Sink(open_client(url, timeout_s=1.0), province)
     settings = {"interval_s": 0.02, "heartbeat_s": 0.1, "max_backoff_s": 0.2, **flushing}

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from config.provinces import PROVINCES
 from config.settings import EdgeSettings
 from edge import metrics
 from edge.catalog_view import CatalogView
@@ -69,6 +70,7 @@ async def counting(
             monotonic=clock.monotonic,
             max_bytes=settings.journal_size // settings.workers,
             on_group=metrics.journal_group,
+            provinces=() if settings.viewer_place == "own" else PROVINCES,
         )
     except JournalError as error:
         # A full or broken disk must not keep the media from being served; events get 503 until the worker is renewed.

@@ -32,6 +32,7 @@ from edge.counters.answer import (
     Table,
 )
 from edge.counters.days import Days
+from edge.counters.event import Kind
 from edge.counters.groups import Groups, Look, Term
 from edge.counters.holdings import Held, Holdings, credited
 from edge.counters.pulse import Pulse
@@ -368,13 +369,14 @@ def _sum(hashes: Iterable[Hash]) -> dict[str, int]:
 
 def _correction(code: str, text: bytes, accepted_ms: int) -> dict[str, object]:
     entry = orjson.loads(text)
-    watch = entry.get("kind") == "watch"
-    shown: dict[str, object] = {name: entry[name] for name in ("id", "kind") if name in entry}
-    return shown | {
+    kind = Kind(int(entry["kind"]))
+    return {
+        "id": entry.get("id", ""),
+        "kind": kind.name.lower(),
         "province": code,
         "resource": entry.get("resource"),
         "minute": _iso(int(entry["minute"]) * 60),
-        "amount": _seconds(int(entry["amount"])) if watch else int(entry["amount"]),
+        "amount": _seconds(int(entry["amount"])) if kind is Kind.WATCH else int(entry["amount"]),
         "reason": entry.get("reason", ""),
         "accepted_at": _iso(accepted_ms / 1000),
     }

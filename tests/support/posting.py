@@ -1,0 +1,97 @@
+"""A node's intake without the rest of it: the real handler, the real protocol, a real journal; nobody flushes."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+
+from config.provinces import PROVINCES
+from edge.appkeys import INTAKE, SENDERS
+from edge.counters.allowance import Allowances
+from edge.counters.event import Agent, Place
+from edge.counters.intake import Intake
+from edge.counters.journal import Journal
+from edge.counters.label import Home
+from edge.counters.outliers import Outliers
+from edge.counters.record import decode, head
+from edge.handlers import views
+from edge.inflight import InFlight
+from edge.listening import EdgeRunner
+from edge.problems import as_problems
+from edge.sender import Senders
+from tests.support.counting import PROVINCE, Wall
+
+
+@dataclass(slots=True)
+class Desk:
+    """Where events are handed in. port: of 127.0.0.1."""
+
+    port: int
+    session: aiohttp.ClientSession
+    journal: Journal
+    wall: Wall
+
+    def post(self, data: object, **headers: str) -> aiohttp.client._RequestContextManager:
+        """`async with desk.post(b"…", user_agent="x") as response`; underscores in names become hyphens."""
+        named = {"Content-Type": "application/json"} | {k.replace("_", "-"): v for k, v in headers.items()}
+        return self.session.post(f"http://127.0.0.1:{self.port}/v1/views", data=data, headers=named)
+
+    def written(self) -> Counter[tuple[Place, Agent]]:
+        """The events on disk, by what their records say of them."""
+        found: Counter[tuple[Place, Agent]] = Counter()
+        position = 0
+        while frames := (chunk := self.journal.view().read(position)).frames:
+            for payload, _ in frames:
+                said = head(payload, PROVINCE)
+                found[said.place, said.agent] += len(list(decode(payload)))
+            position = chunk.next
+        return found
+
+    def total(self) -> int:
+        """How many there are."""
+        return sum(self.written().values())
+
+
+@asynccontextmanager
+async def desk(
+    directory: Path,
+    *,
+    senders: Senders | None = None,
+    allowances: Allowances | None = None,
+    outliers: Outliers | None = None,
+    max_bytes: int = 64 * 1024 * 1024,
+) -> AsyncIterator[Desk]:
+    """A running one."""
+    wall = Wall()
+    journal = await Journal.open(
+        directory / "journal",
+        Home(PROVINCE, "edge-1/0"),
+        wall=wall,
+        monotonic=time.monotonic,
+        max_bytes=max_bytes,
+        provinces=PROVINCES,
+    )
+    in_flight = InFlight()
+    app = web.Application(middlewares=[in_flight.middleware(), as_problems])
+    app.on_response_prepare.append(in_flight.on_prepare)
+    app[INTAKE] = Intake(journal, outliers=outliers, allowances=allowances)
+    app[SENDERS] = senders or Senders()
+    app.router.add_post("/v1/views", views.post_views)
+    app.router.add_options("/v1/views", views.options_views)
+    runner = EdgeRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        async with aiohttp.ClientSession() as session:
+            yield Desk(runner.addresses[0][1], session, journal, wall)
+    finally:
+        await runner.cleanup()
+        await journal.close()

@@ -34,6 +34,7 @@ from edge.cache.dates import written
 from edge.cache.engine import Engine
 from edge.catalog_view import CatalogView
 from edge.clock import Clock, SystemClock
+from edge.counters.corrections import Corrections
 from edge.delivery import Delivery
 from edge.fastlane import Lane
 from edge.handlers import content, counts, health, purge
@@ -187,7 +188,9 @@ def _admin(parts: _Parts) -> web.Application:
     application[health.CHECKS] = _checks(parts)
     application[health.CONFIG] = settings.public_view()
     application[purge.PURGER] = parts.cache.purging.purger
-    application[purge.ADMIN_TOKEN] = AdminToken.read(settings.admin_token_file)
+    application[appkeys.ADMIN_TOKEN] = AdminToken.read(settings.admin_token_file)
+    if parts.counting is not None:
+        application[appkeys.CORRECTIONS] = Corrections(parts.counting.journal)
     application[purge.CANONICAL] = (
         _canonical_published
         if settings.bucket is not None

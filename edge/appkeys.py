@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from edge.admin_token import AdminToken
 from edge.assets import Assets
 from edge.bearer import ReadToken
 from edge.broadcast import Broadcast
 from edge.cache.engine import Engine
 from edge.catalog_view import CatalogView
 from edge.counters.board import Board
+from edge.counters.corrections import Corrections
 from edge.counters.intake import Intake
 from edge.sender import Senders
 
@@ -17,6 +19,8 @@ NODE = web.AppKey("NODE", str)
 ASSETS = web.AppKey("ASSETS", Assets)
 CATALOG_VIEW = web.AppKey("CATALOG_VIEW", CatalogView)
 ENGINE = web.AppKey("ENGINE", Engine)
+ADMIN_TOKEN = web.AppKey("ADMIN_TOKEN", AdminToken)
+CORRECTIONS = web.AppKey("CORRECTIONS", Corrections)
 INTAKE = web.AppKey("INTAKE", Intake)
 SENDERS = web.AppKey("SENDERS", Senders)
 BOARD = web.AppKey("BOARD", Board)

@@ -7,7 +7,7 @@ from functools import partial
 from aiohttp import web
 
 from edge.cache import target
-from edge.handlers import content, counts, health, purge, site, views
+from edge.handlers import content, corrections, counts, health, purge, site, views
 from edge.problems import expect
 
 
@@ -54,6 +54,7 @@ def add_admin(application: web.Application) -> None:
     get("/readyz", health.readyz)
     get("/metrics", health.prometheus)
     get("/config", health.config)
+    application.router.add_route("POST", "/counts/corrections", corrections.post_correction)
     purge.add_admin_routes(application)
 
 

@@ -251,7 +251,7 @@ def _arguments(prefix: str, batch: Batch) -> list[bytes | str | int]:
 def _entry(entry: Entry) -> dict[str, object]:
     """What `add_corrections` in functions.lua needs to book it, and the entry itself, as it is kept."""
     one = entry.correction
-    kept = {**one._asdict(), "at": entry.at_ms}
+    kept = {**one._asdict(), "kind": one.kind.name.lower(), "at": entry.at_ms}
     return {
         "id": one.id,
         "kind": int(one.kind),

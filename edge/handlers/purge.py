@@ -8,7 +8,7 @@ from typing import Final
 import orjson
 from aiohttp import web
 
-from edge.admin_token import AdminToken
+from edge.appkeys import ADMIN_TOKEN
 from edge.cache import purge_order
 from edge.cache.purge import Kind, Scope
 from edge.cache.purge_follower import PurgeFollower
@@ -21,7 +21,6 @@ from edge.problems import problem
 FOLLOWER: web.AppKey[PurgeFollower] = web.AppKey("PURGE_FOLLOWER", PurgeFollower)
 PURGER: web.AppKey[Purger] = web.AppKey("PURGER", Purger)
 CANONICAL = web.AppKey[Canonical]("PURGE_CANONICAL")
-ADMIN_TOKEN: web.AppKey[AdminToken] = web.AppKey("ADMIN_TOKEN", AdminToken)
 
 SOFT_FIELD: Final = "Soft-Purge"
 """`Soft-Purge: 1` makes a PURGE request a soft one."""

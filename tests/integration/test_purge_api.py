@@ -12,9 +12,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from edge.admin_token import AdminToken
+from edge.appkeys import ADMIN_TOKEN
 from edge.cache.purge import Kind, Scope
 from edge.cache.target import canonical
-from edge.handlers.purge import ADMIN_TOKEN, CANONICAL, PURGER, add_admin_routes
+from edge.handlers.purge import CANONICAL, PURGER, add_admin_routes
 from edge.problems import as_problems
 from tests.support.purging import Purging, purging
 

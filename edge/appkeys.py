@@ -12,6 +12,7 @@ from edge.cache.engine import Engine
 from edge.catalog_view import CatalogView
 from edge.counters.board import Board
 from edge.counters.corrections import Corrections
+from edge.counters.exported import Exports
 from edge.counters.intake import Intake
 from edge.sender import Senders
 
@@ -24,5 +25,6 @@ CORRECTIONS = web.AppKey("CORRECTIONS", Corrections)
 INTAKE = web.AppKey("INTAKE", Intake)
 SENDERS = web.AppKey("SENDERS", Senders)
 BOARD = web.AppKey("BOARD", Board)
+EXPORTS = web.AppKey("EXPORTS", Exports)
 READ_TOKEN = web.AppKey("READ_TOKEN", ReadToken)
 SUMMARIES = web.AppKey("SUMMARIES", Broadcast)

@@ -7,7 +7,7 @@ from functools import partial
 from aiohttp import web
 
 from edge.cache import target
-from edge.handlers import content, corrections, counts, health, purge, site, views
+from edge.handlers import content, corrections, counts, exports, health, purge, site, views
 from edge.problems import expect
 
 
@@ -34,6 +34,7 @@ def add_public(application: web.Application, *, site_on: bool, published: bool) 
     get("/v1/counts/top", counts.get_top)
     get("/v1/counts/series", counts.get_series)
     get("/v1/counts/corrections", counts.get_corrections)
+    get("/v1/counts/export", exports.get_export, allow_head=False)
     get("/v1/counts/stream", counts.get_stream, allow_head=False)
     get("/v1/counts/{rest:.*}", counts.not_counted)
     get("/healthz", health.healthz)

@@ -31,7 +31,7 @@ from edge.counters.answer import (
     Summary,
     Table,
 )
-from edge.counters.days import Days
+from edge.counters.days import DayGoneError, Days, Remember
 from edge.counters.event import Kind
 from edge.counters.groups import Groups, Look, Term
 from edge.counters.holdings import Held, Holdings, credited
@@ -72,7 +72,8 @@ class Board:
     """Reads the counts of some provinces from one Redis. provinces: two-digit codes.
 
     wall, monotonic: clocks, s. every_s: pause between two refreshes; 0: a refresh for every reader. catalog: the
-    catalog as it is now; without one all resources are of an unknown section. timeout_s: deadline of a round trip.
+    catalog as it is now; without one all resources are of an unknown section. history: days that Redis has let go.
+    timeout_s: deadline of a round trip.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Board:
         monotonic: Callable[[], float] = time.monotonic,
         every_s: float = 0.2,
         catalog: Look = lambda: None,
+        history: Remember | None = None,
         timeout_s: float = 2.0,
     ) -> None:
         self.provinces = tuple(provinces)
@@ -93,7 +95,7 @@ class Board:
         self._pulse = Pulse(self._holdings.refresh, monotonic=monotonic, every_s=every_s, stale_s=_STALE_S)
         self._groups = Groups(self._holdings.register, catalog)
         places = {code: held.place for code, held in self._holdings.provinces.items()}
-        self._days = Days(self._reading, self._holdings.register, places)
+        self._days = Days(self._reading, self._holdings.register, places, history)
         self._series = SeriesReader(self._reading, self._days, self._groups, wall)
         self._estimates = Estimates(self._reading, monotonic, fresh_s=every_s, stale_s=_STALE_S)
 
@@ -239,9 +241,12 @@ class Board:
         found = await self._days.of(part.day, tuple(held))
         hashes = await self._reading.hashes([(code, f":day:{part.day}{kind}") for kind in _KINDS for code in held])
         numbers = [{name.decode(): int(n) for name, n in one.items()} for one in hashes]
-        countries = {c: credited(c, one, found.sums[c]) for c, one in zip(held, numbers[: len(held)], strict=True)}
+        booked: dict[str, Hash] = dict(zip(held, numbers[: len(held)], strict=True))
+        booked |= found.countries
+        countries = {code: credited(code, one, found.sums[code]) for code, one in booked.items()}
         bots = dict(zip(held, numbers[len(held) :], strict=True))
-        return _View(held, found.sheet, found.sums, countries, bots, moment)
+        gone = part.day if found.countries else None
+        return _View(held, found.sheet, found.sums, countries, bots, moment, gone=gone)
 
     def _rows(self, asked: Totals, view: _View) -> tuple[Row, ...]:
         metrics = (asked.metric,) if asked.metric is not None else _metrics(asked.dimension, asked.slice)
@@ -253,6 +258,8 @@ class Board:
             wanted = [name for name in names if asked.slice.country in (None, name)]
             return tuple(_row(name, {key: fields.get(f"{name} {key}", 0) for key in _KEYS}, metrics) for name in wanted)
         if asked.dimension is Dimension.AGENT:
+            if view.gone is not None:
+                raise DayGoneError(view.gone)
             kinds = {"human": _sum(view.sums.values()), "bot": _sum(view.bots.values())}
             return tuple(_row(name, sums, metrics) for name, sums in kinds.items())
         return self._by_group(asked, view, metrics)
@@ -314,7 +321,7 @@ class Board:
 class _View:
     """The counts of some time in some provinces. every: all provinces of the sheet are meant.
 
-    sums, countries, bots: by province.
+    sums, countries, bots: by province. gone: the day, when some of it is from history, which has no bots.
     """
 
     held: Mapping[str, Held]
@@ -324,6 +331,7 @@ class _View:
     bots: Mapping[str, Hash]
     moment: Moment
     every: bool = False
+    gone: str | None = None
 
     def places(self) -> list[int] | None:
         """The provinces' places in the sheet; None for all that it has."""

@@ -1,18 +1,22 @@
 """Single days other than today, read when they are asked for.
 
 What was read of a day is kept, a few days at most, with a mark of each province's day. The next question reads only the
-provinces whose mark is another: of a day that is over, none, unless a late event or a correction came.
+provinces whose mark is another: of a day that is over, none, unless a late event or a correction came. A day that Redis
+has let go is read from history.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from datetime import date
+from typing import Final, Protocol
+
+import numpy as np
 
 from edge.counters.question import QuestionError
-from edge.counters.reading import Counted, Hash, Reading
+from edge.counters.reading import Counted, Day, Hash, Reading
 from edge.counters.sheet import Register, Sheet
 
 _KEPT: Final = 100  # provinces' days: at most 70 MB with 28,000 resources in each
@@ -26,51 +30,108 @@ class DayGoneError(QuestionError):
         super().__init__(f"the details of {shown} are in history now: /v1/counts/export?day={shown}")
 
 
+class _Sums(Protocol):
+    @property
+    def visits(self) -> int: ...
+    @property
+    def views(self) -> int: ...
+    @property
+    def plays(self) -> int: ...
+    @property
+    def watch_ms(self) -> int: ...
+
+
+class Table(Protocol):
+    """A closed day of a province: views, plays and ms watched by resource; all by minute and country."""
+
+    @property
+    def resources(self) -> Mapping[str, tuple[int, int, int]]: ...
+    @property
+    def minutes(self) -> Mapping[tuple[int | None, str], _Sums]: ...
+
+
+Remember = Callable[[date, str], Awaitable[Table | None]]
+
+
 @dataclass(frozen=True, slots=True)
 class DaySheet:
-    """A day of some provinces. sums: by province, of each metric. complete_ms: by province, as of when it was read."""
+    """A day of some provinces. sums: by province, of each metric.
+
+    countries: by province that only history has, the countries' counts, as in keys.
+    """
 
     sheet: Sheet
     sums: Mapping[str, Hash]
-    complete_ms: Mapping[str, int | None]
+    countries: Mapping[str, Hash]
 
 
 @dataclass(slots=True)
 class _Known:
     mark: bytes = b""
     counted: Counted | None = None
+    sums: Hash = field(default_factory=dict)
+    countries: Hash | None = None
 
 
 @dataclass(slots=True)
 class Days:
-    """places: the provinces' places in sheets."""
+    """places: the provinces' places in sheets. history: a day of a province as history has it, None where it has not;
+    it raises BoardError."""
 
     reading: Reading
     register: Register
     places: Mapping[str, int]
+    history: Remember | None = None
     _known: OrderedDict[tuple[str, str], _Known] = field(default_factory=OrderedDict)
 
     async def of(self, day: str, provinces: Sequence[str]) -> DaySheet:
         """A day, `YYYYMMDD`. Raises DayGoneError, BoardError."""
-        known = [self._known.get((code, day)) or _Known() for code in provinces]
-        found = await self.reading.day([(code, one.mark) for code, one in zip(provinces, known, strict=True)], day)
-        if any(one.gone for one in found):
-            raise DayGoneError(day)
+        known = {code: self._known.get((code, day)) or _Known() for code in provinces}
+        found = await self.reading.day([(code, one.mark) for code, one in known.items()], day)
+        for code, new in zip(provinces, found, strict=True):
+            known[code] = await self._renewed(code, day, known[code], new)
         sheet = Sheet(len(self.places), self.register)
-        for code, one, new in zip(provinces, known, found, strict=True):
-            if new.counted is not None:
-                self._keep(code, day, _Known(new.mark, new.counted))
-            counted = new.counted or one.counted
-            if counted is not None and counted.resources:
-                sheet.put(self.places[code], self.register.rows(counted.resources), counted.values)
+        for code, one in known.items():
+            if one.counted is not None and one.counted.resources:
+                sheet.put(self.places[code], self.register.rows(one.counted.resources), one.counted.values)
         return DaySheet(
             sheet,
-            {code: one.sums for code, one in zip(provinces, found, strict=True)},
-            {code: one.complete_ms for code, one in zip(provinces, found, strict=True)},
+            {code: one.sums for code, one in known.items()},
+            {code: one.countries for code, one in known.items() if one.countries is not None},
         )
+
+    async def _renewed(self, code: str, day: str, known: _Known, new: Day) -> _Known:
+        if new.mark == known.mark:
+            return known
+        if new.gone:
+            table = await self.history(_date(day), code) if self.history is not None else None
+            if table is None:
+                raise DayGoneError(day)
+            known = _from_history(new.mark, table)
+        else:
+            known = _Known(new.mark, new.counted, new.sums)
+        self._keep(code, day, known)
+        return known
 
     def _keep(self, code: str, day: str, known: _Known) -> None:
         self._known[code, day] = known
         self._known.move_to_end((code, day))
         while len(self._known) > _KEPT:
             self._known.popitem(last=False)
+
+
+def _from_history(mark: bytes, table: Table) -> _Known:
+    resources = list(table.resources)
+    values = np.array([table.resources[one] for one in resources], np.int64).reshape(-1, 3).T
+    sums: dict[str, int] = {}
+    countries: dict[str, int] = {}
+    for (_, country), amounts in table.minutes.items():
+        for metric in ("visits", "views", "plays", "watch_ms"):
+            amount = getattr(amounts, metric)
+            sums[metric] = sums.get(metric, 0) + amount
+            countries[f"{country} {metric}"] = countries.get(f"{country} {metric}", 0) + amount
+    return _Known(mark, Counted([one.encode() for one in resources], values), sums, countries)
+
+
+def _date(day: str) -> date:
+    return date(int(day[:4]), int(day[4:6]), int(day[6:]))

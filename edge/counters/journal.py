@@ -220,6 +220,7 @@ class _Waiter(NamedTuple):
     future: asyncio.Future[None]
     data: bytes
     stamp_ms: int
+    until: float  # of the loop's clock
 
 
 class Journal:
@@ -261,6 +262,7 @@ class Journal:
         self._waiting_bytes = 0
         self._committing: list[_Waiter] = []
         self._committer: asyncio.Task[None] | None = None
+        self._watch: asyncio.TimerHandle | None = None
         self._closed = False
         self._groups, self._fsync_s, self._lost, self._fault = 0, 0.0, 0, ""
         self.recovered_end = self._end
@@ -356,6 +358,10 @@ class Journal:
         more: further records of the same stamp that are taken with it or not at all.
         A caller that is cancelled, or refused for SLOW, may find its record counted later all the same.
         """
+        await self.put(payload, stamp_ms, *more)
+
+    def put(self, payload: bytes, stamp_ms: int, *more: bytes) -> asyncio.Future[None]:
+        """The same without waiting: the future has its outcome. Raises JournalError for what is known at once."""
         if province_of(payload) not in self.label.provinces:
             # Nobody would deliver it: lanes are made for the provinces of the label.
             raise JournalError(Refusal.PROVINCE, province_of(payload))
@@ -363,16 +369,13 @@ class Journal:
         self._admit(len(data))
         loop = asyncio.get_running_loop()
         future = loop.create_future()
-        self._waiting.append(_Waiter(future, data, stamp_ms))
+        self._waiting.append(_Waiter(future, data, stamp_ms, loop.time() + self._append_timeout_s))
         self._waiting_bytes += len(data)
         if self._committer is None or self._committer.done():
             self._committer = asyncio.create_task(self._commit(), name="journal-commit")
-        # A timer that ends the wait by itself: `asyncio.timeout` costs as much as all else in here.
-        deadline = loop.call_later(self._append_timeout_s, _give_up, future)
-        try:
-            await future
-        finally:
-            deadline.cancel()
+        if self._watch is None:
+            self._watch = loop.call_later(self._append_timeout_s, self._give_up)
+        return future
 
     def view(self) -> View:
         """What can be read now."""
@@ -424,6 +427,8 @@ class Journal:
         self._closed = True
         if self._committer is not None:
             await self._committer
+        if self._watch is not None:
+            self._watch.cancel()
         if self._active >= 0:
             descriptor, self._active = self._active, -1
             with suppress(OSError):
@@ -443,6 +448,19 @@ class Journal:
             raise JournalError(Refusal.FULL)
         if self._waiting_bytes + size > self._max_waiting_bytes:
             raise JournalError(Refusal.BUSY)
+
+    def _give_up(self) -> None:
+        """Whoever has waited for too long is told so. One timer for all: each gets the same time, the first first."""
+        self._watch = None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for waiter in (*self._committing, *self._waiting):
+            if waiter.future.done():
+                continue
+            if waiter.until > now:
+                self._watch = loop.call_at(waiter.until, self._give_up)
+                return
+            waiter.future.set_exception(JournalError(Refusal.SLOW))
 
     async def _commit(self) -> None:
         """Write what waits, group after group, until nothing waits. One such task at a time."""
@@ -509,11 +527,6 @@ class Journal:
             os.ftruncate(descriptor, self._end - self._active_start)
         with suppress(OSError):
             os.close(descriptor)
-
-
-def _give_up(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_exception(JournalError(Refusal.SLOW))
 
 
 def _settle(group: list[_Waiter], outcome: JournalError | None) -> None:

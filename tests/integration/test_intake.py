@@ -26,7 +26,12 @@ HOME = Place(PROVINCE, "CN")
 @pytest.fixture
 async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
     made = await Journal.open(
-        tmp_path / "0", Home(PROVINCE, "edge-1/0"), wall=Wall(), monotonic=time.monotonic, max_bytes=1024 * 1024
+        tmp_path / "0",
+        Home(PROVINCE, "edge-1/0"),
+        wall=Wall(),
+        monotonic=time.monotonic,
+        max_bytes=1024 * 1024,
+        provinces=["00"],
     )
     yield made
     await made.close()
@@ -133,3 +138,9 @@ async def test_a_clock_that_steps_refuses_by_the_nodes_time_and_loses_nothing(tm
         accepted += receipt.accepted
     assert sum(written(journal).values()) == accepted >= 8
     await journal.close()
+
+
+async def test_an_event_of_a_province_that_the_node_does_not_serve_is_not_promised(journal: Journal) -> None:
+    with pytest.raises(JournalError):
+        await Intake(journal).accept(body(event()), Place("11", "CN"))
+    assert not written(journal)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -177,4 +178,47 @@ async def test_a_write_that_breaks_off_promises_nothing_and_spoils_nothing(tmp_p
     assert said.split() == [b"2", b"11", b"0"]
     journal = await opened(tmp_path)
     assert payloads(journal) == [PAYLOAD] * 11
+    await journal.close()
+
+
+async def test_whoever_has_waited_too_long_is_told_so_each_in_his_time_and_the_journal_goes_on(tmp_path: Path) -> None:
+    journal = await opened(tmp_path, append_timeout_s=0.2)
+    disk = threading.Event()
+    for _ in range(2):
+        journal._executor.submit(disk.wait)  # both of its threads: the disk does not answer
+    loop = asyncio.get_running_loop()
+    first, began = journal.put(PAYLOAD, 0), loop.time()
+    await asyncio.sleep(0.1)  # the second one has begun to wait later: that is all that matters
+    second = journal.put(PAYLOAD, 0)
+    with pytest.raises(JournalError) as refused:
+        await first
+    assert refused.value.refusal is Refusal.SLOW
+    assert not second.done()
+    with pytest.raises(JournalError):
+        await second
+    assert loop.time() - began >= 0.3
+    third = journal.put(PAYLOAD, 0)
+    disk.set()
+    await third
+    assert len(payloads(journal)) == 3  # not known is not lost
+    await journal.close()
+
+
+async def test_several_records_are_taken_together_or_not_at_all(tmp_path: Path) -> None:
+    journal = await opened(tmp_path, max_bytes=16_384)
+    await journal.append(PAYLOAD, 0, PAYLOAD + b"2", PAYLOAD + b"3")
+    assert payloads(journal) == [PAYLOAD, PAYLOAD + b"2", PAYLOAD + b"3"]
+    with pytest.raises(JournalError):
+        await journal.append(PAYLOAD, 0, *[PAYLOAD] * 200)
+    assert len(payloads(journal)) == 3
+    await journal.close()
+
+
+async def test_each_group_is_told_of_with_its_time_on_disk_and_its_size(tmp_path: Path) -> None:
+    told: list[tuple[float, int]] = []
+    journal = await opened(tmp_path, on_group=lambda seconds, size: told.append((seconds, size)))
+    await journal.append(PAYLOAD, 0)
+    await journal.append(PAYLOAD, 0)
+    assert [size for _, size in told] == [len(frame(PAYLOAD))] * 2
+    assert all(seconds > 0 for seconds, _ in told)
     await journal.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import NamedTuple
@@ -33,7 +34,19 @@ class Receipt(NamedTuple):
     given_away: Bot | None = None
 
 
-class _Sorted(NamedTuple):
+class Offer(NamedTuple):
+    """What will have become of a body once it is on disk. synced: when that is; None where nothing is waited for.
+
+    judged: the events that were entered as somebody's views.
+    """
+
+    receipt: Receipt
+    synced: asyncio.Future[None] | None
+    judged: Sequence[ViewEvent]
+    client: str
+
+
+class _ByAgent(NamedTuple):
     """The events of a body, by who has sent them."""
 
     humans: Sequence[ViewEvent]
@@ -75,51 +88,68 @@ class Intake:
         Raises BodyError when the body is no events at all, JournalError when the promise can't be given: then nothing
         was promised, and the same events may be sent again.
         """
-        stamp_ms = self._journal.stamp_ms()
         try:
-            events, rejected = parse(body, stamp_ms, self._known)
+            offer = self.offer(body, place, agent, client)
         except BodyError:
             self._charge(client, 1)
             raise
-        self._charge(client, len(events) + len(rejected))
+        if offer.synced is not None:
+            try:
+                await offer.synced
+            except JournalError:
+                self.withdraw(offer)
+                raise
+        return offer.receipt
+
+    def offer(self, body: bytes, place: Place | None = None, agent: Agent = Agent.HUMAN, client: str = "") -> Offer:
+        """The same without waiting: the receipt is good once the offer is synced. If that fails, it is to be withdrawn;
+        after a BodyError the client has not been charged."""
+        stamp_ms = self._journal.stamp_ms()
+        events, rejected = parse(body, stamp_ms, self._known)
         if not events:
-            return Receipt(0, rejected)
+            self._charge(client, len(rejected))
+            return Offer(Receipt(0, rejected), None, (), client)
+        judged = self._outliers if agent is Agent.HUMAN else None
         if agent is Agent.BOT:
-            sorted_ = _Sorted((), events, Bot.DECLARED)
-        elif self._outliers is None:
-            sorted_ = _Sorted(events, (), None)
+            by_agent = _ByAgent((), events, Bot.DECLARED)
         else:
-            sorted_ = _sort(self._outliers, client, events)
+            by_agent = _ByAgent(events, (), None) if judged is None else _sort(judged, client, events)
         try:
-            # No await between the stamp and the append: records enter the journal in the order of their stamps.
-            await self._append(stamp_ms, sorted_, place or self._home)
+            # No await between the stamp and the put: records enter the journal in the order of their stamps.
+            synced = self._put(stamp_ms, by_agent, place or self._home)
         except JournalError:
-            if self._outliers is not None and agent is Agent.HUMAN:
-                self._outliers.take_back(client, events)
+            if judged is not None:
+                judged.take_back(client, events)
             raise
-        return Receipt(len(events), rejected, len(sorted_.bots), sorted_.given_away)
+        self._charge(client, len(events) + len(rejected))
+        receipt = Receipt(len(events), rejected, len(by_agent.bots), by_agent.given_away)
+        return Offer(receipt, synced, events if judged is not None else (), client)
+
+    def withdraw(self, offer: Offer) -> None:
+        """Its events did not reach the disk in time."""
+        if self._outliers is not None:
+            self._outliers.take_back(offer.client, offer.judged)
 
     def _charge(self, client: str, events: int) -> None:
         if self._allowances is not None:
             self._allowances.charge(client, events)
 
-    async def _append(self, stamp_ms: int, events: _Sorted, place: Place) -> None:
-        """A record for each kind of sender that there is. Raises JournalError."""
-        append = self._journal.append
+    def _put(self, stamp_ms: int, events: _ByAgent, place: Place) -> asyncio.Future[None]:
+        """A record for each agent that there is. Raises JournalError."""
+        put = self._journal.put
         if not events.bots:
-            await append(encode(stamp_ms, events.humans, place, Agent.HUMAN), stamp_ms)
-        elif not events.humans:
-            await append(encode(stamp_ms, events.bots, place, Agent.BOT), stamp_ms)
-        else:
-            humans = encode(stamp_ms, events.humans, place, Agent.HUMAN)
-            await append(humans, stamp_ms, encode(stamp_ms, events.bots, place, Agent.BOT))
+            return put(encode(stamp_ms, events.humans, place, Agent.HUMAN), stamp_ms)
+        bots = encode(stamp_ms, events.bots, place, Agent.BOT)
+        if not events.humans:
+            return put(bots, stamp_ms)
+        return put(encode(stamp_ms, events.humans, place, Agent.HUMAN), stamp_ms, bots)
 
 
-def _sort(outliers: Outliers, client: str, events: list[ViewEvent]) -> _Sorted:
+def _sort(outliers: Outliers, client: str, events: list[ViewEvent]) -> _ByAgent:
     if outliers.holds(client, events):
-        return _Sorted((), events, Bot.CLIENT)
+        return _ByAgent((), events, Bot.CLIENT)
     viewers = outliers.among(events)
     if not viewers:
-        return _Sorted(events, (), None)
+        return _ByAgent(events, (), None)
     humans = [one for one in events if one.viewer not in viewers]
-    return _Sorted(humans, [one for one in events if one.viewer in viewers], Bot.VIEWER)
+    return _ByAgent(humans, [one for one in events if one.viewer in viewers], Bot.VIEWER)

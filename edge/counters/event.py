@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from enum import Enum, IntEnum
-from typing import Final, NamedTuple
+from functools import partial
+from typing import Final, NamedTuple, cast
 
 import orjson
 
@@ -139,14 +140,15 @@ def parse(body: bytes, now_ms: int, known: Callable[[str], bool] | None = None) 
     now_ms: the node's wall clock. known: says whether the catalog holds a resource; None counts any.
     Raises BodyError when the body as a whole is not events; a bad event among good ones is a Rejection.
     """
+    oldest_ms, newest_ms = now_ms - MAX_AGE_MS, now_ms + MAX_AHEAD_MS
     events: list[ViewEvent] = []
     rejected: list[Rejection] = []
     for place, item in enumerate(_items(body)):
-        verdict = _check(item, now_ms, known)
-        if isinstance(verdict, Reason):
-            rejected.append(Rejection(place, verdict))
-        else:
+        verdict = _check(item, oldest_ms, newest_ms, known)
+        if type(verdict) is ViewEvent:
             events.append(verdict)
+        else:
+            rejected.append(Rejection(place, cast("Reason", verdict)))
     return Parsed(events, rejected)
 
 
@@ -167,64 +169,49 @@ def _items(body: bytes) -> list[object]:
     return items
 
 
-def _check(item: object, now_ms: int, known: Callable[[str], bool] | None) -> ViewEvent | Reason:
+def _check(item: object, oldest_ms: int, newest_ms: int, known: Callable[[str], bool] | None) -> ViewEvent | Reason:
+    """In few functions: calls would cost as much as what is checked. Types are asked for by `type`, not isinstance:
+    true and false are ints to Python, not to the contract."""
     if type(item) is not dict:
         return Reason.NOT_AN_OBJECT
     get = item.get
-    event_id = get("id")
+    event_id, kind, resource, at_ms, viewer = get("id"), get("kind"), get("resource"), get("at"), get("viewer")
     if type(event_id) is not str or not 0 < len(event_id) <= MAX_ID_CHARS:
         return Reason.ID
-    named = get("kind")
-    kind = _KINDS.get(named) if type(named) is str else None
+    kind = _KINDS.get(kind) if type(kind) is str else None
     if kind is None:
         return Reason.KIND
-    resource = _resource(get("resource"), kind, known)
-    if isinstance(resource, Reason):
-        return resource
-    at_ms = _event_time(get("at"), now_ms)
-    if isinstance(at_ms, Reason):
-        return at_ms
-    viewer = _viewer(get("viewer"))
-    if isinstance(viewer, Reason):
-        return viewer
+    wrong = _wrong_resource(resource, kind, known)
+    if wrong is not None:
+        return wrong
+    if type(at_ms) is not int:
+        return Reason.AT
+    if not oldest_ms <= at_ms <= newest_ms:
+        return Reason.AT_TOO_OLD if at_ms < oldest_ms else Reason.AT_AHEAD
+    if viewer is not None and (type(viewer) is not str or not 0 < len(viewer) <= MAX_VIEWER_CHARS):
+        return Reason.VIEWER
     watched_ms = _watched_ms(get("watched_s"), kind)
-    if isinstance(watched_ms, Reason):
-        return watched_ms
-    return ViewEvent(event_id, kind, resource, viewer, at_ms, watched_ms)
+    if watched_ms < 0:
+        return Reason.WATCHED
+    return _event((event_id, kind, resource or "", viewer or "", at_ms, watched_ms))
 
 
-def _resource(value: object, kind: Kind, known: Callable[[str], bool] | None) -> str | Reason:
+_event: Final = partial(tuple.__new__, ViewEvent)  # its own constructor takes twice as long
+
+
+def _wrong_resource(value: object, kind: Kind, known: Callable[[str], bool] | None) -> Reason | None:
     if kind is Kind.VISIT:
-        return "" if value is None else Reason.RESOURCE_ON_VISIT
+        return None if value is None else Reason.RESOURCE_ON_VISIT
     if type(value) is not str or _matches_resource(value) is None:
         return Reason.RESOURCE
-    if known is not None and not known(value):
-        return Reason.RESOURCE_UNKNOWN
-    return value
+    return None if known is None or known(value) else Reason.RESOURCE_UNKNOWN
 
 
-def _event_time(value: object, now_ms: int) -> int | Reason:
-    if type(value) is not int:  # `type`, not isinstance: true and false are ints to Python, not to the contract
-        return Reason.AT
-    if value < now_ms - MAX_AGE_MS:
-        return Reason.AT_TOO_OLD
-    if value > now_ms + MAX_AHEAD_MS:
-        return Reason.AT_AHEAD
-    return value
-
-
-def _viewer(value: object) -> str | Reason:
+def _watched_ms(value: object, kind: Kind) -> int:
+    """Milliseconds, so that fractions of a second add up exactly; -1 for a wrong value. Other kinds than watch may
+    carry one that is right, too, and count none."""
     if value is None:
-        return ""
-    if type(value) is not str or not 0 < len(value) <= MAX_VIEWER_CHARS:
-        return Reason.VIEWER
-    return value
-
-
-def _watched_ms(value: object, kind: Kind) -> int | Reason:
-    """Milliseconds, so that fractions of a second add up exactly. Other kinds than watch may carry a zero."""
-    if value is None:
-        return Reason.WATCHED if kind is Kind.WATCH else 0
+        return -1 if kind is Kind.WATCH else 0
     if (type(value) is not int and type(value) is not float) or not 0 <= value <= MAX_WATCHED_S:
-        return Reason.WATCHED
+        return -1
     return round(value * 1000) if kind is Kind.WATCH else 0

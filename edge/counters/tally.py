@@ -104,7 +104,7 @@ def day_of(minute: int) -> str:
 
 
 class _Cells(NamedTuple):
-    """A group while it is added up: the ids of each resource, and for watch the milliseconds of each id."""
+    """A group while it is added up: the ids of each resource, and the milliseconds of each id, where it is of watch."""
 
     ids: dict[bytes, list[bytes]]
     watched_ms: dict[bytes, list[int]]
@@ -137,16 +137,26 @@ class Tally:
             if cells is None:
                 cells = groups[kind, minute] = _Cells({}, {})
             name = resource or _NO_RESOURCE
-            ids = cells.ids.get(name)
+            ids = cells[0].get(name)
             if ids is None:
-                cells.ids[name] = [event_id]
+                cells[0][name] = [event_id]
+                cells[1][name] = [watched_ms]
             else:
                 ids.append(event_id)
-            if kind == _WATCH:
-                cells.watched_ms.setdefault(name, []).append(watched_ms)
+                if kind == _WATCH:
+                    cells[1][name].append(watched_ms)
             if viewer != NO_VIEWER and resource and not agent:
-                audience = self._audiences.setdefault((minute + _UTC8_MINUTES) // _DAY_MINUTES, {})
-                audience.setdefault(resource, set()).add(viewer)
+                self._attend((minute + _UTC8_MINUTES) // _DAY_MINUTES, resource, viewer)
+
+    def _attend(self, day: int, resource: bytes, viewer: bytes) -> None:
+        by_resource = self._audiences.get(day)
+        if by_resource is None:
+            by_resource = self._audiences[day] = {}
+        audience = by_resource.get(resource)
+        if audience is None:
+            by_resource[resource] = {viewer}
+        else:
+            audience.add(viewer)
 
     def correct(self, correction: Correction, at_ms: int) -> None:
         """Take a correction in, accepted at `at_ms`."""

@@ -160,6 +160,12 @@ class Parquet:
         """The rows of a table of minutes: minute, country, visits, views, plays, ms watched."""
         yield from self._each(f"SELECT * FROM {_parquet(source)}")
 
+    def visits(self, source: Path) -> Iterator[tuple[int | None, int]]:
+        """Hour and visits, of a table of minutes."""
+        yield from self._each(
+            f"SELECT minute // 60 AS hour, sum(visits)::BIGINT FROM {_parquet(source)} GROUP BY hour ORDER BY hour"
+        )
+
     def sketches(self, source: Path) -> Iterator[tuple[str | None, bytes]]:
         """Resource (None: of the province's day) and sketch."""
         yield from self._each(f"SELECT * FROM {_parquet(source)}")

@@ -154,54 +154,109 @@ def correction_of(content: bytes, province: str) -> Correction:
         raise HistoryError(f"{content!r} is no correction: {error!r}") from error
 
 
-class ProvinceDays:
-    """The days of one province. Every method raises HistoryError when its Redis can't be asked."""
+class ProvinceKeys:
+    """The keys of one province, for those who bring it into history and back. Every method raises HistoryError when
+    its Redis can't be asked."""
 
     def __init__(self, client: Client, province: str) -> None:
         self.province = province
-        self._client = client
+        self.client = client
         self._prefix = province_prefix(province)
+
+    async def scan_hash(self, key: str) -> AsyncIterator[tuple[str, int]]:
+        """Fields and numbers; a field may come twice."""
+        cursor = 0
+        while True:
+            cursor, found = await self.asked(self.client.hscan(key, cursor, count=_SCAN))
+            for name, amount in found.items():
+                yield name.decode(), int(amount)
+            if not cursor:
+                return
+
+    async def scan_zset(self, key: str) -> AsyncIterator[tuple[str, int]]:
+        """Members and scores; a member may come twice."""
+        cursor = 0
+        while True:
+            cursor, found = await self.asked(self.client.zscan(key, cursor, count=_SCAN))
+            for name, score in found:
+                yield name.decode(), int(score)
+            if not cursor:
+                return
+
+    def key(self, *parts: str) -> str:
+        """The name of a key of the province, from its parts."""
+        return ":".join((self._prefix, *parts))
+
+    async def asked(self, waiting: Any) -> Any:
+        """The answer to a command. Raises HistoryError."""
+        try:
+            return await waiting
+        except (RedisError, OSError) as error:
+            raise HistoryError(f"the Redis of province {self.province}: {type(error).__name__}: {error}") from error
+
+    async def call(self, function: str, *arguments: bytes | str | int) -> int:
+        """Call a function of history.lua, which is installed where it is missing."""
+        try:
+            try:
+                return await self._fcall(function, arguments)
+            except ResponseError as error:
+                if "function not found" not in str(error).lower():
+                    raise
+                await cast("Awaitable[object]", self.client.function_load(_CODE, replace=True))
+                return await self._fcall(function, arguments)
+        except (RedisError, OSError) as error:
+            raise HistoryError(f"the Redis of province {self.province}: {type(error).__name__}: {error}") from error
+
+    async def _fcall(self, function: str, arguments: tuple[bytes | str | int, ...]) -> int:
+        key = self.key("watermarks")
+        return int(
+            await cast("Awaitable[int]", self.client.fcall(f"{function}_{_VERSION}", 1, key, self._prefix, *arguments))
+        )
+
+
+class ProvinceDays(ProvinceKeys):
+    """The days of one province."""
 
     async def standing(self) -> Standing:
         """How far the province is."""
-        pipe = self._client.pipeline(transaction=True)
-        pipe.get(self._key("history_through"))
-        pipe.hget(self._key("total"), "first_day")
-        pipe.zrange(self._key("complete"), 0, 0, withscores=True)
-        pipe.get(self._key("closed"))
-        through, first, slowest, closed = await self._asked(pipe.execute())
+        pipe = self.client.pipeline(transaction=True)
+        pipe.get(self.key("history_through"))
+        pipe.hget(self.key("total"), "first_day")
+        pipe.zrange(self.key("complete"), 0, 0, withscores=True)
+        pipe.get(self.key("closed"))
+        through, first, slowest, closed = await self.asked(pipe.execute())
         complete = int(slowest[0][1]) if slowest else int(closed) if closed is not None else None
         return Standing(day_from(through), day_from(first), complete)
 
     async def born_ms(self, now_ms: int) -> int:
         """When this Redis was first asked this: one that has lost everything is a new one. ms since the epoch."""
-        key = self._key("history", "born")
-        found = await self._asked(self._client.set(key, now_ms, nx=True, get=True))
+        key = self.key("history", "born")
+        found = await self.asked(self.client.set(key, now_ms, nx=True, get=True))
         return now_ms if found is None else int(found)
 
     async def look(self, day: date) -> Look:
         """Sums, bots, countries and corrections at one moment."""
-        of_day = self._key("day", day_name(day))
-        pipe = self._client.pipeline(transaction=True)
+        of_day = self.key("day", day_name(day))
+        pipe = self.client.pipeline(transaction=True)
         pipe.hgetall(of_day)
         pipe.hgetall(f"{of_day}:bots")
         pipe.hgetall(f"{of_day}:countries")
-        pipe.hgetall(self._key("corrections"))
-        sums, bots, countries, corrections = await self._asked(pipe.execute())
+        pipe.hgetall(self.key("corrections"))
+        sums, bots, countries, corrections = await self.asked(pipe.execute())
         known = {key.decode(): correction_of(entry, self.province) for key, entry in corrections.items()}
-        return Look(_figures(sums), _figures(bots), _by_country(countries), known)
+        return Look(figures_of(sums), figures_of(bots), sums_by_country(countries), known)
 
     async def corrections(self) -> dict[str, Correction]:
         """All corrections, by id."""
-        found = await self._asked(self._client.hgetall(self._key("corrections")))
+        found = await self.asked(self.client.hgetall(self.key("corrections")))
         return {key.decode(): correction_of(entry, self.province) for key, entry in found.items()}
 
     async def pending_corrections(self) -> list[Correction]:
         """Those that history is not known to hold."""
-        pipe = self._client.pipeline(transaction=True)
-        pipe.hkeys(self._key("corrections"))
-        pipe.smembers(self._key("corrections", "exported"))
-        known, exported = await self._asked(pipe.execute())
+        pipe = self.client.pipeline(transaction=True)
+        pipe.hkeys(self.key("corrections"))
+        pipe.smembers(self.key("corrections", "exported"))
+        known, exported = await self.asked(pipe.execute())
         if not set(known) - exported:
             return []
         return [one for key, one in (await self.corrections()).items() if key.encode() not in exported]
@@ -223,27 +278,27 @@ class ProvinceDays:
         details go in `keep_s`. Raises DayChangedError."""
         sums = [getattr(look.sums, name) for name in METRICS]
         known, ids = len(look.corrections), look.of_day(day)
-        if not await self._call("smartedu_close_day", day_name(day), *sums, known, keep_s, *ids):
+        if not await self.call("smartedu_close_day", day_name(day), *sums, known, keep_s, *ids):
             raise DayChangedError(f"{self.province} {day}: changed while it was exported")
 
     async def note_exported(self, day: date, corrections: Iterable[str], keep_s: int) -> None:
         """History has these corrections of a day that it had before."""
-        await self._call("smartedu_close_day", day_name(day), *("*", 0, 0, 0), 0, keep_s, *corrections)
+        await self.call("smartedu_close_day", day_name(day), *("*", 0, 0, 0), 0, keep_s, *corrections)
 
     async def take_lease(self, holder: str, seconds: int) -> bool:
         """Whether `holder` may work on the province's history for so long; nobody else does meanwhile."""
-        return bool(await self._asked(self._client.set(self._key("history", "lease"), holder, nx=True, ex=seconds)))
+        return bool(await self.asked(self.client.set(self.key("history", "lease"), holder, nx=True, ex=seconds)))
 
     async def give_lease_back(self, holder: str) -> None:
         """End the lease, if `holder` has it."""
-        key = self._key("history", "lease")
-        if await self._asked(self._client.get(key)) == holder.encode():
-            await self._asked(self._client.delete(key))
+        key = self.key("history", "lease")
+        if await self.asked(self.client.get(key)) == holder.encode():
+            await self.asked(self.client.delete(key))
 
     async def _spool_hours(self, day: date, target: Path) -> None:
         for hour in range(24):
             rows: dict[str, list[int]] = {}
-            async for place, amount in self._scan_hash(self._key("h", f"{day_name(day)}{hour:02d}")):
+            async for place, amount in self.scan_hash(self.key("h", f"{day_name(day)}{hour:02d}")):
                 kind, _, resource = place.partition(" ")
                 if int(kind) != Kind.VISIT:
                     rows.setdefault(_checked(resource), [0, 0, 0])[_KIND_OF[Kind(int(kind))]] = amount
@@ -253,7 +308,7 @@ class ProvinceDays:
         """Each resource's day; returns the resources."""
         rows: dict[str, list[int]] = {}
         for i, metric in enumerate(_OF_RESOURCES):
-            async for resource, score in self._scan_zset(self._key("day", day_name(day), metric)):
+            async for resource, score in self.scan_zset(self.key("day", day_name(day), metric)):
                 rows.setdefault(_checked(resource), [0, 0, 0])[i] = score
         await _append(target, (f"{one},{a},{b},{c}\n" for one, (a, b, c) in rows.items()))
         return sorted(rows)
@@ -262,7 +317,7 @@ class ProvinceDays:
         """By minute and country; what the minutes lack of a country, and the countries of the day, has no minute."""
         rows: dict[tuple[str, str], dict[str, int]] = {}
         placed: dict[str, Figures] = {}
-        async for place, amount in self._scan_hash(self._key("min", day_name(day))):
+        async for place, amount in self.scan_hash(self.key("min", day_name(day))):
             minute, kind, country = place.split(" ")
             rows.setdefault((minute, country), {})[METRICS[int(kind)]] = amount
         for (_, country), row in rows.items():
@@ -279,61 +334,13 @@ class ProvinceDays:
 
     async def _spool_sketches(self, day: date, target: Path, resources: list[str]) -> None:
         """The province's sketch of the day, then those of the resources."""
-        named = [("", self._key("ud", day_name(day)))]
-        named += [(one, self._key("udr", day_name(day), one)) for one in resources]
+        named = [("", self.key("ud", day_name(day)))]
+        named += [(one, self.key("udr", day_name(day), one)) for one in resources]
         for first in range(0, len(named), _SKETCHES_AT_ONCE):
             part = named[first : first + _SKETCHES_AT_ONCE]
-            found = await self._asked(self._client.mget([key for _, key in part]))
+            found = await self.asked(self.client.mget([key for _, key in part]))
             pairs = zip(part, found, strict=True)
             await _append(target, (f"{name},{settled(blob).hex()}\n" for (name, _), blob in pairs if blob))
-
-    async def _scan_hash(self, key: str) -> AsyncIterator[tuple[str, int]]:
-        """Fields and numbers; a field may come twice."""
-        cursor = 0
-        while True:
-            cursor, found = await self._asked(self._client.hscan(key, cursor, count=_SCAN))
-            for name, amount in found.items():
-                yield name.decode(), int(amount)
-            if not cursor:
-                return
-
-    async def _scan_zset(self, key: str) -> AsyncIterator[tuple[str, int]]:
-        """Members and scores; a member may come twice."""
-        cursor = 0
-        while True:
-            cursor, found = await self._asked(self._client.zscan(key, cursor, count=_SCAN))
-            for name, score in found:
-                yield name.decode(), int(score)
-            if not cursor:
-                return
-
-    def _key(self, *parts: str) -> str:
-        return ":".join((self._prefix, *parts))
-
-    async def _asked(self, waiting: Any) -> Any:
-        try:
-            return await waiting
-        except (RedisError, OSError) as error:
-            raise HistoryError(f"the Redis of province {self.province}: {type(error).__name__}: {error}") from error
-
-    async def _call(self, function: str, *arguments: bytes | str | int) -> int:
-        """Call a function of history.lua, which is installed where it is missing."""
-        try:
-            try:
-                return await self._fcall(function, arguments)
-            except ResponseError as error:
-                if "function not found" not in str(error).lower():
-                    raise
-                await cast("Awaitable[object]", self._client.function_load(_CODE, replace=True))
-                return await self._fcall(function, arguments)
-        except (RedisError, OSError) as error:
-            raise HistoryError(f"the Redis of province {self.province}: {type(error).__name__}: {error}") from error
-
-    async def _fcall(self, function: str, arguments: tuple[bytes | str | int, ...]) -> int:
-        key = self._key("watermarks")
-        return int(
-            await cast("Awaitable[int]", self._client.fcall(f"{function}_{_VERSION}", 1, key, self._prefix, *arguments))
-        )
 
 
 def lacking(
@@ -382,11 +389,11 @@ def _checked(resource: str) -> str:
     return resource
 
 
-def _figures(found: Mapping[bytes, bytes]) -> Figures:
+def figures_of(found: Mapping[bytes, bytes]) -> Figures:
     return Figures.of({name: int(found.get(name.encode(), 0)) for name in METRICS})
 
 
-def _by_country(found: Mapping[bytes, bytes]) -> dict[str, Figures]:
+def sums_by_country(found: Mapping[bytes, bytes]) -> dict[str, Figures]:
     """From `CC metric` -> number."""
     sums: dict[str, dict[str, int]] = {}
     for place, amount in found.items():

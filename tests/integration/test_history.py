@@ -4,92 +4,35 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
-from random import Random
 
 import orjson
 import pytest
 
-from edge.assembly.bucket import BucketStore
-from edge.counters.closing import Closing
-from edge.counters.event import Agent, Kind
-from edge.counters.history import TABLES, Figures, History, HistoryError, Manifest
+from edge.counters.event import Kind
+from edge.counters.history import TABLES, Figures, History, HistoryError, Manifest, digest_of
 from edge.counters.parquet import Parquet
-from edge.counters.province_day import ProvinceDays
-from edge.counters.sink import Client, open_client
 from tests.support.broker import S3Address
-from tests.support.counting import PROVINCE, Wall, Writer, writer
+from tests.support.counting import PROVINCE
 from tests.support.history import (
+    DAY,
     FIRST,
+    RANDOM,
     Ledger,
-    bucket_store,
-    complete_past,
+    Scene,
     correct,
     count,
+    count_a_day,
     events_of,
     moment,
-    set_clock,
+    running,
 )
-
-DAY = timedelta(days=1)
-RANDOM = Random(5)
-
-
-@dataclass(slots=True)
-class Scene:
-    """A province that counts, and what is needed to close its days."""
-
-    url: str
-    wall: Wall
-    client: Client
-    store: BucketStore
-    ledger: Ledger
-    writer: Writer
-    tmp_path: Path
-
-    def closing(self, name: str = "closing") -> Closing:
-        return Closing(ProvinceDays(self.client, PROVINCE), self.store, self.tmp_path / name, wall=self.wall)
-
-    async def at(self, to_s: float) -> None:
-        """Make it that time, and wait until the province is complete up to it."""
-        set_clock(self.wall, to_s)
-        await complete_past(self.client, to_s)
-
-    async def tables(self, manifest: Manifest) -> dict[str, Path]:
-        target = self.tmp_path / f"read-{manifest.version}"
-        target.mkdir(exist_ok=True)
-        return await History(self.store).fetch(manifest, TABLES, target)
 
 
 @pytest.fixture
 async def scene(counters_url: str, s3: S3Address, s3_prefix: str, tmp_path: Path) -> AsyncIterator[Scene]:
     async with running(counters_url, s3, s3_prefix, tmp_path) as made:
         yield made
-
-
-@asynccontextmanager
-async def running(url: str, s3: S3Address, prefix: str, tmp_path: Path) -> AsyncIterator[Scene]:
-    """A scene that begins at noon of the first day; the Redis has been known since then."""
-    async with AsyncExitStack() as stack:
-        wall, client, store = Wall(), open_client(url), bucket_store(s3, prefix)
-        stack.push_async_callback(client.aclose)
-        stack.push_async_callback(store.close)
-        set_clock(wall, moment(FIRST, 12))
-        one = await stack.enter_async_context(writer(tmp_path, url, wall=wall))
-        made = Scene(url, wall, client, store, Ledger(), one, tmp_path)
-        await made.closing().look()
-        yield made
-
-
-async def count_a_day(scene: Scene, day_number: int = 0, events: int = 300) -> None:
-    day = FIRST + day_number * DAY
-    await scene.at(moment(day, 23, 59))
-    await count(scene.writer, scene.ledger, events_of(day, events, RANDOM))
-    await count(scene.writer, scene.ledger, events_of(day, 20, RANDOM), country="FR")
-    await count(scene.writer, scene.ledger, events_of(day, 10, RANDOM), agent=Agent.BOT)
 
 
 async def agrees(scene: Scene, manifest: Manifest) -> None:
@@ -228,7 +171,7 @@ async def test_an_object_that_is_not_what_the_manifest_says_is_noticed(scene: Sc
     (manifest,) = await scene.closing().catch_up()
     other = scene.tmp_path / "other"
     other.write_bytes(b"PAR1 it is not")
-    await scene.store.put(manifest.path("minutes"), other, _sha256(other))
+    await scene.store.put(manifest.path("minutes"), other, digest_of(other))
     with pytest.raises(HistoryError, match="SHA-256 differs"):
         await scene.tables(manifest)
     await scene.store.remove(manifest.path("resources"))
@@ -247,9 +190,3 @@ async def test_the_manifest_is_json_that_anybody_can_read(scene: Scene) -> None:
     assert sum(one["views"] for one in said["countries"].values()) == said["sums"]["views"]
     assert set(said["countries"]) == {"CN", "FR"}
     assert stored.content == manifest.encode()
-
-
-def _sha256(path: Path) -> str:
-    from edge.counters.history import digest_of
-
-    return digest_of(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -14,18 +14,20 @@ from uuid import uuid4
 from edge.assembly.bucket import BucketStore
 from edge.counters.closing import Closing
 from edge.counters.event import Agent, Kind, Place, ViewEvent
-from edge.counters.history import METRICS, Figures
+from edge.counters.history import METRICS, TABLES, Figures, History, Manifest
 from edge.counters.province_day import UTC8, ProvinceDays
 from edge.counters.record import Correction, encode, encode_correction
 from edge.counters.sink import Client, open_client
 from origin.store import Location, Store
 from tests.support.broker import S3Address
-from tests.support.counting import PROVINCE, Wall, Writer
+from tests.support.counting import PROVINCE, Wall, Writer, writer
 from tests.support.waiting import eventually
 
 FIRST: date = (datetime.now(UTC8) - timedelta(days=12)).date()
 """The first day of a test's history: so long ago that no test reaches the present."""
 RESOURCES = tuple(f"lesson-{i}" for i in range(7))
+DAY = timedelta(days=1)
+RANDOM = Random(5)
 VIEWERS = tuple(f"viewer-{i}" for i in range(40))
 
 
@@ -154,11 +156,49 @@ def bucket_store(s3: S3Address, prefix: str) -> BucketStore:
     return BucketStore(lambda: Store(location))
 
 
+@dataclass(slots=True)
+class Scene:
+    """A province that counts, and what is needed to close its days."""
+
+    url: str
+    wall: Wall
+    client: Client
+    store: BucketStore
+    ledger: Ledger
+    writer: Writer
+    tmp_path: Path
+
+    def closing(self, name: str = "closing") -> Closing:
+        return Closing(ProvinceDays(self.client, PROVINCE), self.store, self.tmp_path / name, wall=self.wall)
+
+    async def at(self, to_s: float) -> None:
+        """Make it that time, and wait until the province is complete up to it."""
+        set_clock(self.wall, to_s)
+        await complete_past(self.client, to_s)
+
+    async def tables(self, manifest: Manifest) -> dict[str, Path]:
+        target = self.tmp_path / f"read-{manifest.version}"
+        target.mkdir(exist_ok=True)
+        return await History(self.store).fetch(manifest, TABLES, target)
+
+
 @asynccontextmanager
-async def closing(url: str, store: BucketStore, workplace: Path, wall: Wall) -> AsyncIterator[Closing]:
-    """Closes days of province 44 at `url`."""
-    client = open_client(url)
-    try:
-        yield Closing(ProvinceDays(client, PROVINCE), store, workplace, wall=wall)
-    finally:
-        await client.aclose()
+async def running(url: str, s3: S3Address, prefix: str, tmp_path: Path) -> AsyncIterator[Scene]:
+    """A scene that begins at noon of the first day; the Redis has been known since then."""
+    async with AsyncExitStack() as stack:
+        wall, client, store = Wall(), open_client(url), bucket_store(s3, prefix)
+        stack.push_async_callback(client.aclose)
+        stack.push_async_callback(store.close)
+        set_clock(wall, moment(FIRST, 12))
+        one = await stack.enter_async_context(writer(tmp_path, url, wall=wall))
+        made = Scene(url, wall, client, store, Ledger(), one, tmp_path)
+        await made.closing().look()
+        yield made
+
+
+async def count_a_day(scene: Scene, day_number: int = 0, events: int = 300) -> None:
+    day = FIRST + day_number * DAY
+    await scene.at(moment(day, 23, 59))
+    await count(scene.writer, scene.ledger, events_of(day, events, RANDOM))
+    await count(scene.writer, scene.ledger, events_of(day, 20, RANDOM), country="FR")
+    await count(scene.writer, scene.ledger, events_of(day, 10, RANDOM), agent=Agent.BOT)

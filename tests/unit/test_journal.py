@@ -222,3 +222,17 @@ async def test_each_group_is_told_of_with_its_time_on_disk_and_its_size(tmp_path
     assert [size for _, size in told] == [len(frame(PAYLOAD))] * 2
     assert all(seconds > 0 for seconds, _ in told)
     await journal.close()
+
+
+async def test_what_history_does_not_have_stays_while_there_is_room(tmp_path: Path) -> None:
+    journal = await opened(tmp_path, segment_bytes=4096, max_bytes=40_960)
+    for _ in range(100):
+        await journal.append(PAYLOAD, 0)
+    now_ms = int(time.time() * 1000)
+    assert await journal.release(journal.end, older_than_s=0, keep_from_ms=now_ms - 3_600_000) == 0
+    assert await journal.release(journal.end, older_than_s=0, keep_from_ms=now_ms + 3_600_000) > 0
+    while journal.state().size_bytes < 36_000:
+        await journal.append(PAYLOAD, 0)
+    freed = await journal.release(journal.end, older_than_s=0, keep_from_ms=now_ms - 3_600_000)
+    assert 0 < freed < 36_000, "crowded: the oldest goes, and only as much as has to"
+    await journal.close()

@@ -374,6 +374,11 @@ class EdgeSettings(BaseSettings):
         description="File with the bearer token that reading counts wants; without it anybody may read.",
         json_schema_extra=_allowed("a readable file"),
     )
+    counts_history: Literal["auto", "off"] = Field(
+        "auto",
+        description="Whether closed days of counts go to the origin's bucket; auto: when it is one, with credentials.",
+        json_schema_extra=_allowed("auto or off"),
+    )
     node: Annotated[str, BeforeValidator(_node_name)] = Field(
         default_factory=default_node_name,
         description="This node's stable name; default the host name.",

@@ -107,14 +107,14 @@ def upload_of(path: str, data: bytes, content_type: str, cache_control: str, tag
     )
 
 
-def client_for(location: Location, ca: Path | None = None) -> S3Client:
+def client_for(location: Location, ca: Path | None = None, region: str | None = None) -> S3Client:
     """A boto3 client of this location. ca: authorities (PEM) that an https endpoint is verified against."""
     return boto3.client(
         "s3",
         endpoint_url=location.endpoint,
         aws_access_key_id=location.access_key,
         aws_secret_access_key=location.secret_key,
-        region_name="us-east-1" if location.endpoint else None,
+        region_name=region or ("us-east-1" if location.endpoint else None),
         verify=str(ca) if ca is not None else None,
         config=Config(
             s3={"addressing_style": "path" if location.endpoint else "auto"},

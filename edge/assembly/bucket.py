@@ -27,11 +27,15 @@ _PIECE: Final = 1024 * 1024
 class BucketStore:
     """An `edge.counters.history.ObjectStore` over one bucket."""
 
-    def __init__(self, connect: Callable[[], Store]) -> None:
-        """connect: makes the store, in a thread, when it is first needed: boto3 reads files for that."""
-        self._connect = connect
+    def __init__(self, connect: Callable[[], Store], has_credentials: Callable[[], bool] = lambda: True) -> None:
+        """connect: makes the store, in a thread, when it is first needed: boto3 reads files for that.
+        has_credentials: looks for them, in a thread."""
+        self._connect, self._has_credentials = connect, has_credentials
         self._store: Store | None = None
         self._executor = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="history")
+
+    async def usable(self) -> bool:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._has_credentials)
 
     async def put(self, name: str, source: Path, sha256: str) -> None:
         await self._do(lambda store: store.put(_upload(name, source, sha256)))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from config.provinces import PROVINCES
 from config.settings import EdgeSettings
 from edge import metrics
+from edge.assembly.history import Keeping, history
 from edge.catalog_view import CatalogView
 from edge.clock import Clock
 from edge.counters.allowance import Allowances
@@ -37,6 +38,7 @@ class Counting:
     board: Board
     flusher: Flusher
     journal: Journal
+    keeping: Keeping | None
 
     def check(self) -> health.Check:
         """Whether what is accepted also reaches Redis; until it does, it is kept in the journal."""
@@ -79,7 +81,9 @@ async def counting(
     stack.push_async_callback(journal.close)
     sink = Sink(open_client(url), settings.province)
     stack.push_async_callback(sink.close)
-    flusher = Flusher(journal, sink, monotonic=clock.monotonic)
+    keeping = history(settings, slot, url, journal.label.provinces, clock, stack)
+    keep_from_ms = keeping.exporter.keep_from_ms if keeping is not None else lambda: None
+    flusher = Flusher(journal, sink, monotonic=clock.monotonic, keep_from_ms=keep_from_ms)
     flusher.start()
     stack.push_async_callback(flusher.drain, FLUSH_WITHIN_S)
     leftovers = Leftovers(
@@ -89,6 +93,7 @@ async def counting(
         slot,
         wall=clock.wall,
         monotonic=clock.monotonic,
+        keep_from_ms=keep_from_ms,
     )
     leftovers.start()
     stack.push_async_callback(leftovers.stop)
@@ -98,9 +103,10 @@ async def counting(
         wall=clock.wall,
         monotonic=clock.monotonic,
         catalog=lambda: catalog.snapshot if catalog is not None and catalog.loaded else None,
+        history=keeping.day_table if keeping is not None else None,
     )
     stack.push_async_callback(board.close)
-    return Counting(_intake(settings, journal, known, clock), board, flusher, journal)
+    return Counting(_intake(settings, journal, known, clock), board, flusher, journal, keeping)
 
 
 def _intake(settings: EdgeSettings, journal: Journal, known: Callable[[str], bool] | None, clock: Clock) -> Intake:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -56,7 +57,8 @@ class Exporter:
         keep_s: int = KEEP_S,
     ) -> None:
         """holder: names this worker in leases. every_s: how often it looks, give or take a half."""
-        self._holder = holder
+        self._store, self._workplace, self._holder = store, workplace, holder
+        self._off = False
         self._every_s = every_s
         self._days = {one.province: one for one in provinces}
         self._closings = [Closing(one, store, workplace, wall=wall, keep_s=keep_s) for one in provinces]
@@ -78,8 +80,11 @@ class Exporter:
         through = {one.province: one.through for one in self._closings}
         return ExporterState(self._closed, self._failures, self._last_error, through)
 
-    def keep_from_ms(self) -> int:
-        """Journals keep what was accepted from then on (ms since the epoch): it may be of a day that is not closed."""
+    def keep_from_ms(self) -> int | None:
+        """Journals keep what was accepted from then on (ms since the epoch): it may be of a day that is not closed.
+        None when there is no history to wait for."""
+        if self._off:
+            return None
         through = [one.through for one in self._closings]
         known = [day for day in through if day is not None]
         return end_of_day_ms(min(known)) - _AHEAD_MS if known and len(known) == len(through) else 0
@@ -113,6 +118,11 @@ class Exporter:
         self._last_error = trouble
 
     async def _run(self) -> None:
+        await asyncio.to_thread(shutil.rmtree, self._workplace, ignore_errors=True)
+        if not await self._store.usable():
+            _log.info("closed days of counts are not exported: there are no credentials for the bucket")
+            self._off = True
+            return
         while True:
             await self.look()
             await asyncio.sleep(self._every_s * (0.5 + random.random()))  # noqa: S311  jitter, not a secret

@@ -54,6 +54,10 @@ class Stored(NamedTuple):
 class ObjectStore(Protocol):
     """What history needs of object storage. Names have no leading slash. Every method raises HistoryError."""
 
+    async def usable(self) -> bool:
+        """Whether there are credentials at all; without them there is no history, and nothing waits for it."""
+        ...
+
     async def put(self, name: str, source: Path, sha256: str) -> None:
         """Store a file whole, or not at all; replaces what is there."""
         ...

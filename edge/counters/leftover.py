@@ -48,7 +48,9 @@ class Leftovers:
         every_s: float = 10.0,
         drain_timeout_s: float = 10.0,
         retention_s: float = 600.0,
+        keep_from_ms: Callable[[], int | None] = lambda: None,
     ) -> None:
+        self._keep_from_ms = keep_from_ms
         self._journals, self._locks = journals, locks
         self._sink, self._own_slot = sink, own_slot
         self._wall, self._monotonic = wall, monotonic
@@ -123,6 +125,7 @@ class Leftovers:
                 self._sink,
                 monotonic=self._monotonic,
                 retention_s=self._retention_s,
+                keep_from_ms=self._keep_from_ms,
             )
             if await flusher.drain(self._drain_timeout_s):
                 await self._let_go(journal, flusher)
@@ -137,7 +140,10 @@ class Leftovers:
             await flusher.prove()
         except SinkError:
             return  # not this time
-        if flusher.state().durable >= journal.end and await journal.age_s() >= flusher.retention_s:
+        age_s, keep_from_ms = await journal.age_s(), self._keep_from_ms()
+        if keep_from_ms is not None and (self._wall() - age_s) * 1000 >= keep_from_ms:
+            return  # history does not have all its days yet
+        if flusher.state().durable >= journal.end and age_s >= flusher.retention_s:
             await journal.remove()
 
 

@@ -171,6 +171,8 @@ def _public(parts: _Parts) -> web.Application:
         application[appkeys.INTAKE] = parts.counting.intake
         application[appkeys.SENDERS] = parts.senders
         application[appkeys.BOARD] = parts.counting.board
+        if parts.counting.keeping is not None:
+            application[appkeys.EXPORTS] = parts.counting.keeping.exports
     if parts.summaries is not None:
         application[appkeys.SUMMARIES] = parts.summaries
     if parts.catalog is not None:
@@ -223,6 +225,8 @@ def _checks(parts: _Parts) -> health.Checks:
         checks["redis"] = lambda: health.Check(redis.healthy, "cache tier in Redis")
     if counting is not None:
         checks["counters_redis"] = counting.check
+        if counting.keeping is not None:
+            checks["history"] = counting.keeping.check
     elif parts.settings.counters_url() is not None:
         checks["journal"] = lambda: health.Check(ok=False, detail="view events are refused: see the log")
     return checks

@@ -10,11 +10,12 @@ import asyncio
 import socket
 import struct
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from math import ceil
 from typing import Final
 
 from aiohttp import HttpVersion11, hdrs, web
+from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
 from edge.access_log import End
@@ -110,7 +111,7 @@ async def get_for_sibling(request: web.Request) -> web.StreamResponse:
     )
     answer, body, done = await engine.for_sibling(ask, question)
     try:
-        response = web.StreamResponse(headers={siblings.ANSWER: engine.encoded(answer)})
+        response = _Streamed(headers={siblings.ANSWER: engine.encoded(answer)})
         open_end = answer.kind is Answered.ENTRY or (answer.kind is Answered.PASS and answer.head is not None)
         if not open_end:
             response.content_length = 0
@@ -203,7 +204,7 @@ async def _send(
         response = web.Response(status=reply.status, headers=headers, body=bytes(reply.body) or None)
         account.bytes, account.end = len(reply.body), End.WHOLE
     else:
-        response = web.StreamResponse(status=reply.status, headers=headers)
+        response = _Streamed(status=reply.status, headers=headers)
     response[HEADERS] = headers
     return response if isinstance(response, web.Response) else await _stream(request, response, reply.body, account)
 
@@ -250,15 +251,29 @@ def _unavailable(node: str, error: OriginError, *, published: bool) -> web.Respo
     )
 
 
+class _Streamed(web.StreamResponse):
+    """Its head goes out with the first piece of its body, in one write; before that when the piece is not there yet."""
+
+    _send_headers_immediately = False
+
+
+def _send_head(writer: AbstractStreamWriter) -> None:
+    """A turn of the loop after the head was ready: nothing happens when it went out with a piece that was there."""
+    with suppress(ConnectionError):
+        writer.send_headers()
+
+
 async def _stream(
     request: web.Request, response: web.StreamResponse, body: Body, account: Account
 ) -> web.StreamResponse:
     """Send a body with backpressure. Cancelling this (the client left) touches nothing but this response."""
     try:
-        await response.prepare(request)
+        writer = await response.prepare(request)
         if isinstance(body, bytes | memoryview):
             await _write(response, body, account)
         else:
+            if writer is not None:
+                asyncio.get_running_loop().call_soon(_send_head, writer)
             async with aclosing(body):
                 async for chunk in body:
                     await _write(response, chunk, account)
@@ -270,6 +285,7 @@ async def _stream(
             account.end = End.BROKEN
         # No proper end: neither the missing bytes nor the last chunk may be made up for the client.
         if request.transport is not None:
+            _send_head(request.writer)
             _break_off(request.transport, response)
     finally:
         if not isinstance(body, bytes | memoryview):

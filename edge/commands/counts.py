@@ -8,6 +8,8 @@ from urllib.parse import urlencode, urlsplit
 
 import click
 
+from edge.commands.subcommands import WithSubcommands
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -25,7 +27,13 @@ TIMEOUT_S = 10.0
 IDS_AT_ONCE = 200
 
 
-@click.command(epilog=EXAMPLE)
+SUBCOMMANDS = {
+    "export": ("edge.commands.counts_export", "Write a closed day as CSV, Parquet or JSON."),
+    "rebuild": ("edge.commands.counts_rebuild", "Compare a province's Redis with history, and put it right."),
+}
+
+
+@click.command(cls=WithSubcommands, subcommands=SUBCOMMANDS, epilog=EXAMPLE)
 @click.argument("resources", nargs=-1, metavar="[RESOURCE]...")
 @click.option("--top", "limit", type=click.IntRange(1, 1000), help="The N resources with most views.")
 @click.option("--url", default=DEFAULT_URL, show_default=True, envvar="SMARTEDU_URL", help="Public address of a node.")
@@ -62,13 +70,13 @@ def _read(url: str) -> dict[str, Any]:
         with urlopen(Request(url, headers={"Accept": "application/json"}), timeout=TIMEOUT_S) as answer:  # noqa: S310  http(s) was checked
             document: dict[str, Any] = json.load(answer)
     except HTTPError as error:
-        raise click.ClickException(_detail(error.read()) or f"{url} answers {error.code} {error.reason}") from None
+        raise click.ClickException(detail_of(error.read()) or f"{url} answers {error.code} {error.reason}") from None
     except (URLError, OSError, ValueError) as error:
         raise click.ClickException(f"{url} cannot be read: {getattr(error, 'reason', error)}") from None
     return document
 
 
-def _detail(body: bytes) -> str:
+def detail_of(body: bytes) -> str:
     """What a problem document says."""
     try:
         return str(json.loads(body)["detail"])

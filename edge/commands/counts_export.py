@@ -1,0 +1,97 @@
+"""`smartedu counts export`: a closed day of counts as a file, read through the HTTP interface of any node."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import urlencode, urlsplit
+
+import click
+
+EXAMPLE = """\b
+Examples:
+  smartedu counts export --day 2026-11-28 > counts.csv
+  smartedu counts export --day 2026-11-28 --format parquet --output counts.parquet
+
+\b
+One row per province, resource and hour of UTC+8; visits have no resource. A day can be had about
+25 hours after its end, when no event of it can come any more."""
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+TIMEOUT_S = 120.0
+FORMATS = ("csv", "parquet", "json")
+
+
+@click.command(epilog=EXAMPLE)
+@click.option(
+    "--day", required=True, metavar="YYYY-MM-DD", type=click.DateTime(["%Y-%m-%d"]), help="The day, of UTC+8."
+)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="csv", show_default=True, help="Kind of file.")
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write.  [default: standard output]"
+)
+@click.option("--url", default=DEFAULT_URL, show_default=True, envvar="SMARTEDU_URL", help="Public address of a node.")
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    envvar="SMARTEDU_COUNTS_READ_TOKEN_FILE",
+    help="File with the bearer token for reading counts.",
+)
+def export(day: datetime, form: str, output: Path | None, url: str, token_file: Path | None) -> None:
+    """Write a closed day of counts as CSV, Parquet or JSON."""
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        raise click.UsageError(f"--url {url!r} is not an address; allowed: http://HOST[:PORT] or https://HOST[:PORT]")
+    if output is None and form == "parquet" and sys.stdout.isatty():
+        raise click.UsageError("Parquet is not for a terminal: give --output FILE")
+    asked = f"{url.rstrip('/')}/v1/counts/export?" + urlencode({"format": form, "day": f"{day:%Y-%m-%d}"})
+    with _open(asked, token_file) as answer:
+        if output is None:
+            _copy(answer, sys.stdout.buffer, asked)
+        else:
+            _write(answer, output, asked)
+
+
+def _open(asked: str, token_file: Path | None) -> Any:
+    """The answer; a refusal becomes one line and exit status 1."""
+    from urllib.error import HTTPError, URLError
+    from urllib.request import Request, urlopen
+
+    from edge.commands.counts import detail_of
+
+    headers = {"Authorization": f"Bearer {token_file.read_text().strip()}"} if token_file is not None else {}
+    try:
+        return urlopen(Request(asked, headers=headers), timeout=TIMEOUT_S)  # noqa: S310  http(s) was checked
+    except HTTPError as error:
+        raise click.ClickException(detail_of(error.read()) or f"{asked} answers {error.code} {error.reason}") from None
+    except (URLError, OSError, ValueError) as error:
+        raise click.ClickException(f"{asked} cannot be read: {getattr(error, 'reason', error)}") from None
+
+
+def _write(answer: IO[bytes], output: Path, asked: str) -> None:
+    """The whole file, or none: it appears under its name when all of it is there."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=output.parent, prefix=f".{output.name}.", delete=False) as file:
+            part = Path(file.name)
+            try:
+                _copy(answer, file, asked)
+                part.chmod(0o644)
+                part.rename(output)
+            except BaseException:
+                part.unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise click.ClickException(f"{output} cannot be written: {error}") from None
+
+
+def _copy(answer: IO[bytes], target: Any, asked: str) -> None:
+    from http.client import HTTPException
+
+    try:
+        shutil.copyfileobj(answer, target)
+        target.flush()
+    except (HTTPException, TimeoutError) as error:
+        raise click.ClickException(f"{asked} broke off: {error!r}") from None

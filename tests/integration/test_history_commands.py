@@ -1,0 +1,172 @@
+"""Closed days through the door people use: a real node, its HTTP interface, and the commands."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+from click.testing import CliRunner, Result
+
+from edge.cli import main
+from edge.counters.history import Figures
+from edge.counters.parquet import Parquet
+from edge.counters.province_day import ProvinceDays
+from tests.conftest import StartEdge
+from tests.support.broker import S3Address
+from tests.support.counting import PROVINCE
+from tests.support.edges import Edge
+from tests.support.history import DAY, FIRST, Scene, count_a_day, moment, running, total
+from tests.support.waiting import eventually
+
+LAST = FIRST + DAY
+
+
+@pytest.fixture
+async def scene(counters_url: str, s3: S3Address, s3_prefix: str, tmp_path: Path) -> AsyncIterator[Scene]:
+    """A closed day and one that is not closed."""
+    async with running(counters_url, s3, s3_prefix, tmp_path) as made:
+        await count_a_day(made, 0, 120)
+        await count_a_day(made, 1, 120)
+        await made.at(moment(FIRST + 2 * DAY, 12))
+        assert [manifest.day for manifest in await made.closing().catch_up()] == [FIRST]
+        yield made
+
+
+@pytest.fixture
+async def node(edge: StartEdge, scene: Scene, s3: S3Address, s3_prefix: str) -> Edge:
+    return await edge(origin=f"s3://{s3.bucket}/{s3_prefix}", counters_redis=scene.url, province="44")
+
+
+async def smartedu(*arguments: str, env: dict[str, str] | None = None) -> Result:
+    """The command, in a thread: it has a loop of its own."""
+    return await asyncio.to_thread(CliRunner().invoke, main, list(arguments), env=env)
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+async def test_a_closed_day_is_exported_the_same_as_csv_json_and_parquet(
+    scene: Scene, node: Edge, tmp_path: Path
+) -> None:
+    outcomes = {}
+    for form in ("csv", "json", "parquet"):
+        target = tmp_path / f"day.{form}"
+        asked = ("--url", node.url, "--day", FIRST.isoformat(), "--format", form, "--output", str(target))
+        done = await smartedu("counts", "export", *asked)
+        assert done.exit_code == 0, done.output
+        reader = {"csv": "read_csv", "json": "read_json", "parquet": "read_parquet"}[form]
+        with Parquet(tmp_path) as parquet:
+            columns = "day::DATE::VARCHAR, province::INTEGER, nullif(resource, ''), hour::INTEGER, visits, views, plays"
+            seconds = "watch_seconds::DECIMAL(18, 3)::VARCHAR"
+            outcomes[form] = parquet._rows(" ".join(["SELECT", columns, ",", seconds, "FROM", f"{reader}('{target}')"]))
+    assert outcomes["csv"] == outcomes["json"] == outcomes["parquet"]
+    views = sum(row[5] for row in outcomes["csv"])
+    visits = sum(row[4] for row in outcomes["csv"])
+    assert (visits, views) == (scene.ledger.day(FIRST).visits, scene.ledger.day(FIRST).views)
+    assert {(row[2], row[3]): row[5:7] for row in outcomes["csv"] if row[2]} == {
+        place: amounts[:2] for place, amounts in scene.ledger.hours(FIRST).items()
+    }
+
+
+async def test_an_export_goes_to_standard_output_and_http_says_what_it_is(scene: Scene, node: Edge) -> None:
+    done = await smartedu("counts", "export", "--url", node.url, "--day", FIRST.isoformat())
+    rows = rows_of(done.stdout)
+    assert sum(int(row["plays"]) for row in rows) == scene.ledger.day(FIRST).plays
+    assert {row["province"] for row in rows} == {"44"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{node.url}/v1/counts/export?format=parquet&day={FIRST.isoformat()}") as answer,
+    ):
+        assert (answer.status, answer.content_type) == (200, "application/vnd.apache.parquet")
+        assert (await answer.read())[:4] == b"PAR1"
+
+
+async def test_a_day_that_is_not_closed_or_unknown_is_refused_with_the_reason(scene: Scene, node: Edge) -> None:
+    for day, reason in ((LAST, "not closed yet in province 44"), (FIRST - timedelta(days=400), "nothing of")):
+        done = await smartedu("counts", "export", "--url", node.url, "--day", day.isoformat())
+        assert done.exit_code == 1
+        assert reason in done.stderr
+
+
+async def test_a_day_that_redis_has_let_go_is_answered_from_history(scene: Scene, node: Edge) -> None:
+    keys = [key async for key in scene.client.scan_iter(f"{{44}}:*{FIRST:%Y%m%d}*")]
+    await scene.client.delete(*keys)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{node.url}/v1/counts/top?dimension=resource&metric=views&day={FIRST.isoformat()}") as answer,
+    ):
+        document = await answer.json()
+    found = {one["id"]: one["views"] for one in document["top"] if one["views"]}
+    by_resource: dict[str, int] = {}
+    for (resource, _), amounts in scene.ledger.hours(FIRST).items():
+        by_resource[str(resource)] = by_resource.get(str(resource), 0) + amounts[0]
+    assert found == {resource: views for resource, views in by_resource.items() if views}
+
+
+async def test_a_node_without_a_bucket_for_history_says_so(edge: StartEdge, counters_url: str) -> None:
+    node = await edge(counters_redis=counters_url, province="44", counts_history="off")
+    done = await smartedu("counts", "export", "--url", node.url, "--day", FIRST.isoformat())
+    assert done.exit_code == 1
+    assert "no history" in done.stderr
+
+
+async def test_rebuild_tells_a_difference_and_puts_it_right(
+    scene: Scene, s3: S3Address, s3_prefix: str, tmp_path: Path
+) -> None:
+    where = ("--counters-redis", scene.url, "--origin", f"s3://{s3.bucket}/{s3_prefix}", "--s3-endpoint", s3.endpoint)
+    asked = ("counts", "rebuild", "--province", "44", *where)
+    env = s3.environment | {"SMARTEDU_STATE": str(tmp_path)}
+    done = await smartedu(*asked, env=env)
+    assert (done.exit_code, "no difference" in done.stdout) == (0, True), done.output
+    await scene.client.hincrby("{44}:total", "views", 7)
+    right = total(scene.ledger.minutes.values()).views
+    done = await smartedu(*asked, env=env)
+    assert done.exit_code == 1
+    assert all(text in done.stdout for text in ("total", "views", str(right), str(right + 7)))
+    done = await smartedu(*asked, "--json", env=env)
+    (said,) = json.loads(done.stdout)
+    assert said["differences"] == [
+        {"key": "{44}:total", "field": "views", "redis": right + 7, "history": right, "remedy": "adjust"}
+    ]
+    assert (await smartedu(*asked, "--apply", env=env)).exit_code == 0
+    assert int(await scene.client.hget("{44}:total", "views") or 0) == right
+    assert scene.ledger.day(FIRST) != Figures()
+
+
+async def test_rebuild_without_a_bucket_or_a_redis_says_what_is_missing(tmp_path: Path, counters_url: str) -> None:
+    env = {"SMARTEDU_STATE": str(tmp_path)}
+    done = await smartedu("counts", "rebuild", env=env)
+    assert (done.exit_code, "--counters-redis" in done.stderr) == (2, True)
+    done = await smartedu("counts", "rebuild", "--counters-redis", counters_url, env=env)
+    assert (done.exit_code, "--origin s3://bucket" in done.stderr) == (1, True)
+
+
+async def test_a_resource_may_be_called_like_a_command(scene: Scene, node: Edge) -> None:
+    done = await smartedu("counts", "--url", node.url, "--json", "--", "export")
+    assert json.loads(done.stdout)["resources"][0]["id"] == "export"
+    assert "rebuild" in (await smartedu("counts", "--help")).stdout
+
+
+async def test_a_node_closes_days_by_itself(edge: StartEdge, scene: Scene, s3: S3Address, s3_prefix: str) -> None:
+    """The scene's days lie in the past: a real node, whose clock is the machine's, finds the second one over."""
+    await scene.at(moment(LAST + 3 * DAY, 1))
+    node = await edge(origin=f"s3://{s3.bucket}/{s3_prefix}", counters_redis=scene.url, province="44", workers=2)
+
+    async def closed() -> bool:
+        through = (await ProvinceDays(scene.client, PROVINCE).standing()).through
+        return through is not None and through >= LAST
+
+    await eventually(closed, 30.0)
+    asked = ("--url", node.url, "--day", LAST.isoformat())
+    rows = rows_of((await smartedu("counts", "export", *asked)).stdout)
+    assert sum(int(row["views"]) for row in rows) == scene.ledger.day(LAST).views
+    async with aiohttp.ClientSession() as session, session.get(f"{node.admin_url}/readyz") as answer:
+        assert (await answer.json())["checks"]["history"]["ok"]

@@ -16,8 +16,8 @@ from typing import Final, Protocol
 import numpy as np
 
 from edge.counters.question import QuestionError
-from edge.counters.reading import Counted, Day, Hash, Reading
-from edge.counters.sheet import Register, Sheet
+from edge.counters.reading import Day, Hash, Reading
+from edge.counters.sheet import Ints, Register, Rows, Sheet, tabulated
 
 _KEPT: Final = 100  # provinces' days: at most 70 MB with 28,000 resources in each
 
@@ -68,7 +68,8 @@ class DaySheet:
 @dataclass(slots=True)
 class _Known:
     mark: bytes = b""
-    counted: Counted | None = None
+    rows: Rows = field(default_factory=lambda: np.empty(0, np.intp))
+    values: Ints = field(default_factory=lambda: np.empty((3, 0), np.int64))
     sums: Hash = field(default_factory=dict)
     countries: Hash | None = None
 
@@ -92,8 +93,8 @@ class Days:
             known[code] = await self._renewed(code, day, known[code], new)
         sheet = Sheet(len(self.places), self.register)
         for code, one in known.items():
-            if one.counted is not None and one.counted.resources:
-                sheet.put(self.places[code], self.register.rows(one.counted.resources), one.counted.values)
+            if len(one.rows):
+                sheet.put(self.places[code], one.rows, one.values)
         return DaySheet(
             sheet,
             {code: one.sums for code, one in known.items()},
@@ -107,9 +108,9 @@ class Days:
             table = await self.history(_date(day), code) if self.history is not None else None
             if table is None:
                 raise DayGoneError(day)
-            known = _from_history(new.mark, table)
+            known = _from_history(new.mark, table, self.register)
         else:
-            known = _Known(new.mark, new.counted, new.sums)
+            known = _Known(new.mark, *tabulated(self.register, new.rankings or ()), new.sums)
         self._keep(code, day, known)
         return known
 
@@ -120,7 +121,7 @@ class Days:
             self._known.popitem(last=False)
 
 
-def _from_history(mark: bytes, table: Table) -> _Known:
+def _from_history(mark: bytes, table: Table, register: Register) -> _Known:
     resources = list(table.resources)
     values = np.array([table.resources[one] for one in resources], np.int64).reshape(-1, 3).T
     sums: dict[str, int] = {}
@@ -130,7 +131,7 @@ def _from_history(mark: bytes, table: Table) -> _Known:
             amount = getattr(amounts, metric)
             sums[metric] = sums.get(metric, 0) + amount
             countries[f"{country} {metric}"] = countries.get(f"{country} {metric}", 0) + amount
-    return _Known(mark, Counted([one.encode() for one in resources], values), sums, countries)
+    return _Known(mark, register.rows([one.encode() for one in resources]), values, sums, countries)
 
 
 def _date(day: str) -> date:

@@ -20,17 +20,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-import numpy as np
-
 from edge.counters.question import UTC8
-from edge.counters.reading import ANYTHING, BoardError, Counted, Glance, Hash, Reading
-from edge.counters.sheet import Ints, Register, Sheet
+from edge.counters.reading import ANYTHING, BoardError, Glance, Hash, Rankings, Reading
+from edge.counters.sheet import Ints, Register, Rows, Sheet, tabulated
 
 log = logging.getLogger(__name__)
 
 MOST_MOVED: Final = 5000
 """Resources that are told one by one; more are read faster as whole rankings."""
-_LOADED_AT_ONCE: Final = 4
+_LOADED_AT_ONCE: Final = 2
 _RECENT_DAYS: Final = 4  # events are at most a day old when they are accepted, and a day longer on their way
 _SUMS: Final = ("views", "plays", "watch_ms")
 
@@ -58,7 +56,7 @@ class Held:
     views_by_day: dict[str, int] = field(default_factory=dict)
     corrections: int = 0
     history_through: str = ""
-    sums: Ints = field(default_factory=lambda: np.zeros(3, np.int64))
+    off: list[int] = field(default_factory=lambda: [0, 0, 0])  # by how much the sums are known not to agree
     trouble: BoardError | None = None
     suspect: bool = False  # the sums did not agree, and it is loaded anew for that
 
@@ -94,10 +92,10 @@ class Holdings:
         if all(one.trouble for one in held):
             raise held[0].trouble or BoardError("nothing is held")
 
-    async def _each(self, held: Sequence[Held], day: str) -> list[Counted | BoardError]:
+    async def _each(self, held: Sequence[Held], day: str) -> list[Rankings | BoardError]:
         """The day's rankings of provinces for which it has just begun."""
 
-        async def one(code: str) -> Counted | BoardError:
+        async def one(code: str) -> Rankings | BoardError:
             try:
                 return await self._reading.rankings(code, day)
             except BoardError as error:
@@ -107,7 +105,7 @@ class Holdings:
         return list(await asyncio.gather(*(one(province.code) for province in held)))
 
     async def _look(
-        self, held: Sequence[Held], now: datetime, days: Mapping[str, Counted | BoardError], most: int
+        self, held: Sequence[Held], now: datetime, days: Mapping[str, Rankings | BoardError], most: int
     ) -> list[Held]:
         """Take in what is new; which provinces have to be loaded."""
         recent = _recent(now)
@@ -127,7 +125,7 @@ class Holdings:
                 one.trouble = glance
             elif glance is not None and by_day is not None:
                 of_day = days.get(one.code)
-                self._take(one, glance, f"{now:%Y%m%d}", None, of_day if isinstance(of_day, Counted) else None)
+                self._take(one, glance, f"{now:%Y%m%d}", None, None if isinstance(of_day, BoardError) else of_day)
                 one.views_by_day = by_day
         self._turn(f"{now:%Y%m%d}")
         return [one for one, glance in zip(held, found, strict=True) if glance is None or one.suspect]
@@ -170,8 +168,10 @@ class Holdings:
         self._take(held, glance, day, ever, of_day)
         held.views_by_day = days
         if held.suspect and again:
-            log.error("province %s: its resources add up to %s, its totals are %s", held.code, held.sums, held.total)
-            held.sums, held.suspect = np.array(_sums(held.total), np.int64), False  # told once, not at every refresh
+            log.error("province %s: resources add up to %s, totals are %s", held.code, self._counted(held), held.total)
+            # Told once, and not read anew at every refresh.
+            held.off = [total - n for total, n in zip(_sums(held.total), self._counted(held), strict=True)]
+            held.suspect = False
 
     async def _days(self, held: Held, glance: Glance, recent: Sequence[str]) -> dict[str, int] | None:
         """Views by day as of the glance. All are read again only when one that is not recent has changed."""
@@ -187,16 +187,17 @@ class Holdings:
             held.trouble = error
             return None
 
-    def _take(self, held: Held, glance: Glance, day: str, ever: Counted | None, of_day: Counted | None) -> None:
+    def _take(self, held: Held, glance: Glance, day: str, ever: Rankings | None, of_day: Rankings | None) -> None:
         """Put all that was read of one moment in place, at once."""
         if ever is not None:
             self.ever.clear(held.place)
-            held.sums = self._put(self.ever, held.place, ever)
+            self._put(self.ever, held.place, *tabulated(self.register, ever))
         if of_day is not None:
             self.of_today.clear(held.place)
-            self._put(self.of_today, held.place, of_day)
-        held.sums = held.sums + self._put(self.ever, held.place, glance.moved)
-        self._put(self.of_today, held.place, Counted(glance.moved.resources, glance.moved_today))
+            self._put(self.of_today, held.place, *tabulated(self.register, of_day))
+        moved = self.register.rows(glance.moved.resources)
+        self._put(self.ever, held.place, moved, glance.moved.values)
+        self._put(self.of_today, held.place, moved, glance.moved_today)
         held.seq, held.tag, held.day = glance.seq, glance.tag, day
         held.complete_ms, held.read_at, held.trouble = glance.complete_ms, self._wall(), None
         held.total, held.today = glance.total, glance.today
@@ -204,11 +205,15 @@ class Holdings:
         held.countries_today = credited(held.code, glance.countries_today, glance.today)
         held.bots, held.bots_today = glance.bots, glance.bots_today
         held.corrections, held.history_through = glance.corrections, glance.history_through
-        held.suspect = _sums(held.total) != held.sums.tolist()
+        off = [total - counted for total, counted in zip(_sums(held.total), self._counted(held), strict=True)]
+        held.suspect = off != held.off
 
-    def _put(self, sheet: Sheet, place: int, counted: Counted) -> Ints:
-        rows = self.register.rows(counted.resources)
-        return sheet.put(place, rows, counted.values) if len(rows) else np.zeros(3, np.int64)
+    def _counted(self, held: Held) -> list[int]:
+        return [int(one) for one in self.ever.total(held.place)[: len(_SUMS)]]
+
+    def _put(self, sheet: Sheet, place: int, rows: Rows, values: Ints) -> None:
+        if len(rows):
+            sheet.put(place, rows, values)
 
 
 def _recent(now: datetime) -> list[str]:

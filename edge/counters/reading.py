@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import chain
 from operator import methodcaller
 from typing import Any, Final
 
@@ -32,6 +33,8 @@ _SKETCH_TTL_MS: Final = 5000
 ANYTHING: Final = 1_000_000_000
 
 Hash = Mapping[str, int]
+Rankings = Sequence[tuple[Sequence[bytes], Ints]]
+"""Of views, plays, watch_ms: resources, and the count of each."""
 
 
 class BoardError(Exception):
@@ -40,7 +43,7 @@ class BoardError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Resources and their counts. values: views, plays, watch_ms by resource."""
+    """Some resources and their counts. values: views, plays, watch_ms by resource."""
 
     resources: Sequence[bytes]
     values: Ints
@@ -74,7 +77,7 @@ class Glance:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A day of a province. counted: None when it is as the reader knows it. gone: only history has it.
+    """A day of a province. rankings: None when it is as the reader knows it. gone: only history has it.
 
     mark: what tells whether it has changed. sums: by metric.
     """
@@ -82,7 +85,7 @@ class Day:
     complete_ms: int | None
     mark: bytes
     sums: Hash
-    counted: Counted | None
+    rankings: Rankings | None
     gone: bool
 
 
@@ -107,11 +110,11 @@ class Reading:
         [(seq, tag)] = await self._functions("stand", [(province, ())])
         return int(seq), tag
 
-    async def rankings(self, province: str, day: str | None) -> Counted:
+    async def rankings(self, province: str, day: str | None) -> Rankings:
         """Every resource of the province, since ever or on a day. Raises BoardError."""
         scope = province_prefix(province) + (f":day:{day}" if day else "")
-        steps = [methodcaller("zrange", f"{scope}:{metric}", 0, -1, withscores=True) for metric in _METRICS]
-        return _whole([(await self._piped([step]))[0] for step in steps])
+        steps = [methodcaller("execute_command", "ZRANGE", f"{scope}:{one}", 0, -1, "WITHSCORES") for one in _METRICS]
+        return [_members_and_scores((await self._piped([step]))[0]) for step in steps]
 
     async def glances(
         self, asked: Sequence[tuple[str, int, bytes]], day: str, recent: Sequence[str], *, most: int
@@ -237,17 +240,10 @@ def _key(province: str, rest: str) -> str:
     return province_prefix(province) + rest
 
 
-def _whole(rankings: Sequence[Sequence[tuple[bytes, float]]]) -> Counted:
-    """Three rankings as one table; a resource that one of them does not hold has 0 there."""
-    rows: dict[bytes, int] = {}
-    for ranking in rankings:
-        for resource, _ in ranking:
-            rows.setdefault(resource, len(rows))
-    values = np.zeros((len(_METRICS), len(rows)), np.int64)
-    for plane, ranking in enumerate(rankings):
-        places = np.fromiter((rows[resource] for resource, _ in ranking), np.intp, len(ranking))
-        values[plane, places] = np.fromiter((float(score) for _, score in ranking), np.float64, len(ranking))
-    return Counted(list(rows), values)
+def _members_and_scores(ranking: Sequence[Any]) -> tuple[Sequence[bytes], Ints]:
+    """Of a ranking as it was read: in turns, or in RESP 3 in pairs, where numbers are numbers."""
+    flat = ranking if not ranking or isinstance(ranking[0], bytes) else list(chain.from_iterable(ranking))
+    return flat[0::2], np.fromiter(map(float, flat[1::2]), np.float64, len(flat) // 2).astype(np.int64)
 
 
 def _glance(answer: Sequence[Any]) -> Glance | None:
@@ -278,9 +274,10 @@ def _glance(answer: Sequence[Any]) -> Glance | None:
 def _day(answer: Sequence[Any]) -> Day:
     complete, mark, *rankings = answer
     gone = rankings[:1] == [0]
-    pairs = [list(zip(flat[0::2], map(float, flat[1::2]), strict=True)) for flat in rankings] if not gone else []
     sums = dict(zip((*_METRICS, "visits"), map(int, mark.split()[1:]), strict=True))
-    return Day(_ms(complete), mark, sums, _whole(pairs) if pairs else None, gone)
+    return Day(
+        _ms(complete), mark, sums, [*map(_members_and_scores, rankings)] if rankings and not gone else None, gone
+    )
 
 
 def _numbers(flat: Sequence[bytes]) -> dict[str, int]:

@@ -45,8 +45,10 @@ class Register:
 
     def rows(self, resources: Sequence[bytes]) -> Rows:
         """The rows of several resources."""
-        row = self.row
-        return np.fromiter((row(one) for one in resources), np.intp, len(resources))
+        try:
+            return np.fromiter(map(self._rows.__getitem__, resources), np.intp, len(resources))
+        except KeyError:
+            return np.fromiter(map(self.row, resources), np.intp, len(resources))
 
     def find(self, resource: str) -> int | None:
         """The row of a resource, None for one that was never met."""
@@ -62,53 +64,77 @@ class Register:
 
 
 class Sheet:
-    """The counts of some time, by province, plane (VIEWS, PLAYS, WATCH_MS, SEEN) and row of the register."""
+    """The counts of some time, by province, plane (VIEWS, PLAYS, WATCH_MS, SEEN) and row of the register.
+
+    The sums over all provinces, and over all rows, are kept up to date with every change, so that what is asked most
+    costs nothing.
+    """
 
     def __init__(self, provinces: int, register: Register) -> None:
         self._register = register
         self._cells: Ints = np.zeros((provinces, _PLANES, _FIRST_ROOM), np.int64)
-        self._together: Ints | None = None
+        self._together: Ints = np.zeros((_PLANES, _FIRST_ROOM), np.int64)
+        self._totals: Ints = np.zeros((provinces, _PLANES), np.int64)
 
-    def put(self, province: int, rows: Rows, values: Ints) -> Ints:
-        """Replace the counts of some rows. values: views, plays, watch_ms by row. By how much each sum changed."""
+    def put(self, province: int, rows: Rows, values: Ints) -> None:
+        """Replace the counts of some rows, each of which comes once. values: views, plays, watch_ms by row."""
         self._make_room()
         cells = self._cells[province]
-        change = values.sum(axis=1) - cells[:SEEN, rows].sum(axis=1)
-        cells[:SEEN, rows] = values
-        cells[SEEN, rows] = 1
-        self._together = None
-        return np.asarray(change, np.int64)
+        change = np.ones((_PLANES, len(rows)), np.int64)
+        change[:SEEN] = values
+        change -= cells[:, rows]
+        cells[:, rows] += change
+        self._together[:, rows] += change
+        self._totals[province] += change.sum(axis=1)
 
     def clear(self, province: int) -> None:
         """Nothing is counted there."""
+        self._together -= self._cells[province]
         self._cells[province] = 0
-        self._together = None
+        self._totals[province] = 0
+
+    def total(self, province: int) -> Ints:
+        """By plane, the sum of a province."""
+        return np.asarray(self._totals[province], np.int64)
 
     def together(self, provinces: Sequence[int] | None = None) -> Ints:
-        """By plane and row, the sum over provinces; None: all. Only to be read."""
+        """By plane and row, the sum over provinces; None: all. Only to be read, and before the next change."""
         self._make_room()
         size = len(self._register)
         if provinces is None:
-            if self._together is None:
-                self._together = self._cells.sum(axis=0)
             return self._together[:, :size]
-        if len(provinces) == 1:
-            return self._cells[provinces[0], :, :size]
-        return np.asarray(self._cells[list(provinces), :, :size].sum(axis=0), np.int64)
+        sums = self._cells[provinces[0], :, :size]
+        for province in provinces[1:]:
+            sums = sums + self._cells[province, :, :size]
+        return sums
 
     def sums(self, provinces: Sequence[int], mask: Mask | None = None) -> Ints:
         """By province and plane, the sum over the rows of the mask; None: all."""
         self._make_room()
-        cells = self._cells[list(provinces), :, : len(self._register)]
-        return np.asarray((cells if mask is None else cells[:, :, mask]).sum(axis=2), np.int64)
+        if mask is None:
+            return np.asarray(self._totals[list(provinces)], np.int64)
+        rows = np.flatnonzero(mask)
+        return np.array([self._cells[one][:, rows].sum(axis=1) for one in provinces], np.int64)
 
     def _make_room(self) -> None:
         provinces, planes, room = self._cells.shape
         if len(self._register) > room:
-            wider = np.zeros((provinces, planes, max(len(self._register), 2 * room)), np.int64)
-            wider[:, :, :room] = self._cells
-            self._cells = wider
-            self._together = None
+            wide = max(len(self._register), 2 * room)
+            cells, together = np.zeros((provinces, planes, wide), np.int64), np.zeros((planes, wide), np.int64)
+            cells[:, :, :room], together[:, :room] = self._cells, self._together
+            self._cells, self._together = cells, together
+
+
+def tabulated(register: Register, rankings: Sequence[tuple[Sequence[bytes], Ints]]) -> tuple[Rows, Ints]:
+    """Rankings of views, plays, watch_ms as rows and their values; a resource that one of them lacks has 0 there."""
+    places = [register.rows(members) for members, _ in rankings]
+    values = np.zeros((len(rankings), len(register)), np.int64)
+    there = np.zeros(len(register), np.bool_)
+    for plane, (rows, (_, scores)) in enumerate(zip(places, rankings, strict=True)):
+        values[plane, rows] = scores
+        there[rows] = True
+    rows = np.flatnonzero(there)
+    return rows, values[:, rows]
 
 
 def grouped(values: Ints, groups: Rows, count: int) -> Ints:

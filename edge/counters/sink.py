@@ -105,6 +105,7 @@ def open_client(url: str, *, timeout_s: float = 2.0, repeats: int = 0) -> Client
         socket_connect_timeout=timeout_s,
         retry=Retry(NoBackoff(), repeats),
         client_name="smartedu-counts",
+        protocol=2,  # redis-py reads a long ranking six times as fast as with 3
         driver_info=None,  # it would be read from the package's files, on the loop, for every new connection
     )
     return Redis.from_pool(pool)

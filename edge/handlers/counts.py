@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict
@@ -23,6 +24,8 @@ from edge.counters.question import TAGGED, Dimension, Metric, QuestionError
 from edge.counters.reading import BoardError
 from edge.counters.uniques import STANDARD_ERROR
 from edge.problems import problem
+
+log = logging.getLogger(__name__)
 
 RETRY_AFTER_S: Final = "1"
 RECONNECT_MS: Final = 2000
@@ -204,7 +207,8 @@ async def _answer(request: web.Request, read: Callable[[Board], Awaitable[Docume
         document = await read(board)
     except QuestionError as error:
         return problem(410 if isinstance(error, DayGoneError) else 400, str(error), headers=token.fields)
-    except BoardError:
+    except BoardError as error:
+        log.info("%s: %s", request.path, error)
         detail = "the counts can't be read now; they go on being kept"
         return problem(503, detail, headers={"Retry-After": RETRY_AFTER_S, **token.fields})
     return web.Response(

@@ -294,6 +294,22 @@ JOURNAL_PENDING = Level(
     "View event journal on this node's disk that is still to be applied in Redis.",
     across="livesum",
 )
+HISTORY_DAYS = Batched(
+    "smartedu_history_days_total",
+    "days",
+    "Days of a province that were brought into object storage and closed; again after a correction.",
+)
+HISTORY_FAILURES = Batched(
+    "smartedu_history_failures_total",
+    "rounds",
+    "Looks for days that are over after which one of them was still not in object storage; the log says why.",
+)
+HISTORY_THROUGH = Level(
+    "smartedu_history_through_seconds",
+    "seconds",
+    "When the last closed day of the province that is furthest behind ended, since 1970; 0 before there is one.",
+    across="livemax",
+)
 
 TABLE: Final = tuple(metric for metric in globals().values() if isinstance(metric, Batched | Spread | Level))
 """All of them, in this order."""

@@ -9,6 +9,7 @@ from edge import metrics
 from edge.access_log import AccessLog
 from edge.assembly.caching import Caching
 from edge.assembly.counting import Counting
+from edge.assembly.history import Keeping
 from edge.assembly.origins import Origin
 from edge.fastlane import Lane
 from edge.inflight import InFlight
@@ -65,9 +66,18 @@ class Gauges:
             metrics.ORIGIN_RETRIES.rise_to(retries, name)
         if self._counting is not None:
             metrics.JOURNAL_PENDING.set(self._counting.flusher.state().pending_bytes)
+            self._read_history(self._counting.keeping)
         if self._log is not None:
             metrics.LOG_LINES.rise_to(self._log.written, "written")
             metrics.LOG_LINES.rise_to(self._log.dropped, "dropped")
+
+    def _read_history(self, keeping: Keeping | None) -> None:
+        if keeping is None:
+            return
+        state = keeping.exporter.state()
+        metrics.HISTORY_DAYS.rise_to(state.closed)
+        metrics.HISTORY_FAILURES.rise_to(state.failures)
+        metrics.HISTORY_THROUGH.set(state.through_ms / 1000)
 
     def _read_memory(self) -> None:
         memory, fetcher = self._cache.memory, self._cache.engine.fetcher

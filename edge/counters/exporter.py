@@ -33,13 +33,15 @@ _AHEAD_MS: Final = 60_000
 class ExporterState:
     """What readiness and metrics need to know. closed: days this worker has written or found, and closed.
 
-    through: the last closed day of each province.
+    through: the last closed day of each province. through_ms: when all of them are closed up to, ms since the epoch; 0
+    while one has no closed day.
     """
 
     closed: int
     failures: int
     last_error: str
     through: dict[str, date | None]
+    through_ms: int
 
 
 class Exporter:
@@ -78,16 +80,14 @@ class Exporter:
 
     def state(self) -> ExporterState:
         through = {one.province: one.through for one in self._closings}
-        return ExporterState(self._closed, self._failures, self._last_error, through)
+        return ExporterState(self._closed, self._failures, self._last_error, through, self._through_ms())
 
     def keep_from_ms(self) -> int | None:
         """Journals keep what was accepted from then on (ms since the epoch): it may be of a day that is not closed.
         None when there is no history to wait for."""
         if self._off:
             return None
-        through = [one.through for one in self._closings]
-        known = [day for day in through if day is not None]
-        return end_of_day_ms(min(known)) - _AHEAD_MS if known and len(known) == len(through) else 0
+        return max(0, self._through_ms() - _AHEAD_MS)
 
     async def look(self) -> None:
         """One round through all provinces."""
@@ -100,6 +100,11 @@ class Exporter:
             except HistoryError as error:
                 troubles.append(str(error))
         self._tell("; ".join(troubles))
+
+    def _through_ms(self) -> int:
+        through = [one.through for one in self._closings]
+        known = [day for day in through if day is not None]
+        return end_of_day_ms(min(known)) if known and len(known) == len(through) else 0
 
     async def _catch_up(self, closing: Closing) -> None:
         days = self._days[closing.province]

@@ -40,6 +40,7 @@ from edge.fastlane import Lane
 from edge.handlers import content, counts, health, purge
 from edge.inflight import InFlight
 from edge.overload import Overload
+from edge.postroad import PostRoad
 from edge.problems import as_problems
 from edge.sender import Senders
 from edge.shortroad import ShortRoad
@@ -71,6 +72,7 @@ class WorkerNode:
     overload: Overload
     lane: Lane
     short: ShortRoad
+    posts: PostRoad | None
     hear_siblings: Callable[[], Awaitable[object]]
 
 
@@ -122,6 +124,7 @@ async def node(settings: EdgeSettings, slot: int) -> AsyncIterator[WorkerNode]:
             overload,
             lane,
             _short_road(settings, cache, delivery, lane, clock),
+            _post_road(parts, clock),
             cache.purging.follower.sync,
         )
 
@@ -144,6 +147,12 @@ def _lane(settings: EdgeSettings, cache: Caching, clock: Clock, in_flight: InFli
 def _short_road(settings: EdgeSettings, cache: Caching, delivery: Delivery, lane: Lane, clock: Clock) -> ShortRoad:
     label = partial(routes.content_label, published=settings.bucket is not None)
     return ShortRoad(engine=cache.engine, delivery=delivery, lane=lane, route=label, date=lambda: written(clock.wall()))
+
+
+def _post_road(parts: _Parts, clock: Clock) -> PostRoad | None:
+    if parts.counting is None:
+        return None
+    return PostRoad(parts.counting.intake, parts.senders, parts.in_flight, lambda: written(clock.wall()))
 
 
 def _delivery(settings: EdgeSettings, accounts: Accounts) -> Delivery:

@@ -20,6 +20,7 @@ from edge.connections import Connections, Limits
 from edge.fastlane import Lane
 from edge.framing import END_OF_HEAD, MAX_FIELDS, MAX_LINE_BYTES, Refusal
 from edge.overload import MOST_AGAIN_S, Overload
+from edge.postroad import PostRoad
 from edge.problems import on_the_wire
 from edge.protocol import EdgeProtocol
 from edge.shortroad import ShortRoad
@@ -44,11 +45,13 @@ class EdgeServer(web.Server):
         on_refused: Callable[[Refusal], None],
         lane: Lane | None,
         short: ShortRoad | None,
+        posts: PostRoad | None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.lane = lane
         self.short = short
+        self.posts = posts
         self.guests = Connections(limits, asyncio.get_running_loop())
         self.overload = overload
         self.node = node
@@ -81,12 +84,13 @@ class EdgeRunner(web.AppRunner):
         on_refused: Callable[[Refusal], None] = lambda _: None,
         lane: Lane | None = None,
         short: ShortRoad | None = None,
+        posts: PostRoad | None = None,
         **kwargs: Any,
     ) -> None:
         """limits: what clients may take; overload: of the worker, None takes every request; node: for Proxy-Status.
 
-        on_refused: told about each request or connection that no handler will see. lane, short: the worker's; None: all
-        requests take the full road.
+        on_refused: told about each request or connection that no handler will see. lane, short, posts: the worker's;
+        None: all requests take the full road.
         """
         super().__init__(app, **kwargs)
         self._new_server = partial(
@@ -97,6 +101,7 @@ class EdgeRunner(web.AppRunner):
             on_refused=on_refused,
             lane=lane,
             short=short,
+            posts=posts,
         )
 
     async def _make_server(self) -> web.Server:

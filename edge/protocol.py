@@ -28,13 +28,14 @@ import termios
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from enum import Enum
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import aiofastnet
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.http_parser import RawRequestMessage
+from aiohttp.http_parser import HttpParser, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_request import BaseRequest
@@ -59,6 +60,7 @@ from edge.framing import (
     too_much_overhead,
     within_method,
 )
+from edge.postroad import PostRoad, Taken
 from edge.problems import SERVER, answer_in_our_version, problem, refused_status
 from edge.shortroad import Peer
 
@@ -92,6 +94,7 @@ class EdgeProtocol(RequestHandler):
     """One connection."""
 
     __slots__ = (
+        "_address",
         "_awaited",
         "_body",
         "_clean",
@@ -112,7 +115,9 @@ class EdgeProtocol(RequestHandler):
         "_pending",
         "_phase",
         "_portion",
+        "_posting",
         "_seen_until",
+        "_tried",
         "_unsent",
         "_unsent_bytes",
         "_wire",
@@ -125,6 +130,7 @@ class EdgeProtocol(RequestHandler):
         self._edge = edge
         self._overload = edge.overload
         self._lane: Lane | Narrow | None = edge.lane
+        self._address: str | None = None  # of the client, once somebody has asked
         self._seen_until = 0.0  # when the next hit on the lane is to be noted as a sign of life
         self._unsent: tuple[Sent, ...] = ()  # answers of the lane that the client has yet to take
         self._unsent_bytes = 0  # of them, when it was last looked at
@@ -141,6 +147,8 @@ class EdgeProtocol(RequestHandler):
         self._wire = 0  # bytes of a chunked body as it came
         self._portion = 0  # bytes of the body since it was last said to make progress
         self._last = False  # no request is taken after this one
+        self._tried = False  # the short road of view events, for the request at hand
+        self._posting = False  # view events wait for the disk, and what comes after them waits, too
         self._owed = 0  # requests received and not yet answered
         self._half_closed = False
         self._lingers = False  # the client may still be sending
@@ -186,6 +194,8 @@ class EdgeProtocol(RequestHandler):
                 answer = lane.hot.get(data)
                 now = monotonic()
                 if answer is None or now >= answer.until or not lane.has_room:
+                    if data.startswith(b"POST ") and self._takes_known_post(data):
+                        return
                     answer = lane.answer(data)
                 if answer is not None:
                     whole = answer.whole
@@ -201,16 +211,21 @@ class EdgeProtocol(RequestHandler):
                 data = self._send_several(lane, data)
                 if not data:
                     return
-            # One whole head and no more is nearly everything that ever comes, most often with the fields of the last.
-            known = self._fields
-            if data.endswith(known) and data.find(b"\r\n") + len(known) == len(data):
-                self._take_known_head(data)
-                return
-            end = data.find(END_OF_HEAD)
-            if end > 0 and end + 4 == len(data):
-                self._take_head(data)
+            if self._take_whole_head(data):
                 return
         self._take(data)
+
+    def _take_whole_head(self, data: bytes) -> bool:
+        """One whole head and no more is nearly everything that ever comes, most often with the fields of the last."""
+        known = self._fields
+        if data.endswith(known) and data.find(b"\r\n") + len(known) == len(data):
+            self._take_known_head(data)
+            return True
+        end = data.find(END_OF_HEAD)
+        if end > 0 and end + 4 == len(data):
+            self._take_head(data)
+            return True
+        return False
 
     def _send_several(self, lane: Lane | Narrow, data: bytes) -> bytes:
         """Of several requests in one read, answer on the lane as many as come first; the rest."""
@@ -324,8 +339,10 @@ class EdgeProtocol(RequestHandler):
         await super().shutdown(timeout)
 
     def _client(self) -> str:
-        peer = self.peername
-        return str(peer[0]) if isinstance(peer, tuple) else str(peer or "")
+        if self._address is None:
+            peer = self.peername
+            self._address = str(peer[0]) if isinstance(peer, tuple) else str(peer or "")
+        return self._address
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's protocols may answer it, aiohttp's never does
         """The client sends no more. If it waits for an answer to what it has sent, it gets that before we close."""
@@ -345,6 +362,9 @@ class EdgeProtocol(RequestHandler):
         """Whatever came, as far as there is room for it."""
         if self._hears() and (self._close or self._force_close):
             return
+        if self._posting:
+            self._hold(data)
+            return
         data, self._pending = self._pending + data, b""
         if self._phase in _IN_BODY:
             self._take_body(b"")  # the parser may have kept something back while the body's buffer was full
@@ -356,6 +376,12 @@ class EdgeProtocol(RequestHandler):
         if not self._hears():
             self._discard(data)
         self._settle()
+
+    def _hold(self, data: bytes) -> None:
+        """Answers have the order of their requests: what comes before the last one is given is looked at after it."""
+        self._pending += data
+        if data and not self._buffer_paused:
+            self._pause_reading_for_buffer()
 
     def _hears(self) -> bool:
         return self._phase is not _Phase.DEAF
@@ -377,8 +403,7 @@ class EdgeProtocol(RequestHandler):
         end = seen.find(END_OF_HEAD, max(0, len(self._partial) - 3)) + 4
         if end > 3:
             self._partial = b""
-            self._take_head(seen[:end])
-            return seen[end:]
+            return self._take_head(seen[:end], seen[end:])
         self._partial = seen
         try:
             if (self._fed or not within_method(seen)) and self._feed_head(seen):
@@ -397,34 +422,42 @@ class EdgeProtocol(RequestHandler):
         self._fed = len(head)
         return self._feed(unfed, head)
 
-    def _take_head(self, head: bytes) -> None:
-        """A head is complete."""
+    def _take_head(self, head: bytes, after: bytes = b"") -> bytes:
+        """A head is complete. after: what has come after it; what of that is not taken is returned."""
         if self._awaited is not None:
             self._await(None)
         try:
-            found = self._feed_head(head)
-            self._fed = 0
-            if len(found) != 1:
-                raise malformed("there are empty lines before the request")
-            message, payload = found[0]
-            if self._method is not None:
-                message, self._method = message._replace(method=self._method), None
-            length = judge(message, head)
-            if (length == 0) is not (payload is EMPTY_PAYLOAD):
-                raise malformed("the length of the request body is not clear")
+            message, payload, length = self._judged(head)
         except Refused as refused:
             self._refuse(refused)
-            return
+            return after
         if length == 0:
             self._fields = plain_fields(message, head)
         if self._overload is not None and (reason := self._overload.full()) is not None:
             self._shed(message, payload, reason)
         elif length != 0:
+            if length == len(after) and self._takes_post_road(message, payload, head, after):
+                return b""
             self._admit(self._expect_body(message, payload, length), payload, head)
         else:
             if message.should_close:
                 self._phase, self._clean = _Phase.DEAF, False
             self._admit(message, payload, head)
+        return after
+
+    def _judged(self, head: bytes) -> tuple[RawRequestMessage, StreamReader, int]:
+        """The one request that a whole head is, and the length of its body. Raises Refused."""
+        found = self._feed_head(head)
+        self._fed = 0
+        if len(found) != 1:
+            raise malformed("there are empty lines before the request")
+        message, payload = found[0]
+        if self._method is not None:
+            message, self._method = message._replace(method=self._method), None
+        length = judge(message, head)
+        if (length == 0) is not (payload is EMPTY_PAYLOAD):
+            raise malformed("the length of the request body is not clear")
+        return message, payload, length
 
     def _take_known_head(self, head: bytes) -> None:
         """A head of which all but the first line has been judged on this connection, byte for byte."""
@@ -490,6 +523,113 @@ class EdgeProtocol(RequestHandler):
             self._overload.began()
             self._overload.ended()
         return True
+
+    def _takes_known_post(self, data: bytes) -> bool:
+        """Whether view events have been taken whose head is known. The parser is between two requests, and stays so."""
+        posts = self._edge.posts
+        known = posts.known(data) if posts is not None else None
+        if posts is None or known is None:
+            return False
+        if self._overload is not None and self._overload.full() is not None:
+            return False
+        taken = posts.offer(known[0], self._client(), known[1])
+        if taken is None:
+            return False
+        self._post_began(posts, taken, partial(self._take_again, data))
+        return True
+
+    def _takes_post_road(self, message: RawRequestMessage, payload: StreamReader, head: bytes, body: bytes) -> bool:
+        """Whether a whole request with a body has been taken care of: offered there, or queued for a handler."""
+        posts = self._edge.posts
+        if posts is None or self._owed or self._paused or self._request_in_progress or self._reading_paused:
+            return False
+        if self._tried or not posts.is_for(message, len(body)):
+            return False
+        self._feed(body, b"")  # so that the parser knows where the next head begins, and a handler could read it
+        taken = posts.offer(message.headers, self._client(), body)
+        if taken is None:
+            self._admit(message, payload, head)
+            return True
+        posts.learn(head, message.headers)
+        # `start` tells the parser of a request that it takes; here nobody does until it is answered, or queued for it.
+        self._post_began(posts, taken, partial(self._admit, message, payload, head), self._parser)
+        return True
+
+    def _take_again(self, data: bytes) -> None:
+        """A whole request that was not fed before, to be answered by a handler."""
+        before, self._phase, self._tried = self._phase, _Phase.HEAD, True
+        self._take(data)
+        self._tried = False
+        if before is _Phase.DEAF:
+            self._phase, self._clean = before, False
+
+    def _post_began(
+        self, posts: PostRoad, taken: Taken, otherwise: Callable[[], None], parser: HttpParser[Any] | None = None
+    ) -> None:
+        """View events are offered. otherwise: what is done when the disk does not confirm them. parser: that has read
+        the request, to be told when it is answered."""
+        if self._awaited is not None:
+            self._await(None)
+        if self._overload is not None:
+            self._overload.began()
+        self._owed += 1
+        if taken.offer.synced is None:
+            self._answer_post(posts, taken, parser)
+            return
+        self._posting, self._clean = True, False
+        taken.offer.synced.add_done_callback(partial(self._posted, posts, taken, otherwise, parser))
+
+    def _posted(
+        self,
+        posts: PostRoad,
+        taken: Taken,
+        otherwise: Callable[[], None],
+        parser: HttpParser[Any] | None,
+        synced: asyncio.Future[None],
+    ) -> None:
+        """The disk has confirmed view events, or has not; the client may have left meanwhile."""
+        self._posting = False
+        confirmed = synced.exception() is None
+        if not confirmed:
+            posts.withdrawn(taken)
+        if self.transport is None:
+            if confirmed:
+                posts.left(taken)
+            return
+        if confirmed:
+            self._answer_post(posts, taken, parser)
+        else:
+            self._owed -= 1
+            if self._overload is not None:
+                self._overload.ended()
+            held, self._pending = self._pending, b""
+            otherwise()
+            self._pending += held
+        if self._pending or self._buffer_paused or self._half_closed:
+            self._go_on()
+        else:
+            self._settle()
+
+    def _go_on(self) -> None:
+        """With what has come while view events waited."""
+        if self._buffer_paused and len(self._messages) < self._max_msg_queue_size:
+            self._resume_reading_for_buffer()
+        self._take(b"")
+
+    def _answer_post(self, posts: PostRoad, taken: Taken, parser: HttpParser[Any] | None) -> None:
+        answer, last = posts.answer(taken)
+        self._write(answer)
+        if parser is not None:
+            parser.message_consumed()
+        self._owed -= 1
+        if self._overload is not None:
+            self._overload.ended()
+        now = monotonic()
+        if now >= self._seen_until:
+            self._seen_until = now + 1.0
+            self._shows_life()
+        if last or self._half_closed:
+            self.force_close()
 
     def _peer(self) -> Peer:
         return Peer(self._client(), "http" if self.ssl_context is None else "https")
@@ -561,7 +701,7 @@ class EdgeProtocol(RequestHandler):
 
     def _settle(self) -> None:
         """After anything but one whole head: what is expected next."""
-        self._clean = self._phase is _Phase.HEAD and not self._partial and not self._pending
+        self._clean = self._phase is _Phase.HEAD and not self._partial and not self._pending and not self._posting
         guests = self._edge.guests
         if self._phase is _Phase.HEAD:
             if self._partial:

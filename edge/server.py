@@ -267,6 +267,7 @@ class EdgeWorker(Worker):  # type: ignore[misc]
                     overload=node.overload,
                     lane=node.lane,
                     short=node.short,
+                    posts=node.posts,
                     **shared,
                 ),
                 await self._listen(node.admin, self._sockets()[-1:], None, **shared),

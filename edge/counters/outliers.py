@@ -22,6 +22,7 @@ MAX_COUNTED: Final = 65_536
 """Pairs of a viewer and a minute that are surely remembered."""
 
 _Key = tuple[str, int]
+_NOBODY: Final[frozenset[str]] = frozenset()
 
 
 class _Recent:
@@ -65,6 +66,7 @@ class Outliers:
         self._viewers, self._clients = _Recent(max_counted), _Recent(max_counted)
         self._marked_viewers: TTLCache[str, None] = TTLCache(max_marked, MARKED_S, timer=now)
         self._marked_clients: TTLCache[str, None] = TTLCache(max_marked, MARKED_S, timer=now)
+        self._any_viewer = self._any_client = False  # may be marked: nearly always nobody is
 
     def holds(self, client: str, events: Sequence[ViewEvent]) -> bool:
         """Enter the views among these events; whether the client is an outlier."""
@@ -72,18 +74,25 @@ class Outliers:
             return False
         if self._enter(client, events, 1) > self._per_client:
             self._marked_clients[client] = None
+        elif not self._any_client:
+            return False
+        self._any_client = bool(self._marked_clients)  # which looks for those whose time is over
         return client in self._marked_clients
 
     def among(self, events: Sequence[ViewEvent]) -> frozenset[str]:
         """Enter the views among these events; the viewers of them that are outliers."""
         limit = self._per_viewer
         if not limit:
-            return frozenset()
-        add, marked = self._viewers.add, self._marked_viewers
+            return _NOBODY
+        add, view, found = self._viewers.add, Kind.VIEW, self._any_viewer
         for _, kind, _, viewer, at_ms, _ in events:
-            if kind is Kind.VIEW and viewer and add((viewer, at_ms // 60_000), 1) > limit:
-                marked[viewer] = None
-        return frozenset(one.viewer for one in events if one.viewer in marked) if marked else frozenset()
+            if kind is view and viewer and add((viewer, at_ms // 60_000), 1) > limit:
+                self._marked_viewers[viewer] = None
+                found = True
+        if not found:
+            return _NOBODY
+        self._any_viewer = bool(self._marked_viewers)
+        return frozenset(one.viewer for one in events if one.viewer in self._marked_viewers)
 
     def take_back(self, client: str, events: Sequence[ViewEvent]) -> None:
         """These events were entered and then not accepted."""
@@ -96,6 +105,9 @@ class Outliers:
 
     def _enter(self, client: str, events: Sequence[ViewEvent], sign: int) -> int:
         """The highest count of any minute."""
+        if len(events) == 1:
+            only = events[0]
+            return self._clients.add((client, only.at_ms // 60_000), sign) if only.kind is Kind.VIEW else 0
         minutes: dict[int, int] = {}
         for _, kind, _, _, at_ms, _ in events:
             if kind is Kind.VIEW:

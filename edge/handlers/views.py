@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import Counter
-from functools import lru_cache
 from typing import Final
 
-import orjson
 from aiohttp import hdrs, web
-from multidict import CIMultiDictProxy
 
 from edge import metrics
 from edge.appkeys import INTAKE, SENDERS
 from edge.counters.event import MAX_BODY_BYTES, BodyError, BodyReason
-from edge.counters.intake import Intake, Receipt
+from edge.counters.intake import Intake
 from edge.counters.journal import JournalError, Refusal
 from edge.framing import Refused
 from edge.problems import problem
+from edge.receipts import count, document, is_json, sharing
 from edge.sender import Sender, Senders
 
-# sendBeacon can say text/plain without asking the server first (CORS), so it counts as JSON.
-CONTENT_TYPES: Final = frozenset({"application/json", "text/plain"})
 READ_TIMEOUT_S: Final = 10.0
 RETRY_AFTER_S: Final = 2
 MOST_RETRY_AFTER_S: Final = 60
@@ -38,20 +33,7 @@ async def options_views(request: web.Request) -> web.Response:
         "Access-Control-Max-Age": "86400",
         "Allow": "POST, OPTIONS",
     }
-    return web.Response(status=204, headers=sharing(request.headers) | headers)
-
-
-def sharing(headers: CIMultiDictProxy[str]) -> dict[str, str]:
-    """What a browser wants to read before a page of another origin may know the answer.
-
-    A beacon carries credentials, whether its page wants it or not, and then a wildcard is not enough: the origin has to
-    be named. Nothing here depends on credentials, so every origin may have them.
-    """
-    origin = headers.get(hdrs.ORIGIN)
-    allowed = {"Access-Control-Allow-Origin": origin or "*", "Cache-Control": "no-store", "Vary": "Origin"}
-    if origin:
-        allowed["Access-Control-Allow-Credentials"] = "true"
-    return allowed
+    return web.Response(status=204, headers=sharing(request.headers.get(hdrs.ORIGIN)) | headers)
 
 
 async def post_views(request: web.Request) -> web.Response:
@@ -93,22 +75,13 @@ async def _take(request: web.Request, intake: Intake, sender: Sender, body: byte
         return _refused(request, status, error.reason.name.lower(), error.reason.value)
     except JournalError as error:
         return _unpromised(request, error)
-    _count(receipt, sender)
+    count(receipt, sender)
     return web.Response(
-        status=202, body=answer(receipt), content_type="application/json", headers=sharing(request.headers)
+        status=202,
+        body=document(receipt),
+        content_type="application/json",
+        headers=sharing(request.headers.get(hdrs.ORIGIN)),
     )
-
-
-@lru_cache(maxsize=256)
-def is_json(content_type: str) -> bool:
-    """Whether a Content-Type is one that is read as JSON."""
-    return content_type.partition(";")[0].strip().lower() in CONTENT_TYPES
-
-
-def answer(receipt: Receipt) -> bytes:
-    """The body of 202."""
-    rejected = [{"index": place, "reason": reason.value} for place, reason in receipt.rejected]
-    return orjson.dumps({"accepted": receipt.accepted, "rejected": rejected})
 
 
 async def _read(request: web.Request) -> bytes | None:
@@ -138,22 +111,10 @@ def _unpromised(request: web.Request, error: JournalError) -> web.Response:
     return _refused(request, 503, f"journal_{reason}", error.refusal.value, again_s=RETRY_AFTER_S)
 
 
-def _count(receipt: Receipt, sender: Sender) -> None:
-    metrics.VIEW_BODIES.inc("taken")
-    if receipt.accepted:
-        metrics.EVENTS.inc("accepted", by=receipt.accepted)
-        metrics.VIEW_PLACES.inc(sender.found.value, by=receipt.accepted)
-    if receipt.given_away is not None:
-        metrics.BOT_EVENTS.inc(receipt.given_away.value, by=receipt.bots)
-    if receipt.rejected:
-        for reason, number in Counter(reason for _, reason in receipt.rejected).items():
-            metrics.EVENTS.inc(reason.name.lower(), by=number)
-
-
 def _refused(request: web.Request, status: int, result: str, detail: str, *, again_s: float = 0.0) -> web.Response:
     """A problem document; nothing of the body is taken. again_s: when to come again, where that helps."""
     metrics.VIEW_BODIES.inc(result)
-    headers = sharing(request.headers)
+    headers = sharing(request.headers.get(hdrs.ORIGIN))
     if again_s:
         seconds = min(math.ceil(again_s), MOST_RETRY_AFTER_S)
         headers |= {"Retry-After": str(seconds), "Access-Control-Expose-Headers": _HIDDEN_FROM_SCRIPTS}

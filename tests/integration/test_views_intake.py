@@ -28,9 +28,15 @@ HOME = Place("44", "CN")
 BODIES, EVENTS = "smartedu_view_bodies_total", "smartedu_view_events_total"
 
 
+@pytest.fixture(params=["short", "full"])
+def short(request: pytest.FixtureRequest) -> bool:
+    """Whether the short road of view events is open: nobody may see a difference."""
+    return bool(request.param == "short")
+
+
 @pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[Desk]:
-    async with desk(tmp_path) as made:
+async def here(tmp_path: Path, short: bool) -> AsyncIterator[Desk]:
+    async with desk(tmp_path, short=short) as made:
         yield made
 
 
@@ -228,10 +234,10 @@ async def test_events_are_judged_by_the_nodes_clock_wherever_it_jumps(here: Desk
 
 
 async def test_a_client_beyond_its_allowance_is_told_when_to_come_again_and_nothing_taken_is_lost(
-    tmp_path: Path,
+    tmp_path: Path, short: bool
 ) -> None:
     now = Now()
-    async with desk(tmp_path, allowances=Allowances(1.0, now=now)) as here:
+    async with desk(tmp_path, short=short, allowances=Allowances(1.0, now=now)) as here:
         body = orjson.dumps({"events": [event() for _ in range(62)]})
         async with here.post(body) as response:
             assert response.status == 202
@@ -248,18 +254,18 @@ async def test_a_client_beyond_its_allowance_is_told_when_to_come_again_and_noth
         assert here.total() == 2 * 62
 
 
-async def test_clients_behind_a_trusted_proxy_have_allowances_of_their_own(tmp_path: Path) -> None:
+async def test_clients_behind_a_trusted_proxy_have_allowances_of_their_own(tmp_path: Path, short: bool) -> None:
     senders = Senders(networks(["127.0.0.0/8"]))
-    async with desk(tmp_path, senders=senders, allowances=Allowances(1.0, now=Now())) as here:
+    async with desk(tmp_path, short=short, senders=senders, allowances=Allowances(1.0, now=Now())) as here:
         body = orjson.dumps({"events": [event() for _ in range(100)]})
         for client, status in (("198.51.100.1", 202), ("198.51.100.1", 429), ("198.51.100.2", 202)):
             async with here.post(body, x_forwarded_for=f"203.0.113.7, {client}") as response:
                 assert response.status == status
 
 
-async def test_bots_are_accepted_and_counted_apart(tmp_path: Path) -> None:
+async def test_bots_are_accepted_and_counted_apart(tmp_path: Path, short: bool) -> None:
     outliers = Outliers(per_viewer=2, per_client=0, now=time.monotonic)
-    async with desk(tmp_path, outliers=outliers) as here:
+    async with desk(tmp_path, short=short, outliers=outliers) as here:
         counted = Counted()
         at_ms = int(time.time() * 1000)
         async with here.post(orjson.dumps(event()), user_agent="Baiduspider/2.0") as response:
@@ -274,9 +280,11 @@ async def test_bots_are_accepted_and_counted_apart(tmp_path: Path) -> None:
         assert grown[EVENTS, "accepted"] == 5
 
 
-async def test_a_trusted_proxy_tells_where_a_viewer_is_and_nonsense_is_unknown_and_counted(tmp_path: Path) -> None:
+async def test_a_trusted_proxy_tells_where_a_viewer_is_and_nonsense_is_unknown_and_counted(
+    tmp_path: Path, short: bool
+) -> None:
     senders = Senders(networks(["127.0.0.0/8"]), by_proxy, province="x-province", country="x-country")
-    async with desk(tmp_path, senders=senders) as here:
+    async with desk(tmp_path, short=short, senders=senders) as here:
         counted = Counted()
         for fields in (
             {"x_province": "GD", "x_country": "CN"},
@@ -298,9 +306,9 @@ async def test_a_trusted_proxy_tells_where_a_viewer_is_and_nonsense_is_unknown_a
         assert places == {"found": 3, "unknown": 1, "nonsense": 1}
 
 
-async def test_what_anybody_says_of_his_place_is_not_believed(tmp_path: Path) -> None:
+async def test_what_anybody_says_of_his_place_is_not_believed(tmp_path: Path, short: bool) -> None:
     senders = Senders(networks(["192.0.2.0/24"]), by_proxy, province="x-province", country="x-country")
-    async with desk(tmp_path, senders=senders) as here:
+    async with desk(tmp_path, short=short, senders=senders) as here:
         async with here.post(orjson.dumps(event()), x_province="11") as response:
             assert response.status == 202
         assert here.written() == {(Place("00", "ZZ"), Agent.HUMAN): 1}

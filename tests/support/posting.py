@@ -14,6 +14,7 @@ from aiohttp import web
 
 from config.provinces import PROVINCES
 from edge.appkeys import INTAKE, SENDERS
+from edge.cache.dates import written
 from edge.counters.allowance import Allowances
 from edge.counters.event import Agent, Place
 from edge.counters.intake import Intake
@@ -24,6 +25,7 @@ from edge.counters.record import decode, head
 from edge.handlers import views
 from edge.inflight import InFlight
 from edge.listening import EdgeRunner
+from edge.postroad import PostRoad
 from edge.problems import as_problems
 from edge.sender import Senders
 from tests.support.counting import PROVINCE, Wall
@@ -37,6 +39,7 @@ class Desk:
     session: aiohttp.ClientSession
     journal: Journal
     wall: Wall
+    in_flight: InFlight
 
     def post(self, data: object, **headers: str) -> aiohttp.client._RequestContextManager:
         """`async with desk.post(b"…", user_agent="x") as response`; underscores in names become hyphens."""
@@ -67,8 +70,10 @@ async def desk(
     allowances: Allowances | None = None,
     outliers: Outliers | None = None,
     max_bytes: int = 64 * 1024 * 1024,
+    short: bool = True,
+    append_timeout_s: float = 5.0,
 ) -> AsyncIterator[Desk]:
-    """A running one."""
+    """A running one. short: with the short road of view events; otherwise all take the full one."""
     wall = Wall()
     journal = await Journal.open(
         directory / "journal",
@@ -77,21 +82,23 @@ async def desk(
         monotonic=time.monotonic,
         max_bytes=max_bytes,
         provinces=PROVINCES,
+        append_timeout_s=append_timeout_s,
     )
     in_flight = InFlight()
     app = web.Application(middlewares=[in_flight.middleware(), as_problems])
     app.on_response_prepare.append(in_flight.on_prepare)
-    app[INTAKE] = Intake(journal, outliers=outliers, allowances=allowances)
-    app[SENDERS] = senders or Senders()
+    app[INTAKE] = intake = Intake(journal, outliers=outliers, allowances=allowances)
+    app[SENDERS] = senders = senders or Senders()
     app.router.add_post("/v1/views", views.post_views)
     app.router.add_options("/v1/views", views.options_views)
-    runner = EdgeRunner(app)
+    posts = PostRoad(intake, senders, in_flight, lambda: written(wall())) if short else None
+    runner = EdgeRunner(app, posts=posts, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     try:
         async with aiohttp.ClientSession() as session:
-            yield Desk(runner.addresses[0][1], session, journal, wall)
+            yield Desk(runner.addresses[0][1], session, journal, wall, in_flight)
     finally:
         await runner.cleanup()
         await journal.close()

@@ -1,0 +1,204 @@
+"""The short road of view events: nobody can tell it from the full one, whatever comes meanwhile or goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import orjson
+import pytest
+
+from edge.postroad import cut
+from tests.support.counting import event
+from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
+from tests.support.posting import Desk, desk
+from tests.support.waiting import eventually
+
+UNKNOWN = b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def post(body: bytes = b"", **fields: str) -> bytes:
+    """A whole request; one valid event unless said otherwise."""
+    body = body or orjson.dumps(event())
+    named = {"Host": "a", "Content-Type": "application/json", "Content-Length": str(len(body))}
+    named |= {name.replace("_", "-"): value for name, value in fields.items()}
+    lines = ["POST /v1/views HTTP/1.1", *map(": ".join, named.items()), "", ""]
+    return "\r\n".join(lines).encode() + body
+
+
+class Talk:
+    """A connection, byte for byte."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self.writer = reader, writer
+
+    async def answer(self) -> tuple[int, dict[str, str], bytes]:
+        """The next one: status, fields, body."""
+        async with asyncio.timeout(20):
+            first, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
+            fields = dict(line.split(": ", 1) for line in lines)
+            return int(first.split(" ")[1]), fields, await self._reader.readexactly(int(fields["Content-Length"]))
+
+    async def ended(self) -> bool:
+        """Whether nothing more comes."""
+        async with asyncio.timeout(20):
+            return await self._reader.read() == b""
+
+
+@asynccontextmanager
+async def talk(here: Desk) -> AsyncIterator[Talk]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", here.port)
+    try:
+        yield Talk(reader, writer)
+    finally:
+        writer.close()
+
+
+@asynccontextmanager
+async def silent_disk(here: Desk) -> AsyncIterator[threading.Event]:
+    """A disk that does not answer until the event is set, or this is left."""
+    disk = threading.Event()
+    for _ in range(2):  # the journal's threads
+        here.journal._executor.submit(disk.wait)
+    try:
+        yield disk
+    finally:
+        disk.set()
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> AsyncIterator[Desk]:
+    async with desk(tmp_path) as made:
+        yield made
+
+
+@pytest.mark.parametrize("origin", [{}, {"Origin": "https://school.example"}])
+@pytest.mark.parametrize("body", [b"", b'{"events":[{},7]}', b'{"events":[]}', b"{", b"[]"])
+async def test_both_roads_give_the_same_answer(tmp_path: Path, origin: dict[str, str], body: bytes) -> None:
+    answers = []
+    for road in (True, False):
+        async with desk(tmp_path / str(road), short=road) as here, talk(here) as client:
+            for _ in range(3):  # the first one makes the head known
+                client.writer.write(post(body, **origin))
+                status, fields, text = await client.answer()
+                answers.append((status, [(n, v) for n, v in fields.items() if n != "Date"], text))
+    assert all(answer == answers[0] for answer in answers)
+
+
+async def test_a_known_head_with_a_body_of_another_length_is_known_too(here: Desk) -> None:
+    async with talk(here) as client:
+        for number in (1, 2, 200, 3):
+            body = orjson.dumps({"events": [event() for _ in range(number)]})
+            client.writer.write(post(body))
+            status, _, text = await client.answer()
+            assert (status, orjson.loads(text)["accepted"]) == (202, number)
+    assert here.total() == 206
+
+
+async def test_answers_have_the_order_of_their_requests_however_they_come(here: Desk) -> None:
+    stream = (post() + UNKNOWN + post(b"{") + post()) * 3
+    wanted = [202, 404, 400, 202] * 3
+    for size in (len(stream), 7, 100, len(post())):
+        async with talk(here) as client:
+            for start in range(0, len(stream), size):
+                client.writer.write(stream[start : start + size])
+                await asyncio.sleep(0)
+            assert [(await client.answer())[0] for _ in wanted] == wanted
+
+
+async def test_what_comes_while_events_wait_for_the_disk_is_answered_after_them(here: Desk) -> None:
+    async with talk(here) as client:
+        client.writer.write(post())
+        await client.answer()
+        async with silent_disk(here) as disk:
+            client.writer.write(post())
+            await eventually(lambda: here.in_flight.count == 1)
+            client.writer.write(UNKNOWN + post() + UNKNOWN)
+            await asyncio.sleep(0.05)  # they are there
+            assert here.in_flight.count == 1
+            disk.set()
+            assert [(await client.answer())[0] for _ in range(4)] == [202, 404, 202, 404]
+    await eventually(lambda: here.in_flight.count == 0)
+
+
+async def test_a_client_that_leaves_has_been_counted_and_is_in_flight_no_more(here: Desk) -> None:
+    async with silent_disk(here) as disk:
+        async with talk(here) as client:
+            client.writer.write(post())
+            await eventually(lambda: here.in_flight.count == 1)
+        await asyncio.sleep(0.05)  # it is gone
+        disk.set()
+        await eventually(lambda: here.in_flight.count == 0)
+    assert here.total() == 1
+
+
+async def test_a_client_that_says_no_more_hears_the_answer(here: Desk) -> None:
+    async with silent_disk(here) as disk, talk(here) as client:
+        client.writer.write(post())
+        await eventually(lambda: here.in_flight.count == 1)
+        client.writer.write_eof()
+        await asyncio.sleep(0.05)  # it is said
+        disk.set()
+        assert (await client.answer())[0] == 202
+        assert await client.ended()
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_a_disk_that_does_not_answer_is_told_of_and_one_that_comes_back_is_asked_again(
+    tmp_path: Path, known: bool
+) -> None:
+    async with desk(tmp_path, append_timeout_s=0.3) as here, talk(here) as client:
+        if known:
+            client.writer.write(post())
+            await client.answer()
+        async with silent_disk(here) as disk:
+            client.writer.write(post() + UNKNOWN)
+            assert [(await client.answer())[0] for _ in range(2)] == [504, 404]
+            client.writer.write(post())
+            await eventually(lambda: here.in_flight.count == 1)
+            await asyncio.sleep(0.4)  # the short road has given up
+            disk.set()
+            assert (await client.answer())[0] == 202
+        await eventually(lambda: here.in_flight.count == 0)
+
+
+async def test_in_a_drain_the_answer_is_the_last_on_its_connection(here: Desk) -> None:
+    async with silent_disk(here) as disk, talk(here) as client, talk(here) as other:
+        client.writer.write(post())
+        await eventually(lambda: here.in_flight.count == 1)
+        here.in_flight.draining = True
+        disk.set()
+        status, fields, _ = await client.answer()
+        assert (status, fields["Connection"]) == (202, "close")
+        assert await client.ended()
+        other.writer.write(post())
+        status, fields, _ = await other.answer()
+        assert (status, fields["Connection"]) == (202, "close")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST / HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: \r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 007\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 1234567\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: +7\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 7, 7\r\n\r\n",
+        "POST / HTTP/1.1\r\nContent-Length: ７\r\n\r\n".encode(),
+        b"POST / HTTP/1.1\r\nContent-Length: ",
+        b"",
+    ],
+)
+def test_only_a_length_that_is_written_plainly_is_cut_out_of_a_head(head: bytes) -> None:
+    assert cut(head) == (b"", 0)
+
+
+def test_heads_that_differ_in_their_length_only_have_one_frame() -> None:
+    one, other = (f"POST / HTTP/1.1\r\nContent-Length: {n}\r\nHost: a\r\n\r\n".encode() for n in (7, 99_999))
+    assert cut(one).frame == cut(other).frame != b""
+    assert (cut(one).length, cut(other).length) == (7, 99_999)
+    assert cut(one.replace(b"Host: a", b"Host: b")).frame != cut(one).frame

@@ -110,7 +110,8 @@ class Days:
                 raise DayGoneError(day)
             known = _from_history(new.mark, table, self.register)
         else:
-            known = _Known(new.mark, *tabulated(self.register, new.rankings or ()), new.sums)
+            rankings = [(self.register.rows(members), scores) for members, scores in new.rankings or ()]
+            known = _Known(new.mark, *tabulated(rankings, len(self.register)), new.sums)
         self._keep(code, day, known)
         return known
 

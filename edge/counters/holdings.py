@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from edge.counters.question import UTC8
-from edge.counters.reading import ANYTHING, BoardError, Glance, Hash, Rankings, Reading
+from edge.counters.reading import ANYTHING, BoardError, Glance, Hash, Reading, Unchanged
 from edge.counters.sheet import Ints, Register, Rows, Sheet, tabulated
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ MOST_MOVED: Final = 5000
 """Resources that are told one by one; more are read faster as whole rankings."""
 _LOADED_AT_ONCE: Final = 2
 _RECENT_DAYS: Final = 4  # events are at most a day old when they are accepted, and a day longer on their way
+Table = tuple[Rows, Ints]
 _SUMS: Final = ("views", "plays", "watch_ms")
 
 
@@ -92,12 +93,23 @@ class Holdings:
         if all(one.trouble for one in held):
             raise held[0].trouble or BoardError("nothing is held")
 
-    async def _each(self, held: Sequence[Held], day: str) -> list[Rankings | BoardError]:
+    async def _table(self, code: str, day: str | None) -> Table:
+        """Every resource of a province, since ever or on a day. Raises BoardError.
+
+        Each ranking is some milliseconds' work, and then others have their turn.
+        """
+        found = []
+        async for members, scores in self._reading.rankings(code, day):
+            found.append((self.register.rows(members), scores))
+            await asyncio.sleep(0)
+        return tabulated(found, len(self.register))
+
+    async def _each(self, held: Sequence[Held], day: str) -> list[Table | BoardError]:
         """The day's rankings of provinces for which it has just begun."""
 
-        async def one(code: str) -> Rankings | BoardError:
+        async def one(code: str) -> Table | BoardError:
             try:
-                return await self._reading.rankings(code, day)
+                return await self._table(code, day)
             except BoardError as error:
                 self.provinces[code].trouble = error
                 return error
@@ -105,29 +117,32 @@ class Holdings:
         return list(await asyncio.gather(*(one(province.code) for province in held)))
 
     async def _look(
-        self, held: Sequence[Held], now: datetime, days: Mapping[str, Rankings | BoardError], most: int
+        self, held: Sequence[Held], now: datetime, days: Mapping[str, Table | BoardError], most: int
     ) -> list[Held]:
         """Take in what is new; which provinces have to be loaded."""
-        recent = _recent(now)
+        day, recent = f"{now:%Y%m%d}", _recent(now)
+        asked = [(one.code, one.seq, one.tag, one.day == day and not one.suspect) for one in held]
         try:
-            found = await self._reading.glances(
-                [(one.code, one.seq, one.tag) for one in held], f"{now:%Y%m%d}", recent, most=most
-            )
+            found = await self._reading.glances(asked, day, recent, most=most)
         except BoardError as error:
             found = [error] * len(held)
         views = [
             await self._days(one, glance, recent) if isinstance(glance, Glance) else None
             for one, glance in zip(held, found, strict=True)
         ]
-        # No await from here: whoever reads sees all provinces before the refresh, or all after it.
         for one, glance, by_day in zip(held, found, views, strict=True):
+            if self.day == day:  # otherwise all provinces turn to the new day at once
+                await asyncio.sleep(0)
             if isinstance(glance, BoardError):
                 one.trouble = glance
+            elif isinstance(glance, Unchanged):
+                one.complete_ms, one.history_through = glance.complete_ms, glance.history_through
+                one.read_at, one.trouble = self._wall(), None
             elif glance is not None and by_day is not None:
                 of_day = days.get(one.code)
-                self._take(one, glance, f"{now:%Y%m%d}", None, None if isinstance(of_day, BoardError) else of_day)
+                self._take(one, glance, day, None, None if isinstance(of_day, BoardError) else of_day)
                 one.views_by_day = by_day
-        self._turn(f"{now:%Y%m%d}")
+        self._turn(day)
         return [one for one, glance in zip(held, found, strict=True) if glance is None or one.suspect]
 
     def _turn(self, day: str) -> None:
@@ -154,14 +169,14 @@ class Holdings:
     async def _load_one(self, held: Held, day: str) -> None:
         again = held.suspect
         seq, tag = await self._reading.stand(held.code)
-        ever = await self._reading.rankings(held.code, None)
-        of_day = await self._reading.rankings(held.code, day)
+        ever = await self._table(held.code, None)
+        of_day = await self._table(held.code, day)
         now = datetime.fromtimestamp(self._wall(), UTC8)
         recent = _recent(now)
-        [glance] = await self._reading.glances([(held.code, seq, tag)], day, recent, most=ANYTHING)
+        [glance] = await self._reading.glances([(held.code, seq, tag, False)], day, recent, most=ANYTHING)
         if isinstance(glance, BoardError):
             raise glance
-        if glance is None:
+        if not isinstance(glance, Glance):
             raise BoardError("the counters' Redis went back while it was read")
         days = await self._reading.days(held.code)
         days |= {name: views for name, views in zip(recent, glance.recent, strict=True) if views is not None}
@@ -187,14 +202,14 @@ class Holdings:
             held.trouble = error
             return None
 
-    def _take(self, held: Held, glance: Glance, day: str, ever: Rankings | None, of_day: Rankings | None) -> None:
+    def _take(self, held: Held, glance: Glance, day: str, ever: Table | None, of_day: Table | None) -> None:
         """Put all that was read of one moment in place, at once."""
         if ever is not None:
             self.ever.clear(held.place)
-            self._put(self.ever, held.place, *tabulated(self.register, ever))
+            self._put(self.ever, held.place, *ever)
         if of_day is not None:
             self.of_today.clear(held.place)
-            self._put(self.of_today, held.place, *tabulated(self.register, of_day))
+            self._put(self.of_today, held.place, *of_day)
         moved = self.register.rows(glance.moved.resources)
         self._put(self.ever, held.place, moved, glance.moved.values)
         self._put(self.of_today, held.place, moved, glance.moved_today)

@@ -37,16 +37,20 @@ local function stand(_, args)
     return {seq, tag_of(args[1], seq)}
 end
 
--- args: prefix, since, tag, day, most, days that may have changed...
--- returns: 0 where the reader has to begin anew; otherwise
+-- args: prefix, since, tag, whether the reader has that day (0|1), day, most, days that may have changed...
+-- returns: 0 where the reader has to begin anew; 2, complete, the last day that history holds, where nothing is new; or
 --   1, seq, tag, complete, resources moved, their six scores (since ever and of the day), total, the day's total,
 --   countries, the day's countries, bots, the day's bots, views of the days asked, number of days, of corrections,
 --   the last day that history holds
 local function glance(_, args)
-    local prefix, since, tag, day, most = args[1], args[2], args[3], args[4], tonumber(args[5])
+    local prefix, since, tag, same, day, most = args[1], args[2], args[3], args[4], args[5], tonumber(args[6])
     local seq, moved = redis.call('GET', prefix .. ':seq') or '0', prefix .. ':moved'
     if since ~= '0' and tag_of(prefix, since) ~= tag then
         return {0}
+    end
+    local history_through = redis.call('GET', prefix .. ':history_through') or ''
+    if seq == since and since ~= '0' and same == '1' then
+        return {2, complete(prefix), history_through}
     end
     if redis.call('ZCOUNT', moved, '(' .. since, '+inf') > most then
         return {0}
@@ -64,13 +68,13 @@ local function glance(_, args)
         answer[#answer + 1] = redis.call('HGETALL', key == ':total' and of_day or of_day .. key)
     end
     local days = {}
-    for i = 6, #args do
+    for i = 7, #args do
         days[#days + 1] = args[i]
     end
     answer[#answer + 1] = redis.call('ZMSCORE', prefix .. ':days:views', unpack(days))
     answer[#answer + 1] = redis.call('ZCARD', prefix .. ':days:views')
     answer[#answer + 1] = redis.call('ZCARD', prefix .. ':corrections:at')
-    answer[#answer + 1] = redis.call('GET', prefix .. ':history_through') or ''
+    answer[#answer + 1] = history_through
     return answer
 end
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import chain
@@ -33,8 +33,8 @@ _SKETCH_TTL_MS: Final = 5000
 ANYTHING: Final = 1_000_000_000
 
 Hash = Mapping[str, int]
-Rankings = Sequence[tuple[Sequence[bytes], Ints]]
-"""Of views, plays, watch_ms: resources, and the count of each."""
+Ranking = tuple[Sequence[bytes], Ints]
+"""Resources, and the count of each."""
 
 
 class BoardError(Exception):
@@ -76,6 +76,14 @@ class Glance:
 
 
 @dataclass(frozen=True, slots=True)
+class Unchanged:
+    """A province of which nothing is new but the time up to which it is complete."""
+
+    complete_ms: int | None
+    history_through: str
+
+
+@dataclass(frozen=True, slots=True)
 class Day:
     """A day of a province. rankings: None when it is as the reader knows it. gone: only history has it.
 
@@ -85,7 +93,7 @@ class Day:
     complete_ms: int | None
     mark: bytes
     sums: Hash
-    rankings: Rankings | None
+    rankings: Sequence[Ranking] | None
     gone: bool
 
 
@@ -110,25 +118,27 @@ class Reading:
         [(seq, tag)] = await self._functions("stand", [(province, ())])
         return int(seq), tag
 
-    async def rankings(self, province: str, day: str | None) -> Rankings:
-        """Every resource of the province, since ever or on a day. Raises BoardError."""
+    async def rankings(self, province: str, day: str | None) -> AsyncIterator[Ranking]:
+        """Views, plays and watch_ms of every resource of the province, since ever or on a day. Raises BoardError."""
         scope = province_prefix(province) + (f":day:{day}" if day else "")
         steps = [methodcaller("execute_command", "ZRANGE", f"{scope}:{one}", 0, -1, "WITHSCORES") for one in _METRICS]
-        return [_members_and_scores((await self._piped([step]))[0]) for step in steps]
+        for step in steps:
+            [ranking] = await self._piped([step])
+            yield _ranking(ranking)
 
     async def glances(
-        self, asked: Sequence[tuple[str, int, bytes]], day: str, recent: Sequence[str], *, most: int
-    ) -> list[Glance | BoardError | None]:
-        """By province, batch and its tag: what is new; None where the reader has to begin anew.
+        self, asked: Sequence[tuple[str, int, bytes, bool]], day: str, recent: Sequence[str], *, most: int
+    ) -> list[Glance | Unchanged | BoardError | None]:
+        """By province, batch, its tag and whether that day is known: what is new; None where all is to be read anew.
 
         most: resources that may have changed before that is too many to be told one by one. A province that could not
         be read is a BoardError in its place.
         """
-        calls = [(code, (seq, tag, day, most, *recent)) for code, seq, tag in asked]
+        calls = [(code, (seq, tag, int(same), day, most, *recent)) for code, seq, tag, same in asked]
         if not self._spread:
             return [_glance(one) for one in await self._functions("glance", calls)]
 
-        async def alone(call: tuple[str, tuple[Any, ...]]) -> Glance | BoardError | None:
+        async def alone(call: tuple[str, tuple[Any, ...]]) -> Glance | Unchanged | BoardError | None:
             try:
                 return _glance((await self._functions("glance", [call]))[0])
             except BoardError as error:
@@ -240,15 +250,17 @@ def _key(province: str, rest: str) -> str:
     return province_prefix(province) + rest
 
 
-def _members_and_scores(ranking: Sequence[Any]) -> tuple[Sequence[bytes], Ints]:
+def _ranking(ranking: Sequence[Any]) -> Ranking:
     """Of a ranking as it was read: in turns, or in RESP 3 in pairs, where numbers are numbers."""
     flat = ranking if not ranking or isinstance(ranking[0], bytes) else list(chain.from_iterable(ranking))
     return flat[0::2], np.fromiter(map(float, flat[1::2]), np.float64, len(flat) // 2).astype(np.int64)
 
 
-def _glance(answer: Sequence[Any]) -> Glance | None:
+def _glance(answer: Sequence[Any]) -> Glance | Unchanged | None:
     if answer[0] == 0:
         return None
+    if answer[0] == 2:
+        return Unchanged(_ms(answer[1]), answer[2].decode())
     resources = answer[4]
     scores = np.array([[int(float(score)) for score in plane] for plane in answer[5:11]], np.int64).reshape(6, -1)
     hashes = [_numbers(one) for one in answer[11:17]]
@@ -275,9 +287,7 @@ def _day(answer: Sequence[Any]) -> Day:
     complete, mark, *rankings = answer
     gone = rankings[:1] == [0]
     sums = dict(zip((*_METRICS, "visits"), map(int, mark.split()[1:]), strict=True))
-    return Day(
-        _ms(complete), mark, sums, [*map(_members_and_scores, rankings)] if rankings and not gone else None, gone
-    )
+    return Day(_ms(complete), mark, sums, [*map(_ranking, rankings)] if rankings and not gone else None, gone)
 
 
 def _numbers(flat: Sequence[bytes]) -> dict[str, int]:

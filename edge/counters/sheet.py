@@ -125,16 +125,18 @@ class Sheet:
             self._cells, self._together = cells, together
 
 
-def tabulated(register: Register, rankings: Sequence[tuple[Sequence[bytes], Ints]]) -> tuple[Rows, Ints]:
-    """Rankings of views, plays, watch_ms as rows and their values; a resource that one of them lacks has 0 there."""
-    places = [register.rows(members) for members, _ in rankings]
-    values = np.zeros((len(rankings), len(register)), np.int64)
-    there = np.zeros(len(register), np.bool_)
-    for plane, (rows, (_, scores)) in enumerate(zip(places, rankings, strict=True)):
+def tabulated(rankings: Sequence[tuple[Rows, Ints]], size: int) -> tuple[Rows, Ints]:
+    """Rankings of views, plays, watch_ms as rows and their values; a row that one of them lacks has 0 there.
+
+    size: the register's.
+    """
+    values = np.zeros((SEEN, size), np.int64)
+    there = np.zeros(size, np.bool_)
+    for plane, (rows, scores) in enumerate(rankings):
         values[plane, rows] = scores
         there[rows] = True
-    rows = np.flatnonzero(there)
-    return rows, values[:, rows]
+    found = np.flatnonzero(there)
+    return found, values[:, found]
 
 
 def grouped(values: Ints, groups: Rows, count: int) -> Ints:

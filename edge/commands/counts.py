@@ -28,6 +28,7 @@ IDS_AT_ONCE = 200
 
 
 SUBCOMMANDS = {
+    "correct": ("edge.commands.counts_correct", "Correct counts by a signed entry with a reason."),
     "export": ("edge.commands.counts_export", "Write a closed day as CSV, Parquet or JSON."),
     "rebuild": ("edge.commands.counts_rebuild", "Compare a province's Redis with history, and put it right."),
 }

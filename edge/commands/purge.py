@@ -57,7 +57,7 @@ def purge(
             f"--admin {admin!r} is not an address; allowed: http://HOST[:PORT] or https://HOST[:PORT]"
         )
     order = _order(urls, prefix, tags, everything) | ({"soft": True} if soft else {})
-    document = _send(admin.rstrip("/") + "/purge", order, token_file)
+    document = send(admin.rstrip("/") + "/purge", order, token_file)
     if as_json:
         click.echo(json.dumps(document, ensure_ascii=False, indent=2))
     else:
@@ -81,7 +81,7 @@ def _order(urls: tuple[str, ...], prefix: str | None, tags: tuple[str, ...], eve
     return named
 
 
-def _send(url: str, order: dict[str, object], token_file: Path | None) -> dict[str, Any]:
+def send(url: str, order: dict[str, object], token_file: Path | None) -> dict[str, Any]:
     """The answer to the order; a refusal becomes one line and exit status 1."""
     from urllib.error import HTTPError, URLError
     from urllib.request import Request, urlopen

@@ -17,6 +17,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,7 @@ from edge.tasks import begin, end
 
 _log = logging.getLogger(__name__)
 
+_REST_S: Final = 60.0
 _NAME: Final = re.compile(r"(\d+)(\.[0-9a-f]+)?")
 
 
@@ -56,6 +58,7 @@ class Leftovers:
         self._wall, self._monotonic = wall, monotonic
         self._every_s, self._drain_timeout_s = every_s, drain_timeout_s
         self._retention_s = retention_s
+        self._at_rest: dict[Path, tuple[float, dict[str, int]]] = {}
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -68,29 +71,33 @@ class Leftovers:
             await end([self._task])
             self._task = None
 
-    async def look_after(self) -> int:
-        """Replay every journal that nobody has, once; returns how many could be."""
-        found = await self._look_after_own()
+    async def look_after(self, *, sparing: bool = False) -> int:
+        """Replay every journal that nobody has, once; returns how many could be.
+
+        sparing: leave out those that were delivered within the last minute and have not changed.
+        """
+        found = await self._look_after_own(sparing=sparing)
         for slot, paths in (await asyncio.to_thread(_left, self._journals)).items():
             if slot == self._own_slot:
                 continue
             held = await asyncio.to_thread(Slot.try_claim, self._locks, slot)
             if held is not None:
                 with held:
-                    found += await self._replay_all(paths)
+                    found += await self._replay_all(paths, sparing=sparing)
         return found
 
-    async def _look_after_own(self) -> int:
+    async def _look_after_own(self, *, sparing: bool = False) -> int:
         """The journals that were set aside in the caller's own slot."""
         left = await asyncio.to_thread(_left, self._journals)
-        return await self._replay_all([path for path in left.get(self._own_slot, ()) if "." in path.name])
+        aside = [path for path in left.get(self._own_slot, ()) if "." in path.name]
+        return await self._replay_all(aside, sparing=sparing)
 
     async def _run(self) -> None:
         # At first only those: the locks of other slots may be just about to be claimed by workers that start, too.
         await self._tell_of_trouble(self._look_after_own)
         while True:
             await asyncio.sleep(self._every_s)
-            await self._tell_of_trouble(self.look_after)
+            await self._tell_of_trouble(partial(self.look_after, sparing=True))
 
     async def _tell_of_trouble(self, look: Callable[[], Coroutine[None, None, int]]) -> None:
         try:
@@ -98,10 +105,12 @@ class Leftovers:
         except OSError as error:
             _log.warning("journals left by earlier workers can't be looked after: %s", error)
 
-    async def _replay_all(self, paths: list[Path]) -> int:
+    async def _replay_all(self, paths: list[Path], *, sparing: bool) -> int:
         """Replay what is still there; returns how many could be."""
         found = 0
         for path in paths:
+            if sparing and await asyncio.to_thread(self._rests, path):
+                continue
             try:
                 # Looked at again: whoever had it may have removed it, or set it aside, since it was listed.
                 if await asyncio.to_thread(_is_journal, path):
@@ -110,6 +119,12 @@ class Leftovers:
             except (JournalError, ValueError, OSError) as error:
                 _log.warning("%s: a journal left by an earlier worker can't be read: %s", path, error)
         return found
+
+    def _rests(self, path: Path) -> bool:
+        """Whether it was delivered not long ago, and is as it was then. It may be here for days, until history has all
+        that is in it, and reading it again has its price."""
+        since_s, sizes = self._at_rest.get(path, (float("-inf"), {}))
+        return self._monotonic() - since_s < _REST_S and _sizes(path) == sizes
 
     async def _replay(self, path: Path) -> None:
         journal = await Journal.open(
@@ -128,23 +143,28 @@ class Leftovers:
                 keep_from_ms=self._keep_from_ms,
             )
             if await flusher.drain(self._drain_timeout_s):
-                await self._let_go(journal, flusher)
+                self._at_rest[path] = self._monotonic(), await asyncio.to_thread(_sizes, path)
+                await self._let_go(path, journal, flusher)
+            else:
+                self._at_rest.pop(path, None)
         finally:
             await journal.close()
 
-    async def _let_go(self, journal: Journal, flusher: Flusher) -> None:
+    async def _let_go(self, path: Path, journal: Journal, flusher: Flusher) -> None:
         """Delete the journal once its counts are durable and old enough."""
-        if await journal.age_s() < self._retention_s:
+        age_s, keep_from_ms = await journal.age_s(), self._keep_from_ms()
+        if age_s < self._retention_s:
             return
+        if keep_from_ms is not None and (self._wall() - age_s) * 1000 >= keep_from_ms:
+            return  # history does not have all its days yet
         try:
             await flusher.prove()
         except SinkError:
             return  # not this time
-        age_s, keep_from_ms = await journal.age_s(), self._keep_from_ms()
-        if keep_from_ms is not None and (self._wall() - age_s) * 1000 >= keep_from_ms:
-            return  # history does not have all its days yet
+        age_s = await journal.age_s()
         if flusher.state().durable >= journal.end and age_s >= flusher.retention_s:
             await journal.remove()
+            del self._at_rest[path]
 
 
 def _left(journals: Path) -> dict[int, list[Path]]:
@@ -155,6 +175,11 @@ def _left(journals: Path) -> dict[int, list[Path]]:
             if (name := _NAME.fullmatch(path.name)) and path.is_dir():
                 found.setdefault(int(name[1]), []).append(path)
     return dict(sorted(found.items()))
+
+
+def _sizes(path: Path) -> dict[str, int]:
+    """Of its segments, by name."""
+    return {file.name: file.stat().st_size for file in path.glob("*.log")}
 
 
 def _is_journal(path: Path) -> bool:

@@ -351,6 +351,19 @@ async def test_a_leftover_journal_is_replayed_by_another_worker_and_removed_when
     assert not (tmp_path / "journal/3").exists()
 
 
+async def test_a_leftover_journal_that_is_delivered_is_read_again_when_it_has_changed(
+    tmp_path: Path, counters_url: str, counts: Board
+) -> None:
+    async with writer(tmp_path, "redis://127.0.0.1:1", slot=3) as gone:
+        await gone.accept(event())
+    async with leftovers(tmp_path, counters_url) as one:
+        assert [await one.look_after(sparing=True) for _ in range(2)] == [1, 0]
+        async with writer(tmp_path, "redis://127.0.0.1:1", slot=3) as again:
+            await again.accept(event())
+        assert await one.look_after(sparing=True) == 1
+        assert await views_of(counts) == 2
+
+
 async def test_a_journal_in_use_is_left_alone(tmp_path: Path, counters_url: str) -> None:
     async with writer(tmp_path, counters_url, slot=0):
         (tmp_path / "slots").mkdir()

@@ -1,0 +1,59 @@
+"""`smartedu counts correct`: a signed entry beside what was counted, through the admin listener of any node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+
+EXAMPLE = """\b
+Examples:
+  smartedu counts correct --resource lesson-000001 --at 2026-11-28T20:15:00+08:00 --amount -120 \\
+      --reason "a load test was counted"
+  smartedu counts correct --kind visit --at 2026-11-28T20:15:00+08:00 --amount 7 --reason "..." --id visits-1
+
+\b
+The entry is added to the counts of its minute and listed with its reason; what was counted stays.
+It is booked once for ever by its id: after a failure, give the same --id again."""
+
+DEFAULT_ADMIN = "http://127.0.0.1:9090"
+TIMEOUT_S = 30.0
+KINDS = ("visit", "view", "play", "watch")
+
+
+@click.command(epilog=EXAMPLE)
+@click.option("--kind", type=click.Choice(KINDS), default="view", show_default=True, help="What is corrected.")
+@click.option("--resource", metavar="ID", help="Whose counts; left out for visits.")
+@click.option("--at", required=True, metavar="TIME", help="The minute it is booked at, ISO 8601 with an offset.")
+@click.option("--amount", required=True, type=float, help="What is added, below 0 to take away; of watch, seconds.")
+@click.option("--reason", required=True, metavar="TEXT", help="Why, for everybody to read.")
+@click.option("--id", "name", metavar="ID", help="Another one for each correction.  [default: made up]")
+@click.option("--province", metavar="CODE", help="Two digits.  [default: the node's own]")
+@click.option("--country", metavar="CC", help="Two letters, where it is not the province's.")
+@click.option(
+    "--admin", default=DEFAULT_ADMIN, show_default=True, envvar="SMARTEDU_ADMIN_URL", help="Admin address of any node."
+)
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    envvar="SMARTEDU_ADMIN_TOKEN_FILE",
+    help="File with the bearer token of the admin listener.",
+)
+def correct(amount: float, name: str | None, admin: str, token_file: Path | None, **members: str | None) -> None:
+    """Correct counts by a signed entry with a reason."""
+    from uuid import uuid4
+
+    from edge.commands.purge import send
+
+    if urlsplit(admin).scheme not in ("http", "https") or not urlsplit(admin).hostname:
+        raise click.UsageError(
+            f"--admin {admin!r} is not an address; allowed: http://HOST[:PORT] or https://HOST[:PORT]"
+        )
+    entry: dict[str, object] = {key: value for key, value in members.items() if value is not None}
+    entry |= {"id": name or str(uuid4()), "amount": int(amount) if amount.is_integer() else amount}
+    try:
+        document = send(admin.rstrip("/") + "/counts/corrections", entry, token_file)
+    except click.ClickException as error:
+        raise click.ClickException(f"{error.message} (correction {entry['id']})") from None
+    click.echo(f"correction {document['id']} is taken and will be booked in province {document['province']}")

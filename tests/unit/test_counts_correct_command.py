@@ -1,0 +1,82 @@
+"""`smartedu counts correct` sends one entry, which can be sent again under its id."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from click.testing import CliRunner, Result
+
+from edge.commands.counts import counts
+
+GIVEN = ["--at", "2026-11-28T20:15:00+08:00", "--reason", "a test"]
+
+
+class Node(BaseHTTPRequestHandler):
+    """Answers as the admin listener of an edge node does."""
+
+    asked: ClassVar[list[tuple[str, dict[str, Any], str | None]]] = []
+
+    def do_POST(self) -> None:
+        entry = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.asked.append((self.path, entry, self.headers["Authorization"]))
+        status, document = 202, {"id": entry["id"], "province": "44", "accepted": True}
+        if entry.get("resource") == "bad id":
+            status, document = 400, {"detail": "resource: 1 to 64 of the characters A-Z a-z 0-9 . _ -"}
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Not into the test's output."""
+
+
+@pytest.fixture
+def admin() -> Iterator[str]:
+    Node.asked.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Node)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def run(admin: str, *arguments: str) -> Result:
+    return CliRunner().invoke(counts, ["correct", *GIVEN, "--admin", admin, *arguments])
+
+
+def test_the_entry_is_sent_with_the_token(admin: str, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret\n")
+    told = run(admin, "--resource", "a", "--amount", "-3", "--id", "c-1", "--token-file", str(tmp_path / "token"))
+    assert (told.exit_code, told.output) == (0, "correction c-1 is taken and will be booked in province 44\n")
+    path, entry, token = Node.asked[0]
+    assert (path, token) == ("/counts/corrections", "Bearer secret")
+    expected = {"id": "c-1", "kind": "view", "resource": "a", "at": GIVEN[1], "amount": -3, "reason": "a test"}
+    assert entry == expected
+
+
+def test_each_correction_gets_an_id_of_its_own(admin: str) -> None:
+    for _ in range(2):
+        assert run(admin, "--kind", "watch", "--resource", "a", "--amount", "1.5", "--province", "43").exit_code == 0
+    first, second = (entry for _, entry, _ in Node.asked)
+    assert first["id"] != second["id"]
+    assert (first["amount"], first["kind"], first["province"]) == (1.5, "watch", "43")
+
+
+def test_a_refusal_is_one_line_with_the_id_to_try_again_with(admin: str) -> None:
+    told = run(admin, "--resource", "bad id", "--amount", "1", "--id", "c-2")
+    assert told.exit_code == 1
+    assert told.output == "Error: resource: 1 to 64 of the characters A-Z a-z 0-9 . _ - (correction c-2)\n"
+
+
+def test_a_wrong_address_is_wrong_usage() -> None:
+    assert run("nowhere", "--resource", "a", "--amount", "1").exit_code == 2

@@ -398,6 +398,41 @@ local function forget_ids(prefix)
     end
 end
 
+-- What an earlier version of this library counted has no countries, no days but of views, and nobody can ask what has
+-- moved: that much follows from what it kept. Its minutes and hours are not known. Where a total without countries is of
+-- a Redis that is just being put right from history, nothing is to be done: these will come from there.
+local function adopt(prefix)
+    for _, newer in ipairs({':countries', ':seq', ':history_through'}) do
+        if redis.call('EXISTS', prefix .. newer) == 1 then
+            return
+        end
+    end
+    if redis.call('EXISTS', prefix .. ':total') == 0 then
+        return
+    end
+    local country = prefix == '{00}' and 'ZZ ' or 'CN '
+    local function hand_on(scope, countries, day)
+        local stored = redis.call('HGETALL', scope)
+        for i = 1, #stored, 2 do
+            local metric, amount = stored[i], stored[i + 1]
+            if metric ~= 'first_day' then
+                redis.call('HSET', countries, country .. metric, amount)
+                if day ~= nil then
+                    redis.call('ZADD', prefix .. ':days:' .. metric, amount, day)
+                end
+            end
+        end
+    end
+    for _, day in ipairs(redis.call('ZRANGE', prefix .. ':days:views', 0, -1)) do
+        hand_on(prefix .. ':day:' .. day, prefix .. ':day:' .. day .. ':countries', day)
+    end
+    for _, resource in ipairs(redis.call('ZRANGE', prefix .. ':views', 0, -1)) do
+        redis.call('ZADD', prefix .. ':moved', 1, resource)
+    end
+    redis.call('SET', prefix .. ':seq', 1)
+    hand_on(prefix .. ':total', prefix .. ':countries')
+end
+
 -- keys: {province}:watermarks
 -- args: prefix, writer, place, mover, expect, to, complete_ms, closing (0|1), bucket, groups, cells, ids, watched,
 --       audience heads, viewers, corrections
@@ -410,6 +445,7 @@ local function apply(keys, args)
     if position ~= expect then
         return {0, stored, 0, 0}
     end
+    adopt(prefix)
     local plan, sums, duplicates, in_history = {}, nothing_yet(prefix), 0, 0
     local through = redis.call('GET', prefix .. ':history_through') or ''
     if #args[12] > 0 then

@@ -189,3 +189,24 @@ async def test_a_reader_of_a_redis_that_went_back_begins_again(
         pages, last = await all_moved(one.sink, last.seq, last.tag, 10)
         assert pages[0].restarted
         assert {row.resource for page in pages for row in page.rows} == {f"lesson-{number}" for number in range(6)}
+
+
+async def test_what_an_earlier_version_counted_is_taken_over(
+    tmp_path: Path, counters_url: str, client: Client, rollups: Rollups
+) -> None:
+    """It kept neither countries nor days of anything but views, nor what has moved."""
+    async with writer(tmp_path, counters_url) as one:
+        await take(one, some_of_all(), None)
+        await settled(one)
+        known: Any = await client.keys("{44}:*")
+        for key in known:
+            name = key.decode()
+            if name.endswith(":countries") or name in ("{44}:seq", "{44}:moved", "{44}:trail"):
+                await client.delete(key)
+            if name.startswith("{44}:days:") and name != "{44}:days:views":
+                await client.delete(key)
+        await one.accept(event("lesson-3"))
+        await settled(one)
+        pages, _ = await all_moved(one.sink, 0, "", 10)
+        assert {row.resource for page in pages for row in page.rows} == {"lesson-1", "lesson-2", "lesson-3"}
+    assert await rollups.disagreements() == []

@@ -399,8 +399,8 @@ local function forget_ids(prefix)
 end
 
 -- What an earlier version of this library counted has no countries, no days but of views, and nobody can ask what has
--- moved: that much follows from what it kept. Its minutes and hours are not known. Where a total without countries is of
--- a Redis that is just being put right from history, nothing is to be done: these will come from there.
+-- moved: that much follows from what it kept. Its minutes and hours are not known. A total without countries may be of
+-- a Redis that is just being put right from history, too: then they will come from there.
 local function adopt(prefix)
     for _, newer in ipairs({':countries', ':seq', ':history_through'}) do
         if redis.call('EXISTS', prefix .. newer) == 1 then

@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge import openapi, reference
+
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -98,7 +100,8 @@ def load_assets(site: Path = SITE) -> Assets:
     sources.update({name: (site / path).read_bytes() for name, path in VENDOR.items() if name not in missing})
     release = _release(sources)
     files = {name: _asset(Path(name).suffix, body) for name, body in sources.items()}
-    return Assets(release, files, _pages(site / "pages", {"static": f"/static/{release}"}), missing)
+    fixed = {"static": f"/static/{release}", "reference": reference.html(openapi.document())}
+    return Assets(release, files, _pages(site / "pages", fixed), missing)
 
 
 def etag_of(body: bytes) -> str:

@@ -6,8 +6,10 @@ from functools import partial
 
 from aiohttp import web
 
+from edge import openapi
+from edge.appkeys import DESCRIPTION
 from edge.cache import target
-from edge.handlers import content, corrections, counts, exports, health, purge, site, views
+from edge.handlers import content, corrections, counts, description, exports, health, purge, site, views
 from edge.problems import expect
 
 
@@ -37,11 +39,14 @@ def add_public(application: web.Application, *, site_on: bool, published: bool) 
     get("/v1/counts/export", exports.get_export, allow_head=False)
     get("/v1/counts/stream", counts.get_stream, allow_head=False)
     get("/v1/counts/{rest:.*}", counts.not_counted)
+    application[DESCRIPTION] = openapi.as_json()
+    get(openapi.PATH, description.get_description)
     get("/healthz", health.healthz)
     if site_on:
         get("/", site.get_portal)
         get("/lesson/{id}", site.get_lesson)
         get("/board", site.get_board)
+        get("/docs", site.get_docs)
         get("/static/{path:.*}", site.get_static)
     if not published:
         add("*", "/v1/{rest:.*}", counts.not_counted)

@@ -377,12 +377,13 @@ def _sum(hashes: Iterable[Hash]) -> dict[str, int]:
 
 def _correction(code: str, text: bytes, accepted_ms: int) -> dict[str, object]:
     entry = orjson.loads(text)
-    kind = Kind(int(entry["kind"]))
+    kind = Kind[str(entry["kind"]).upper()]
     return {
         "id": entry.get("id", ""),
         "kind": kind.name.lower(),
         "province": code,
-        "resource": entry.get("resource"),
+        "country": entry.get("country") or None,
+        "resource": entry.get("resource") or None,
         "minute": _iso(int(entry["minute"]) * 60),
         "amount": _seconds(int(entry["amount"])) if kind is Kind.WATCH else int(entry["amount"]),
         "reason": entry.get("reason", ""),

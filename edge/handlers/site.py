@@ -1,4 +1,4 @@
-"""The pages: portal, lesson, board, and their static files, all answered from memory."""
+"""The pages: portal, lesson, board, docs, and their static files, all answered from memory."""
 
 from __future__ import annotations
 
@@ -48,6 +48,11 @@ async def get_portal(request: web.Request) -> web.Response:
 async def get_board(request: web.Request) -> web.Response:
     """`GET /board`: the counts."""
     return _page(request, request.app[ASSETS].pages["board"].render())
+
+
+async def get_docs(request: web.Request) -> web.Response:
+    """`GET /docs`: the interface, described."""
+    return _page(request, request.app[ASSETS].pages["docs"].render())
 
 
 async def get_lesson(request: web.Request) -> web.Response:

@@ -23,12 +23,13 @@ from edge.bearer import ReadToken
 from edge.broadcast import Broadcast
 from edge.catalog_view import Lesson, Snapshot, Term
 from edge.counters.board import Board
+from edge.counters.corrections import Corrections
 from edge.counters.event import Agent, Place
 from edge.counters.sink import open_client
 from edge.handlers import counts
 from edge.problems import as_problems
 from tests.support.counting import Wall, Writer, event, writer
-from tests.support.ledger import METRICS, UTC8, Ledger
+from tests.support.ledger import METRICS, UTC8, Counted, Ledger
 from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
 from tests.support.waiting import eventually
 
@@ -348,26 +349,43 @@ async def test_a_series_that_would_take_too_long_is_refused_with_what_is_allowed
     assert "allowed: about" in answer["detail"]
 
 
-async def test_corrections_are_listed_with_their_reasons(world: World, counters_url: str) -> None:
-    entry = {"id": "c1", "kind": 3, "minute": 29_000_000, "resource": "a", "amount": -1500, "reason": "a test", "at": 1}
-    client = open_client(counters_url)
-    await client.hset("{44}:corrections", "c1", orjson.dumps(entry))
-    await client.zadd("{44}:corrections:at", {"c1": 1_790_000_000_000})
+async def test_a_correction_is_in_every_figure_and_listed_with_its_reason(world: World) -> None:
+    await crowd(world)
+    before = await world.read("series?step=hour&metric=watch_seconds&section=curriculum")
+    at = datetime.now(UTC8) - timedelta(hours=2)
+    entry = {
+        "id": "c1",
+        "kind": "watch",
+        "resource": "lesson-1",
+        "at": at.isoformat(),
+        "amount": -1.5,
+        "reason": "a test",
+    }
+    await Corrections(world.writers["44"].journal).accept(orjson.dumps(entry))
+    await world.settled()
+    world.ledger.entries.append(Counted("watch_seconds", -1.5, at, "lesson-1", "44", "CN", bot=False))
+    after = await world.read("series?step=hour&metric=watch_seconds&section=curriculum")
+    was, now = ({point["at"]: point["watch_seconds"] for point in one["series"]} for one in (before, after))
+    assert {time: now[time] - was[time] for time in now if now[time] != was.get(time)} == {
+        at.replace(minute=0, second=0, microsecond=0).isoformat(): pytest.approx(-1.5)
+    }
+    for dimension in ("province", "country", "grade"):
+        found = table(await world.read(f"by/{dimension}?metric=watch_seconds"), "watch_seconds")
+        assert found == pytest.approx(world.ledger.by(dimension, "watch_seconds"))
     document = await world.read("corrections?limit=1")
-    assert document["corrections"] == [
-        {
-            "id": "c1",
-            "kind": "watch",
-            "province": "44",
-            "resource": "a",
-            "minute": datetime.fromtimestamp(29_000_000 * 60, UTC8).isoformat(timespec="milliseconds"),
-            "amount": -1.5,
-            "reason": "a test",
-            "accepted_at": datetime.fromtimestamp(1_790_000_000, UTC8).isoformat(timespec="milliseconds"),
-        }
-    ]
+    [shown] = document["corrections"]
+    assert datetime.fromisoformat(shown.pop("accepted_at")) <= datetime.now(UTC8)
+    assert shown == {
+        "id": "c1",
+        "kind": "watch",
+        "province": "44",
+        "country": "CN",
+        "resource": "lesson-1",
+        "minute": at.replace(second=0, microsecond=0).isoformat(timespec="milliseconds"),
+        "amount": -1.5,
+        "reason": "a test",
+    }
     assert (document["total"], document["next"]) == (1, None)
-    await client.aclose()
 
 
 async def test_reading_may_need_a_token(world: World) -> None:

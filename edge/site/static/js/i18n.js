@@ -113,6 +113,10 @@ const TEXTS = {
     'key.help': '显示本页帮助',
     'key.space': '空格',
 
+    'docs.headline': '接口说明',
+    'docs.lead': '每一个被接受的观看事件只计一次，约一秒后可读。时间为 ISO 8601，日期按北京时间（UTC+8）。',
+    'docs.file': 'OpenAPI 3.1，可导入任何工具',
+
     'board.title': '数据看板',
     'board.headline': '数据看板',
     'board.lead': '观看事件在边缘节点落盘、汇总，约一秒后就能在这里读到。',
@@ -259,6 +263,10 @@ const TEXTS = {
     'key.jump': 'Jump to 0% – 90%',
     'key.help': 'This help',
     'key.space': 'Space',
+
+    'docs.headline': 'Interface',
+    'docs.lead': 'Every accepted view event is counted once, and can be read about a second later. Times are ISO 8601, days are of UTC+8.',
+    'docs.file': 'OpenAPI 3.1, for any tool',
 
     'board.title': 'Figures',
     'board.headline': 'Figures',

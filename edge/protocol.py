@@ -41,6 +41,7 @@ from aiohttp.web_protocol import RequestHandler, _ErrInfo
 from aiohttp.web_request import BaseRequest
 
 from edge.connections import Patience
+from edge.direct import DirectWriter
 from edge.fastlane import Answer, Block, Lane, Narrow, Sent
 from edge.framing import (
     CHUNKED,
@@ -98,6 +99,7 @@ class EdgeProtocol(RequestHandler):
         "_awaited",
         "_body",
         "_clean",
+        "_direct",
         "_discarded",
         "_edge",
         "_ended",
@@ -130,6 +132,7 @@ class EdgeProtocol(RequestHandler):
         self._edge = edge
         self._overload = edge.overload
         self._lane: Lane | Narrow | None = edge.lane
+        self._direct: DirectWriter | None = None  # once something is sent out of pages
         self._address: str | None = None  # of the client, once somebody has asked
         self._seen_until = 0.0  # when the next hit on the lane is to be noted as a sign of life
         self._unsent: tuple[Sent, ...] = ()  # answers of the lane that the client has yet to take
@@ -157,7 +160,7 @@ class EdgeProtocol(RequestHandler):
 
     # What comes in.
 
-    _write: Callable[[bytes], None]
+    _write: Callable[[bytes | memoryview], None]
     _writelines: Callable[[Sequence[bytes | memoryview]], None]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -183,6 +186,8 @@ class EdgeProtocol(RequestHandler):
             self._overload.ended(self._owed)
         self._owed = 0
         self._phase, self._clean = _Phase.DEAF, False
+        if self._direct is not None:
+            self._direct.let_go()
         self._end()
         super().connection_lost(exc)
 
@@ -194,7 +199,9 @@ class EdgeProtocol(RequestHandler):
                 answer = lane.hot.get(data)
                 now = monotonic()
                 if answer is None or now >= answer.until or not lane.has_room:
-                    if data.startswith(b"POST ") and self._takes_known_post(data):
+                    if data.startswith(b"POST "):  # never on the lane
+                        if not self._takes_known_post(data):
+                            self._take(data)
                         return
                     answer = lane.answer(data)
                 if answer is not None:
@@ -202,18 +209,31 @@ class EdgeProtocol(RequestHandler):
                     if whole is not None:
                         self._write(whole)
                     else:
-                        self._writelines((answer.head, answer.body))
+                        self._write_large(answer)
                     if answer.count and not self._paused and now < self._seen_until and not lane.logs:
                         answer.count += 1
                     else:
                         self._sent(lane, (Sent(answer, data, now),))
                     return
                 data = self._send_several(lane, data)
-                if not data:
-                    return
-            if self._take_whole_head(data):
+            if not data or self._take_whole_head(data):
                 return
         self._take(data)
+
+    def _write_large(self, answer: Answer) -> None:
+        """Head and body in two pieces; out of pages as much as the kernel takes at once."""
+        pages = answer.pages
+        if pages is None:
+            self._writelines((answer.head, answer.body))
+            return
+        if self._direct is None and self.transport is not None and not self.transport.get_extra_info("sslcontext"):
+            self._direct = DirectWriter(self.transport)
+        taken = self._direct.write(answer.head, pages, answer.part_at, answer.bytes) if self._direct else 0
+        rest = taken - len(answer.head)
+        if rest < 0:
+            self._writelines((answer.head[taken:], answer.body))
+        elif rest < answer.bytes:
+            self._write(memoryview(answer.body)[rest:])
 
     def _take_whole_head(self, data: bytes) -> bool:
         """One whole head and no more is nearly everything that ever comes, most often with the fields of the last."""
@@ -510,7 +530,7 @@ class EdgeProtocol(RequestHandler):
         if answer.whole is not None:
             self._write(answer.whole)
         else:
-            self._writelines((answer.head, answer.body))
+            self._write_large(answer)
         block = Block.of(message.headers) if lane.logs else None
         if not answer.keys:
             answer.took_s = monotonic() - asked_at

@@ -2,8 +2,10 @@
 
 An open loop: requests come at their own rate, whether or not earlier ones are answered. The population is bounded as
 in life: a client has one connection and one request at a time, and one that was told to come again later (503,
-Retry-After) waits that long. In each round the peak is looked for in a closed loop of all clients in turn; then
-multiples of it are offered.
+Retry-After) waits that long. A closed loop of all clients in turn sets the scale; then multiples of its rate are
+offered. The closed loop itself is no peak to compare with: its requests wait for each other and so arrive in convoys,
+which are cheaper to answer (the same code runs for a dozen in a row) than what comes by chance. The peak is the best
+that the edge got done of an open loop at up to that rate.
 
 Goodput is answers 200 within `PATIENT_S`, per CPU-second of the serving process, so that what else runs on the machine
 does not count; refusals are judged by how soon they come.
@@ -35,7 +37,11 @@ from loadtest.bench.processes import cpu_s, pin
 
 PATIENT_S = 1.0
 """Whoever waits longer has turned to something else: an answer after that is no use."""
-MULTIPLES = (1.0, 2.0, 3.0)
+CLOSED = 0.0
+"""Stands for the closed loop among the multiples."""
+UP_TO_CAPACITY = (0.8, 0.9, 1.0)
+BEYOND = (2.0, 3.0)
+MULTIPLES = UP_TO_CAPACITY + BEYOND
 SETTLE_S = 4.0
 """What comes first is not measured: it takes a moment to tell an overload from a burst."""
 AGAIN_S = 10.0
@@ -183,7 +189,7 @@ class Sample:
 
 
 class Bench:
-    """One edge and its crowd. What was measured, by the multiple of the peak that was offered; 0 is the peak itself."""
+    """One edge and its crowd. samples: one a round, by the multiple that was offered."""
 
     def __init__(self, server: servers.Server, path: str, clients: int, seconds: float) -> None:
         self._server = server
@@ -194,13 +200,13 @@ class Bench:
         self.samples: dict[float, list[Sample]] = {}
 
     async def run(self, rounds: int, tick: Callable[[], None]) -> None:
-        """Peak and multiples in turns."""
+        """Scale and multiples in turns."""
         for _ in range(rounds):
             await self._ready()
-            peak = await self._measured(0.0, self._crowd.as_fast_as_possible(self._seconds))
+            scale = await self._measured(CLOSED, self._crowd.as_fast_as_possible(self._seconds))
             tick()
             for multiple in MULTIPLES:
-                rate = multiple * len(peak.tally.good) / self._seconds
+                rate = multiple * len(scale.tally.good) / self._seconds
                 await self._ready()
                 await self._crowd.at_rate(rate, SETTLE_S)
                 await self._measured(multiple, self._crowd.at_rate(rate, self._seconds))
@@ -221,7 +227,8 @@ class Bench:
 
 
 def _table(kind: str, samples: dict[float, list[Sample]]) -> Table:
-    table = Table(title=f"{kind}: medians of {len(samples[0.0])} rounds")
+    peaks = [max(one.goodput for one in row) for row in zip(*(samples[one] for one in UP_TO_CAPACITY), strict=True)]
+    table = Table(title=f"{kind}: medians of {len(peaks)} rounds")
     for name in (
         "offered",
         "sent/s",
@@ -234,11 +241,11 @@ def _table(kind: str, samples: dict[float, list[Sample]]) -> Table:
     for name in ("refused/s", "refused after, ms", "late"):
         table.add_column(name, justify="right")
     for multiple, row in samples.items():
-        ratios = [one.goodput / peak.goodput for one, peak in zip(row, samples[0.0], strict=True)]
+        ratios = [one.goodput / peak for one, peak in zip(row, peaks, strict=True)]
         good = sorted(delay for one in row for delay in one.tally.good)
         refused = [delay for one in row for delay in one.tally.refused]
         table.add_row(
-            f"{multiple:g}x" if multiple else "peak",
+            f"{multiple:g}x" if multiple else "closed loop",
             f"{statistics.median(one.tally.sent / one.seconds for one in row):,.0f}",
             f"{statistics.median(len(one.tally.good) / one.seconds for one in row):,.0f}",
             f"{statistics.median(one.goodput for one in row):,.0f}",
@@ -254,7 +261,7 @@ def _table(kind: str, samples: dict[float, list[Sample]]) -> Table:
 @click.command()
 @click.option("--clients", type=click.IntRange(PEAK_IN_FLIGHT, 20_000), default=4000, show_default=True)
 @click.option("--seconds", type=click.FloatRange(1, 600), default=8.0, show_default=True, help="Of one measurement.")
-@click.option("--rounds", type=click.IntRange(1, 100), default=5, show_default=True)
+@click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True)
 @click.option("--kind", type=click.Choice(["pass", "store"]), default="pass", show_default=True, help="Misses or hits.")
 def overload(clients: int, seconds: float, rounds: int, kind: str) -> None:
     """Offer an edge 1 to 3 times what it can do, and show what it gets done."""

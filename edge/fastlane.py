@@ -36,6 +36,7 @@ from edge.cache.eviction import Slot
 from edge.cache.freshness import Verdict, decide
 from edge.cache.memory import MemoryStore
 from edge.cache.model import CacheKey, Entry, Head, Stored, Varying
+from edge.cache.pages import Pages
 from edge.cache.ranges import Part
 from edge.cache.reply import ttl_s
 from edge.clock import Clock
@@ -43,6 +44,8 @@ from edge.inflight import InFlight
 
 ONE_PIECE_BYTES = 16 * 1024
 """A body up to this size is kept behind its head, ready to be sent in one piece."""
+PAGED_BYTES = 64 * 1024
+"""From this size on a body that is sent again and again is moved into pages, to be sent without being copied."""
 
 _LINE_END = b"\r\n"
 _OVERHEAD = 1536  # bytes: an answer's own objects, its place in three mappings
@@ -137,6 +140,8 @@ class Answer:
         "lines",
         "method",
         "own_block",
+        "pages",
+        "part_at",
         "pieces",
         "route",
         "size",
@@ -160,6 +165,8 @@ class Answer:
         self.count = 0
         self.head = b""
         self.body: bytes | memoryview = b""
+        self.pages: Pages | None = None
+        self.part_at = 0 if hit.part is None else hit.part.first  # in the stored body
         self.whole: bytes | None = None
         self.pieces: Pieces = ()
         self.method = self.route = ""
@@ -172,7 +179,7 @@ class Answer:
         """Hold on to nothing of the stored value any more."""
         self.until = 0.0
         self.head = self.body = b""
-        self.whole = self.stored = None
+        self.whole = self.stored = self.pages = None
         self.pieces = ()
 
     def buffers(self) -> tuple[bytes | memoryview, ...]:
@@ -482,7 +489,15 @@ class Lane:
         for answer in given:
             count, answer.count = answer.count, 0
             answer.slot.hits += count - 1
+            if count > 1 and answer.bytes >= PAGED_BYTES and answer.pages is None:
+                self._move_into_pages(answer)
             self._teller.served(answer, count, answer.took_s)
+
+    def _move_into_pages(self, answer: Answer) -> None:
+        """It is asked for so often that it is worth a copy now to have none later."""
+        if answer in self._answers and (pages := self._memory.in_pages(answer.slot)) is not None:
+            answer.body = pages.view[answer.part_at : answer.part_at + answer.bytes]
+            answer.pages = pages
 
     # -- what the memory tier tells ------------------------------------------------------------------------------------
 

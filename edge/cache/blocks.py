@@ -258,7 +258,7 @@ class Blocks:
         """The first bytes of `wanted` (offsets in the block), as many as are there already, at least one."""
         match await self._landing(ask, layout, number):
             case Have(entry):
-                return entry.body[wanted.first : wanted.last + 1]
+                return bytes(entry.body[wanted.first : wanted.last + 1])
             case Coming(body):
                 return await _first_piece(body, wanted)
             case Changed():
@@ -352,7 +352,7 @@ class Blocks:
             raise
         block = Entry(head, whole or b"", mark)
         self._tiers.keep_block(key, block, layout, everywhere=tier is Tier.ORIGIN)
-        body.finish(block.body)
+        body.finish(whole or b"")
 
 
 async def _first_piece(body: GrowingBody, wanted: Part) -> bytes:

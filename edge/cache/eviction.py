@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import deque
 
 from edge.cache.model import CacheKey, Stored
+from edge.cache.pages import Pages
 
 _SMALL = 0.22  # share of the memory for newcomers
 _USES = 2  # that take a newcomer to the main queue; a value smaller than half the mean needs one less
@@ -28,10 +29,11 @@ _FEW = 64  # ghosts, and marked slots, that are too few to care
 class Slot:
     """Where one value stands. hits: its uses since it last came to a queue's end; whoever serves it adds one.
 
-    spare: turns of the main queue that it has left without any use. queue: None once it is in neither.
+    spare: turns of the main queue that it has left without any use. queue: None once it is in neither. pages: where the
+    value's body lies, if it lies in pages.
     """
 
-    __slots__ = ("hits", "key", "queue", "size", "spare", "value")
+    __slots__ = ("hits", "key", "pages", "queue", "size", "spare", "value")
 
     def __init__(self, key: CacheKey, value: Stored, size: int) -> None:
         self.key = key
@@ -40,6 +42,7 @@ class Slot:
         self.hits = 0
         self.spare = 0
         self.queue: Queue | None = None
+        self.pages: Pages | None = None
 
 
 class Queue:

@@ -330,7 +330,7 @@ class Fetcher:
     async def _revalidated_for_one(self, fill: _Fill, value: Entry | Layout, marker: Pass) -> None:
         """What the 304 says is for the leader alone; the body is the stored one."""
         if isinstance(value, Entry):
-            stored = replace(fill.response, status=value.head.status, chunks=_once(value.body))
+            stored = replace(fill.response, status=value.head.status, chunks=_once(bytes(value.body)))
             await self._handed_over(replace(fill, response=stored), value.head, marker)
         else:
             await self._superseded(fill, value.head, marker)

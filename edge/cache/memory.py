@@ -7,10 +7,12 @@ the fast lane's table) must see all four: that is what watchers are for. Which v
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from edge.cache.eviction import Policy, Slot
-from edge.cache.model import CacheKey, Stored
+from edge.cache.model import CacheKey, Entry, Stored
+from edge.cache.pages import Pages
 from edge.cache.tag_index import TagIndex, tags_of
 
 _LARGEST = 8  # a value may take this part of the store, no more: one must not drive out everything else
@@ -29,9 +31,19 @@ class Watcher(Protocol):
 
 
 class MemoryStore:
-    """max_bytes: bodies and all that is kept with them. largest_bytes: of one value; an eighth of that by default."""
+    """max_bytes: bodies and all that is kept with them. largest_bytes: of one value; an eighth of that by default.
 
-    def __init__(self, *, max_bytes: int, largest_bytes: int | None = None, watchers: Sequence[Watcher] = ()) -> None:
+    most_in_pages: bodies that may lie in pages at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        max_bytes: int,
+        largest_bytes: int | None = None,
+        most_in_pages: int = 0,
+        watchers: Sequence[Watcher] = (),
+    ) -> None:
         self.max_bytes = max_bytes
         self.largest_bytes = max_bytes // _LARGEST if largest_bytes is None else min(largest_bytes, max_bytes)
         self.used_bytes = 0
@@ -41,6 +53,8 @@ class MemoryStore:
         self._primary: dict[str, Slot] = {}
         self._parts: dict[str, dict[str, Slot]] = {}
         self._count = 0
+        self._most_in_pages = most_in_pages
+        self._in_pages = 0
         self._policy = Policy(max_bytes)
         self._tags = TagIndex()
         self._watchers: tuple[Watcher, ...] = (self._tags, *watchers)
@@ -65,6 +79,22 @@ class MemoryStore:
     def slot(self, key: CacheKey) -> Slot | None:
         """Where the value stands, for who counts its uses himself."""
         return self._find(key)
+
+    def in_pages(self, slot: Slot) -> Pages | None:
+        """Where the body of the slot's value lies, which is moved into pages if need be; None when it cannot be."""
+        if slot.pages is not None or slot.queue is None:
+            return slot.pages
+        value = slot.value
+        if not isinstance(value, Entry) or not value.body or self._in_pages >= self._most_in_pages:
+            return None
+        try:
+            pages = Pages(value.body)
+        except OSError:
+            self._most_in_pages = self._in_pages  # no more files, or no memory for them: so many it will be
+            return None
+        slot.value, slot.pages = replace(value, body=pages.view), pages
+        self._in_pages += 1
+        return pages
 
     def put(self, key: CacheKey, value: Stored) -> bool:
         """Store it in place of what was there; when False, nothing is there any more.
@@ -115,6 +145,9 @@ class MemoryStore:
         self._count = self.used_bytes = 0
         for slot in gone:
             self._tell_dropped(slot)
+            self._leave_pages(slot)
+            slot.queue = None  # slot and queue hold each other: all of it would wait for the garbage collector
+            del slot.value
 
     def keys_of(self, uri: str) -> tuple[CacheKey, ...]:
         """The keys of all values kept under a URI, the primary one first."""
@@ -145,6 +178,7 @@ class MemoryStore:
         self._tell_dropped(slot)
         self.used_bytes += size - slot.size
         self._policy.resize(slot, size)
+        self._leave_pages(slot)
         slot.value = value
         self._tell_stored(slot)
         self._make_room(0)
@@ -170,7 +204,13 @@ class MemoryStore:
         self._count -= 1
         self.used_bytes -= slot.size
         self._tell_dropped(slot)
+        self._leave_pages(slot)
         del slot.value  # the slot itself may stand in its queue for a while, marked as gone
+
+    def _leave_pages(self, slot: Slot) -> None:
+        if slot.pages is not None:
+            slot.pages = None
+            self._in_pages -= 1
 
     def _tell_stored(self, slot: Slot) -> None:
         for watcher in self._watchers:

@@ -85,11 +85,12 @@ class Head:
 class Entry:
     """A complete stored response, or one block of a large one (status 206).
 
+    body: a view where it lies in pages (`edge.cache.pages`).
     mark: the node's purge position before the origin was asked for it; a later purge that names it wins over it.
     """
 
     head: Head
-    body: bytes
+    body: bytes | memoryview
     mark: int = 0
 
     @property

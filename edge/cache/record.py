@@ -98,7 +98,7 @@ class Cover:
 
 def seal(
     key: CacheKey, value: Stored, *, mark: str, now: float, wall: float, pieces: Pieces | None = None
-) -> tuple[bytes, bytes]:
+) -> tuple[bytes, bytes | memoryview]:
     """The record in two: its front, and the body as it is. Raises ValueError when its fields are absurdly large."""
     body = value.body if isinstance(value, Entry) else b""
     meta: dict[str, Any] = {"uri": key.uri, "part": key.part, "mark": mark} | _members(value, now, wall)
@@ -146,7 +146,7 @@ def cover(data: bytes) -> Cover:
         raise DamageError(f"not a record's front: {error!r}") from error
 
 
-def cut(body: bytes, size: int) -> Sequence[memoryview]:
+def cut(body: bytes | memoryview, size: int) -> Sequence[memoryview]:
     """The body in pieces of `size` bytes; one, empty, for an empty body."""
     whole = memoryview(body)
     return [whole[at : at + size] for at in range(0, max(len(body), 1), size)]

@@ -79,7 +79,7 @@ class Tree:
                 return False
         return False
 
-    def store(self, name: str, data: tuple[bytes, bytes], until: float) -> None:
+    def store(self, name: str, data: tuple[bytes, bytes | memoryview], until: float) -> None:
         """Write a file for which room was reserved, and put it into its place."""
         self._written += 1
         temporary = self._temporary / str(self._written)
@@ -162,7 +162,7 @@ def _inside(directory: Path) -> list[Path]:
     return list(directory.iterdir()) if directory.exists() else []
 
 
-def _write(path: Path, data: tuple[bytes, bytes], until: float) -> os.stat_result:
+def _write(path: Path, data: tuple[bytes, bytes | memoryview], until: float) -> os.stat_result:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         rest = [memoryview(part) for part in data]

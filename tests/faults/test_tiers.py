@@ -83,7 +83,7 @@ async def sound(tier: DiskTier | RedisTier) -> int:
         value = await tier.get(key)
         if value is not None:
             assert isinstance(value, Entry)
-            assert is_one_that_was_written(key, value.body)
+            assert is_one_that_was_written(key, bytes(value.body))
             found += 1
     return found
 

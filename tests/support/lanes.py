@@ -117,7 +117,7 @@ async def lane_edge(
     clock = clock or SystemClock()
     overload = make_overload() if make_overload is not None else None
     reader = HttpReader(origin_url)
-    memory = MemoryStore(max_bytes=memory_bytes)
+    memory = MemoryStore(max_bytes=memory_bytes, most_in_pages=1000)
     site = Site(rules=RULES, ranges_known=published, forwards=not published, via="" if published else "edge-1")
 
     async def invalidate(uris: tuple[str, ...], _groups: tuple[str, ...]) -> None:

@@ -42,7 +42,7 @@ def entry(clock: Clock, body: bytes = b"body", control: str = "max-age=60") -> E
 
 def body_of(value: Stored | None) -> bytes | None:
     """The body of an entry that was found."""
-    return value.body if isinstance(value, Entry) else None
+    return bytes(value.body) if isinstance(value, Entry) else None
 
 
 @asynccontextmanager

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import weakref
+from pathlib import Path
 
 from edge.cache.memory import MemoryStore
 from edge.cache.model import CacheKey, Entry, Freshness, Head, Layout, Stored, Varying
+from edge.cache.pages import FILES_EACH
 
 HOUR = Freshness(storable=True, lifetime_s=3600.0)
 URI = "/media/lesson/720p.m4s"
@@ -186,3 +189,47 @@ def test_a_tag_names_the_keys_that_carry_it_now() -> None:
     assert store.tagged("lesson-1") == ()
     store.clear()
     assert store.tagged("maths") == ()
+
+
+def files() -> int:
+    """Open files that hold bodies."""
+    links = (os.path.realpath(one) for one in Path("/proc/self/fd").iterdir())
+    return sum("/memfd:body" in link for link in links)
+
+
+def test_bodies_in_pages_are_bounded_and_leave_no_file_behind() -> None:
+    store = MemoryStore(max_bytes=1_000_000, largest_bytes=200_000, most_in_pages=2)
+    before = files()
+    for number in range(4):
+        store.put(CacheKey(f"/{number}"), Entry(head(100_000), bytes([number]) * 100_000))
+    used = store.used_bytes
+    for number in range(4):
+        slot = store.slot(CacheKey(f"/{number}"))
+        assert slot is not None
+        pages = store.in_pages(slot)
+        assert (pages is not None) is (number < 2)
+        value = store.peek(CacheKey(f"/{number}"))
+        assert isinstance(value, Entry)
+        assert bytes(value.body) == bytes([number]) * 100_000
+        del pages, value, slot
+    assert (files(), store.used_bytes) == (before + 2 * FILES_EACH, used)
+    store.put(CacheKey("/0"), entry())
+    assert files() == before + FILES_EACH
+    store.remove(CacheKey("/1"))
+    assert files() == before
+    again = store.slot(CacheKey("/2"))
+    assert again is not None
+    assert store.in_pages(again) is not None
+    assert store.in_pages(again) is store.in_pages(again)
+    store.clear()
+    del again
+    assert files() == before
+
+
+def test_what_stands_nowhere_any_more_is_not_moved_into_pages() -> None:
+    store = MemoryStore(max_bytes=1_000_000, most_in_pages=2)
+    store.put(CacheKey(URI), entry(1000))
+    slot = store.slot(CacheKey(URI))
+    assert slot is not None
+    store.remove(CacheKey(URI))
+    assert store.in_pages(slot) is None

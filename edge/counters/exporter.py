@@ -24,7 +24,7 @@ from edge.tasks import begin, end
 
 _log = logging.getLogger(__name__)
 
-LEASE_S: Final = 600
+LEASE_S: Final = 120
 _AHEAD_MS: Final = 60_000
 """An event may be that far ahead of the clock by which it was accepted."""
 

@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import csv
+import io
+import os
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import orjson
 import pytest
 
+from edge.counters.closing import Closing
 from edge.counters.event import Kind
-from edge.counters.history import TABLES, Figures, History, HistoryError, Manifest, digest_of
-from edge.counters.parquet import Parquet
+from edge.counters.exported import MOST_AT_ONCE, Exports
+from edge.counters.exporter import Exporter
+from edge.counters.history import (
+    TABLES,
+    Figures,
+    History,
+    HistoryError,
+    Manifest,
+    NoHistoryError,
+    NotClosedError,
+    digest_of,
+)
+from edge.counters.parquet import Format, Parquet
+from edge.counters.province_day import ProvinceDays
 from tests.support.broker import S3Address
-from tests.support.counting import PROVINCE
+from tests.support.counting import PROVINCE, writer
 from tests.support.history import (
     DAY,
     FIRST,
     RANDOM,
     Ledger,
     Scene,
+    complete_past,
     correct,
     count,
     count_a_day,
@@ -190,3 +208,66 @@ async def test_the_manifest_is_json_that_anybody_can_read(scene: Scene) -> None:
     assert sum(one["views"] for one in said["countries"].values()) == said["sums"]["views"]
     assert set(said["countries"]) == {"CN", "FR"}
     assert stored.content == manifest.encode()
+
+
+async def test_a_journal_keeps_its_segments_until_their_days_are_in_history(scene: Scene) -> None:
+    await count_a_day(scene)
+    days = ProvinceDays(scene.client, PROVINCE)
+    exporter = Exporter([days], scene.store, scene.tmp_path / "exporter", holder="a test", wall=scene.wall)
+    journal = scene.writer.journal
+    written_s = moment(FIRST, 23, 59)
+    for segment in journal.view().segments:
+        os.utime(segment.path, (written_s, written_s))
+
+    async def release() -> int:
+        await exporter.look()
+        return await journal.release(journal.end, older_than_s=0.0, keep_from_ms=exporter.keep_from_ms())
+
+    await scene.at(moment(FIRST + DAY, 12))
+    assert await release() == 0
+    await scene.at(moment(FIRST + 3 * DAY, 12))
+    assert await release() > 0
+    assert len(journal.view().segments) == 1
+
+
+async def test_an_export_has_all_provinces_or_is_refused(scene: Scene, tmp_path: Path) -> None:
+    await count_a_day(scene)
+    days = [ProvinceDays(scene.client, code) for code in (PROVINCE, "31", "11")]
+    exports = Exports(scene.store, days, tmp_path / "exports", wall=scene.wall)
+    async with writer(tmp_path / "other", scene.url, province="31", wall=scene.wall) as other:
+        shanghai = Ledger()
+        await count(other, shanghai, events_of(FIRST, 40, RANDOM), province="31")
+        closing = Closing(days[1], scene.store, tmp_path / "shanghai", wall=scene.wall)
+        await closing.look()
+        with pytest.raises(NotClosedError, match="is not over"):
+            await exports.exported(FIRST, Format.CSV)
+        await scene.at(moment(FIRST + 3 * DAY, 12))
+        await scene.closing().catch_up()
+        with pytest.raises(NotClosedError, match="not closed yet in province 31"):
+            await exports.exported(FIRST, Format.CSV)
+        await complete_past(scene.client, moment(FIRST + 3 * DAY, 12), "31")
+        await closing.catch_up()
+    pieces = [piece async for piece in await exports.exported(FIRST, Format.CSV)]
+    rows = list(csv.DictReader(io.StringIO(b"".join(pieces).decode())))
+    for code, ledger in ((PROVINCE, scene.ledger), ("31", shanghai)):
+        assert sum(int(row["views"]) for row in rows if row["province"] == code) == ledger.day(FIRST).views
+    with pytest.raises(NoHistoryError):
+        await exports.exported(FIRST - DAY, Format.CSV)
+    table = await exports.day_table(FIRST, "31")
+    assert table is not None
+    assert sum(amounts[0] for amounts in table.resources.values()) == shanghai.day(FIRST).views
+
+
+async def test_no_more_exports_are_read_at_once_than_there_is_room_for(scene: Scene, tmp_path: Path) -> None:
+    await count_a_day(scene)
+    await scene.at(moment(FIRST + 3 * DAY, 12))
+    await scene.closing().catch_up()
+    days = [ProvinceDays(scene.client, PROVINCE)]
+    exports = Exports(scene.store, days, tmp_path / "exports", wall=scene.wall)
+    held = [cast("AsyncGenerator[bytes]", await exports.exported(FIRST, Format.JSON)) for _ in range(MOST_AT_ONCE)]
+    with pytest.raises(HistoryError, match="are being read already"):
+        await exports.exported(FIRST, Format.JSON)
+    for one in held:
+        await one.aclose()
+    assert list((tmp_path / "exports").iterdir()) == []
+    assert [piece async for piece in await exports.exported(FIRST, Format.JSON)]

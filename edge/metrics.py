@@ -34,6 +34,7 @@ LABELS: Final = {
         "request's own fault: `malformed`, `too_large`, `unsupported`, `slow`"
     ),
     "place": "the node's `own` province; `found`; `unknown`; `nonsense`: a proxy's header that names no place",
+    "province": "its two-digit code, of those that this node counts for",
     "bot": "what gave it away: `declared` (its User-Agent), `viewer`, `client` (more views a minute than people can)",
     "failure": "the values are in the metric's own row",
     "scope": "`url`, `prefix`, `tag`, `all`",
@@ -293,6 +294,74 @@ JOURNAL_PENDING = Level(
     "bytes",
     "View event journal on this node's disk that is still to be applied in Redis.",
     across="livesum",
+)
+JOURNAL_BYTES = Level(
+    "smartedu_journal_bytes",
+    "bytes",
+    "View event journal on this node's disk, with what is kept although it is applied.",
+    across="livesum",
+)
+JOURNAL_LIMIT_BYTES = Level(
+    "smartedu_journal_limit_bytes",
+    "bytes",
+    "What it may take; beyond it new events are refused with 503.",
+    across="livesum",
+)
+JOURNAL_LOST = Batched(
+    "smartedu_journal_lost_bytes_total",
+    "bytes",
+    "Damaged or missing parts of the journal that had to be stepped over: accepted events that cannot be counted.",
+)
+FLUSH_LAG = Level(
+    "smartedu_flush_lag_seconds",
+    "seconds",
+    "How long ago, at most, the oldest event was accepted that is still to be applied in Redis; 0 where all are.",
+    across="livemax",
+)
+WATERMARK_LAG = Level(
+    "smartedu_watermark_lag_seconds",
+    "seconds",
+    "How far the time up to which all that this node has accepted for a province is applied lies behind now.",
+    ["province"],
+    across="livemax",
+)
+COUNTS_CONNECTED = Level(
+    "smartedu_counts_connected",
+    "0 or 1",
+    "Whether the last exchange of every worker with the Redis for counters went well, for every province.",
+    across="livemin",
+)
+BATCHES = Batched(
+    "smartedu_counts_batches_total",
+    "batches",
+    "Batches of view events that were applied in Redis, or told it that there were none.",
+)
+APPLIED = Batched(
+    "smartedu_counts_applied_events_total",
+    "events",
+    "View events in them, those left out included; what was replayed is in it again.",
+)
+LEFT_OUT = Batched(
+    "smartedu_counts_left_out_events_total",
+    "events",
+    "View events that were not counted: `duplicate` (the same id within 10 minutes), `in_history` (of a day that is "
+    "closed, and has them).",
+    ["result"],
+)
+REPLAYED = Batched(
+    "smartedu_counts_replayed_bytes_total",
+    "bytes",
+    "View event journal that was sent again, since Redis had lost its last seconds.",
+)
+COUNTS_CALLS = Batched(
+    "smartedu_counts_redis_calls_total",
+    "commands",
+    "Commands sent to the Redis for counters to apply, to ask for watermarks and for what is on its disk.",
+)
+COUNTS_FAILURES = Batched(
+    "smartedu_counts_failures_total",
+    "batches",
+    "Tries to apply a batch, or to learn the watermark, that failed and were made again.",
 )
 HISTORY_DAYS = Batched(
     "smartedu_history_days_total",

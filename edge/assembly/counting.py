@@ -38,6 +38,7 @@ class Counting:
     board: Board
     flusher: Flusher
     journal: Journal
+    sink: Sink
     keeping: Keeping | None
 
     def check(self) -> health.Check:
@@ -106,7 +107,7 @@ async def counting(
         history=keeping.day_table if keeping is not None else None,
     )
     stack.push_async_callback(board.close)
-    return Counting(_intake(settings, journal, known, clock), board, flusher, journal, keeping)
+    return Counting(_intake(settings, journal, known, clock), board, flusher, journal, sink, keeping)
 
 
 def _intake(settings: EdgeSettings, journal: Journal, known: Callable[[str], bool] | None, clock: Clock) -> Intake:

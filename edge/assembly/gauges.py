@@ -33,6 +33,7 @@ class Gauges:
         self._cache = cache
         self._origin = origin
         self._counting = counting
+        self._began_ms = counting.journal.stamp_ms() if counting is not None else 0
         self._in_flight = in_flight
         self._overload = overload
         self._log = log
@@ -65,11 +66,34 @@ class Gauges:
         for name, retries in self._origin.retries().items():
             metrics.ORIGIN_RETRIES.rise_to(retries, name)
         if self._counting is not None:
-            metrics.JOURNAL_PENDING.set(self._counting.flusher.state().pending_bytes)
+            self._read_counting(self._counting)
             self._read_history(self._counting.keeping)
         if self._log is not None:
             metrics.LOG_LINES.rise_to(self._log.written, "written")
             metrics.LOG_LINES.rise_to(self._log.dropped, "dropped")
+
+    def _read_counting(self, counting: Counting) -> None:
+        now_ms = counting.journal.stamp_ms()
+        journal, flushed = counting.journal.state(), counting.flusher.state()
+        metrics.JOURNAL_PENDING.set(flushed.pending_bytes)
+        metrics.JOURNAL_BYTES.set(journal.size_bytes)
+        metrics.JOURNAL_LIMIT_BYTES.set(journal.max_bytes)
+        metrics.JOURNAL_LOST.rise_to(journal.lost_bytes)
+        metrics.COUNTS_CONNECTED.set(flushed.connected)
+        metrics.BATCHES.rise_to(flushed.batches)
+        metrics.APPLIED.rise_to(flushed.events)
+        metrics.LEFT_OUT.rise_to(flushed.duplicates, "duplicate")
+        metrics.LEFT_OUT.rise_to(flushed.in_history, "in_history")
+        metrics.REPLAYED.rise_to(flushed.replayed_bytes)
+        metrics.COUNTS_CALLS.rise_to(counting.sink.calls.sent)
+        metrics.COUNTS_FAILURES.rise_to(flushed.failures)
+        oldest_s = 0.0
+        for province, state in counting.flusher.by_province().items():
+            # Before the first exchange nothing is known of what a predecessor has applied.
+            lag_s = max(0, now_ms - (state.complete_ms or self._began_ms)) / 1000
+            metrics.WATERMARK_LAG.set(lag_s, province)
+            oldest_s = max(oldest_s, lag_s if state.pending_bytes else 0.0)
+        metrics.FLUSH_LAG.set(oldest_s)
 
     def _read_history(self, keeping: Keeping | None) -> None:
         if keeping is None:

@@ -116,20 +116,32 @@ def province_prefix(province: str) -> str:
     return "{" + province + "}"
 
 
-class Sink:
-    """The counting side of one province on one Redis. province: the two-digit code, which is also the hash slot."""
+@dataclass(slots=True)
+class Calls:
+    """How many commands were sent, whatever became of them."""
 
-    def __init__(self, client: Client, province: str) -> None:
+    sent: int = 0
+
+
+class Sink:
+    """The counting side of one province on one Redis. province: the two-digit code, which is also the hash slot.
+
+    calls: counted together with those of the sinks beside it.
+    """
+
+    def __init__(self, client: Client, province: str, calls: Calls | None = None) -> None:
         self._client = client
+        self.calls = calls or Calls()
         self._prefix = province_prefix(province)
         self._watermarks = self._prefix + ":watermarks"
 
     def beside(self, province: str) -> Sink:
         """The same of another province on the same Redis."""
-        return Sink(self._client, province)
+        return Sink(self._client, province, self.calls)
 
     async def watermark(self, writer: str) -> int:
         """The journal position up to which the writer's events are counted; 0 for one never seen. Raises SinkError."""
+        self.calls.sent += 1
         try:
             found = await cast("Awaitable[bytes | None]", self._client.hget(self._watermarks, writer))
         except (RedisError, OSError) as error:
@@ -177,6 +189,7 @@ class Sink:
         pipeline = self._client.pipeline(transaction=False)  # one connection: WAITAOF speaks of its own writes
         pipeline.execute_command("FCALL", _MARK, 1, self._watermarks, self._prefix, writer)
         pipeline.execute_command("WAITAOF", 1, 0, int(_PROOF_WAIT_S * 1000))
+        self.calls.sent += 2
         try:
             watermark, synced = await pipeline.execute(raise_on_error=False)
         except (RedisError, OSError) as error:
@@ -184,6 +197,7 @@ class Sink:
         return watermark, synced
 
     async def _install(self) -> None:
+        self.calls.sent += 1
         try:
             await cast("Awaitable[object]", self._client.function_load(_CODE, replace=True))
         except (RedisError, OSError) as error:
@@ -202,6 +216,7 @@ class Sink:
             raise SinkError(_describe(error)) from error
 
     async def _fcall(self, function: str, arguments: tuple[bytes | str | int, ...], *, read_only: bool) -> object:
+        self.calls.sent += 1
         call = self._client.fcall_ro if read_only else self._client.fcall
         return await cast("Awaitable[object]", call(function, 1, self._watermarks, *arguments))
 

@@ -60,7 +60,7 @@ def _open(asked: str, token_file: Path | None) -> Any:
     from urllib.error import HTTPError, URLError
     from urllib.request import Request, urlopen
 
-    from edge.commands.counts import detail_of
+    from edge.commands.counts_reading import detail_of
 
     headers = {"Authorization": f"Bearer {token_file.read_text().strip()}"} if token_file is not None else {}
     try:

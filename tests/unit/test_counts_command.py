@@ -6,14 +6,19 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import ClassVar
+from urllib.parse import parse_qs
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge.commands.counts import counts
+from edge.commands.counts_shown import chart
 
-SUMMARY = {
+SUMMARY: dict[str, object] = {
     "views": 1234567,
     "views_today": 12,
     "views_daily_average": 3.5,
@@ -29,11 +34,36 @@ SUMMARY = {
     "complete_through": "2026-11-23T12:00:00.000+08:00",
 }
 FIGURES = {"views": 5, "plays": 4, "watch_seconds": 3, "uniques": 2}
-RESOURCES = {
+RESOURCES: dict[str, object] = {
     "resources": [{"id": "lesson-1", **FIGURES, "today": FIGURES}],
     "as_of": SUMMARY["as_of"],
     "complete_through": None,
 }
+
+
+WHEN = {"as_of": SUMMARY["as_of"], "complete_through": SUMMARY["complete_through"]}
+TOTALS: dict[str, object] = {
+    "dimension": "grade",
+    "by": [{"id": "grade-1", "name": {"zh": "一年级", "en": "Grade 1"}, "views": 7}, {"id": "unknown", "views": 0}],
+    "catalog_version": "v7",
+    **WHEN,
+}
+RANKING: dict[str, object] = {
+    "dimension": "province",
+    "metric": "views",
+    "total": 1,
+    "top": [{"id": "44", "views": 1234}],
+    "next": None,
+    "as_of": SUMMARY["as_of"],
+    "complete_through": {"44": "2026-11-23T11:59:00.000+08:00", "11": SUMMARY["complete_through"], "00": None},
+}
+SERIES: dict[str, object] = {
+    "metric": "views",
+    "step": "hour",
+    "series": [{"at": f"2026-11-23T{hour:02}:00:00+08:00", "views": hour * 10} for hour in range(24)],
+    **WHEN,
+}
+ANSWERS = {"/resources": RESOURCES, "/by/": TOTALS, "/top": RANKING, "/series": SERIES}
 
 
 class Node(BaseHTTPRequestHandler):
@@ -43,11 +73,14 @@ class Node(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
-        status, document = 200, SUMMARY
+        status: int = 200
+        document: dict[str, object] = SUMMARY
         if "ids=bad" in self.path:
             status, document = 503, {"detail": "the counts can't be read now"}
-        elif "/resources" in self.path:
-            document = RESOURCES
+        elif "ids=secret" in self.path and self.headers["Authorization"] != "Bearer open sesame":
+            status, document = 401, {"detail": "reading counts needs the token"}
+        else:
+            document = next((answer for path, answer in ANSWERS.items() if path in self.path), SUMMARY)
         body = json.dumps(document).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -88,6 +121,67 @@ def test_a_refusal_is_one_line_and_exit_status_1(url: str) -> None:
     nobody = CliRunner().invoke(counts, ["--url", "http://127.0.0.1:1"])
     assert nobody.exit_code == 1
     assert nobody.output.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        (["summary"], "summary"),
+        (["resources", "a", "b"], "resources?ids=a,b"),
+        (["--top", "3"], "top?dimension=resource&metric=views&limit=3"),
+        (["top", "--limit", "5", "--grade", "grade-1"], "top?dimension=resource&metric=views&limit=5&grade=grade-1"),
+        (["by", "grade", "--province", "44,11", "--day", "today"], "by/grade?day=today&province=44,11"),
+        (["series", "--step", "day", "--from", "2026-11-01"], "series?metric=views&step=day&from=2026-11-01"),
+        (["--", "summary"], "resources?ids=summary"),
+    ],
+)
+def test_each_command_asks_its_question(url: str, arguments: list[str], asked: str) -> None:
+    options = ["--url", url]
+    spelled = options + arguments if arguments[0] in ("--", "--top") else [arguments[0], *options, *arguments[1:]]
+    shown = CliRunner().invoke(counts, spelled)
+    assert shown.exit_code == 0, shown.output
+    path, _, query = Node.asked[-1].removeprefix("/v1/counts/").partition("?")
+    wanted_path, _, wanted = asked.partition("?")
+    assert (path, parse_qs(query)) == (wanted_path, parse_qs(wanted))
+
+
+def test_totals_and_rankings_are_tables_with_names_and_the_slowest_province(url: str) -> None:
+    totals = CliRunner().invoke(counts, ["by", "grade", "--url", url]).output
+    assert "一年级 · Grade 1" in totals
+    assert "by catalog v7" in totals
+    ranking = CliRunner().invoke(counts, ["top", "--dimension", "province", "--url", url]).output
+    assert "1,234" in ranking
+    assert "complete through 2026-11-23T11:59" in ranking
+
+
+def test_a_series_is_a_chart_and_a_table(url: str) -> None:
+    shown = CliRunner().invoke(counts, ["series", "--url", url]).output
+    assert "views by hour: 2,760, at most 230" in shown
+    assert "█" in shown
+    assert "2026-11-23 23:00" in shown
+
+
+@given(st.lists(st.floats(0, 1e12), min_size=1, max_size=400), st.integers(1, 120))
+def test_a_chart_is_as_wide_as_it_may_be_and_its_highest_column_is_full(values: list[float], width: int) -> None:
+    lines = chart(values, width)
+    assert all(len(line) <= min(width, len(values)) for line in lines)
+    assert "█" in lines[0] or max(values) == 0
+    assert "▁" in lines[-1] or "█" in lines[-1] or set(lines[-1]) <= set("▁▂▃▄▅▆▇█")
+
+
+def test_the_token_in_a_file_opens_the_counts(url: str, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("open sesame\n")
+    refused = CliRunner().invoke(counts, ["--url", url, "secret"])
+    assert (refused.exit_code, refused.output) == (1, "Error: reading counts needs the token\n")
+    assert CliRunner().invoke(counts, ["--url", url, "--token-file", str(token), "secret"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [["by", "moon"], ["series", "--step", "week"], ["top", "--limit", "0"], ["resources"]]
+)
+def test_wrong_usage_of_a_command_is_exit_status_2(arguments: list[str]) -> None:
+    assert CliRunner().invoke(counts, arguments).exit_code == 2
 
 
 @pytest.mark.parametrize("arguments", [["a", "--top", "3"], ["--url", "ftp://x"], ["--top", "0"], ["a"] * 201])

@@ -1,0 +1,83 @@
+"""Asking a node for counts: the options that all commands share, and the answer or one clear line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlencode, urlsplit
+
+import click
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+TIMEOUT_S = 20.0
+FILTERS = {
+    "province": ("CODE[,CODE]", "Only these provinces."),
+    "section": ("ID", "Only resources of this section."),
+    "stage": ("ID", "Only resources of this stage."),
+    "grade": ("ID", "Only resources of this grade."),
+    "subject": ("ID", "Only resources of this subject."),
+    "edition": ("ID", "Only resources of this edition."),
+    "country": ("CC", "Only this country; ZZ: not known."),
+}
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def reads(command: Command) -> Command:
+    """Adds the options of every command that reads: --url, --token-file, --json."""
+    options = (
+        click.option(
+            "--url", default=DEFAULT_URL, show_default=True, envvar="SMARTEDU_URL", help="Public address of a node."
+        ),
+        click.option(
+            "--token-file",
+            type=click.Path(path_type=Path, dir_okay=False, exists=True),
+            envvar="SMARTEDU_COUNTS_READ_TOKEN_FILE",
+            help="File with the bearer token for reading counts.",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def filtered(command: Command) -> Command:
+    """Adds the options that narrow what is counted, day excepted."""
+    for name, (metavar, text) in reversed(FILTERS.items()):
+        command = click.option(f"--{name}", metavar=metavar, help=text)(command)
+    return command
+
+
+def ask(url: str, token_file: Path | None, path: str, asked: Mapping[str, object]) -> dict[str, Any]:
+    """The document under `/v1/counts/`; a wrong address is wrong usage, a refusal one line and exit status 1."""
+    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        raise click.UsageError(f"--url {url!r} is not an address; allowed: http://HOST[:PORT] or https://HOST[:PORT]")
+    query = urlencode({name: value for name, value in asked.items() if value is not None}, safe=",")
+    return _read(f"{url.rstrip('/')}/v1/counts/{path}" + (f"?{query}" if query else ""), token_file)
+
+
+def _read(url: str, token_file: Path | None) -> dict[str, Any]:
+    from urllib.error import HTTPError, URLError
+    from urllib.request import Request, urlopen
+
+    headers = {"Accept": "application/json"}
+    if token_file is not None:
+        headers["Authorization"] = f"Bearer {token_file.read_text().strip()}"
+    try:
+        with urlopen(Request(url, headers=headers), timeout=TIMEOUT_S) as answer:  # noqa: S310  http(s) was checked
+            document: dict[str, Any] = json.load(answer)
+    except HTTPError as error:
+        raise click.ClickException(detail_of(error.read()) or f"{url} answers {error.code} {error.reason}") from None
+    except (URLError, OSError, ValueError) as error:
+        raise click.ClickException(f"{url} cannot be read: {getattr(error, 'reason', error)}") from None
+    return document
+
+
+def detail_of(body: bytes) -> str:
+    """What a problem document says."""
+    try:
+        return str(json.loads(body)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return ""

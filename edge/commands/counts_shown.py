@@ -1,0 +1,159 @@
+"""Counts as people read them: tables, and series as a chart of blocks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+METRICS = ("views", "plays", "watch_seconds", "visits", "uniques")
+_HEIGHT = 10  # lines of a chart
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+_ROWS_SHOWN = 31
+
+
+def show(document: dict[str, Any], *, as_json: bool) -> None:
+    """Print an answer."""
+    if as_json:
+        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+        return
+    from rich.console import Console
+
+    console = Console()
+    if "series" in document:
+        _series(console, document)
+    else:
+        console.print(_table(document))
+    if document.get("catalog_version"):
+        console.print(f"by catalog {document['catalog_version']}", highlight=False)
+    console.print(f"complete through {_through(document['complete_through'])}", highlight=False)
+
+
+def _through(told: str | dict[str, str | None] | None) -> str:
+    """One time, or the earliest of all that are listed."""
+    if isinstance(told, dict):
+        known = [one for one in told.values() if one is not None]
+        told = min(known, key=datetime.fromisoformat) if known else None
+    return told or "no time yet"
+
+
+def _table(document: dict[str, Any]) -> Table:
+    from rich.table import Table
+
+    table = Table()
+    for name, head in (("resources", "Resource"), ("top", ""), ("by", ""), ("corrections", "Correction")):
+        rows = document.get(name)
+        if isinstance(rows, list):
+            _listing(table, rows, head or str(document.get("dimension", "resource")).capitalize())
+            return table
+    _summary(table, document)
+    return table
+
+
+def _summary(table: Table, document: dict[str, Any]) -> None:
+    table.add_column("Figure")
+    table.add_column("Value", justify="right")
+    peak = document["views_daily_peak"]
+    shown = {
+        "Views": _number(document["views"]),
+        "Views today": _number(document["views_today"]),
+        "Views a day, on average": _number(document["views_daily_average"]),
+        "Highest day": f"{_number(peak['views'])} ({peak['date'] or '-'})",
+        "Plays": _number(document["plays"]),
+        "Watched, hours": f"{document['watch_seconds'] / 3600:,.1f}",
+        "Visits": _number(document["visits"]),
+        "Unique viewers, estimated": _number(document["uniques"]),
+        "Resources": _number(document["resources"]),
+        "Provinces": _number(document["provinces"]),
+        "Countries": _number(document["countries"]),
+    }
+    for name, value in shown.items():
+        table.add_row(name, value)
+
+
+def _listing(table: Table, rows: list[dict[str, Any]], head: str) -> None:
+    """Rows with what they have: the id, what it is called, amounts."""
+    table.add_column(head, overflow="fold")
+    called = any("name" in row for row in rows)
+    if called:
+        table.add_column("Name", overflow="fold")
+    names = [
+        name for name in (*METRICS, "amount", "province", "resource", "minute", "reason") if rows and name in rows[0]
+    ]
+    for name in names:
+        table.add_column(
+            name.replace("_", " ").capitalize(), justify="right" if name in (*METRICS, "amount") else "left"
+        )
+    today = bool(rows) and "today" in rows[0]
+    if today:
+        table.add_column("Views today", justify="right")
+    for row in rows:
+        names_of = [_called(row)] if called else []
+        cells = [_cell(row[one]) for one in names]
+        table.add_row(row["id"], *names_of, *cells, *([_number(row["today"]["views"])] if today else []))
+
+
+def _called(row: dict[str, Any]) -> str:
+    name = row.get("name") or {}
+    return " · ".join(dict.fromkeys(text for text in (name.get("zh"), name.get("en")) if text))
+
+
+def _series(console: Console, document: dict[str, Any]) -> None:
+    metric, points = document["metric"], document["series"]
+    values = [point[metric] for point in points]
+    title = f"{metric.replace('_', ' ')} by {document['step']}: {_number(round(sum(values), 3))}"
+    console.print(f"{title}, at most {_number(max(values, default=0))}", highlight=False)
+    width = max(10, min(console.width - 1, 120))
+    for line in chart(values, width):
+        console.print(line, highlight=False, markup=False, style="cyan")
+    first, last = (_short(points[place]["at"], document["step"]) for place in (0, -1))
+    console.print(first + last.rjust(max(len(last), min(width, len(values)) - len(first))), highlight=False)
+    if len(points) <= _ROWS_SHOWN:
+        from rich.table import Table
+
+        table = Table()
+        table.add_column("From")
+        table.add_column(metric.replace("_", " ").capitalize(), justify="right")
+        for point in points:
+            table.add_row(_short(point["at"], document["step"]), _number(point[metric]))
+        console.print(table)
+
+
+def chart(values: Sequence[float], width: int) -> list[str]:
+    """A chart of blocks, one column for each value, or where they are too many for a few of them together."""
+    columns = _together(values, width)
+    most = max(columns, default=0)
+    if most <= 0:
+        return [_BLOCKS[1] * len(columns)]
+    steps = len(_BLOCKS) - 1
+    heights = [max(1, round(max(0, value) / most * _HEIGHT * steps)) for value in columns]
+    return [
+        "".join(_BLOCKS[min(steps, max(0, height - line * steps))] for height in heights).rstrip()
+        for line in range(_HEIGHT - 1, -1, -1)
+    ]
+
+
+def _together(values: Sequence[float], width: int) -> list[float]:
+    """At most so many sums of values that follow each other, as many in each."""
+    each = -(-len(values) // width) or 1
+    return [sum(values[first : first + each]) for first in range(0, len(values), each)]
+
+
+def _short(at: str, step: str) -> str:
+    moment = datetime.fromisoformat(at)
+    return f"{moment:%Y-%m-%d}" if step == "day" else f"{moment:%Y-%m-%d %H:%M}"
+
+
+def _cell(value: object) -> str:
+    return _number(value) if isinstance(value, int | float) else str(value or "-")
+
+
+def _number(value: float) -> str:
+    return f"{value:,}"

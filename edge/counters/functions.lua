@@ -13,6 +13,8 @@
 -- second only writes, and uses commands that can't fail on keys that only this library writes.
 --
 -- A closed day (`history_through`) is no longer counted into: events of it can only be a replay of what history has.
+-- Except for those of a writer that was first heard after the day was closed (a new node, cut off from its first hour
+-- on): history can't have them. They are booked as corrections, which history takes in afterwards.
 --
 -- Keys, all in the hash slot of {province}. <metric> is visits, views, plays or watch_ms, <kind> its number, 0 to 3;
 -- <day> is YYYYMMDD and <hour> YYYYMMDDHH in UTC+8, <minute> minutes since the epoch, <CC> a country; <resource> is `*`
@@ -36,11 +38,14 @@
 --   {44}:corrections          hash   id -> the entry as JSON
 --   {44}:corrections:at       zset   id -> time (ms) of its acceptance
 --   {44}:history_through      string the last day that is closed
+--   {44}:closed_at            hash   closed day -> when that was, ms by this Redis's clock; unknown after a rebuild
+--   {44}:since                hash   writer -> when it was first heard, ms by this Redis's clock
 --   {44}:seq                  string number of the last call that changed counts
 --   {44}:moved                zset   resource -> number of the last call that changed its counts
 --   {44}:trail                hash   number -> digest of all calls up to that one; the last 4,096
 
 local METRIC = {['0'] = 'visits', ['1'] = 'views', ['2'] = 'plays', ['3'] = 'watch_ms'}
+local KIND = {[0] = 'visit', 'view', 'play', 'watch'}
 local ID_BYTES, VIEWER_BYTES = 12, 8
 local BUCKET_MS = 300000
 local NEIGHBOURS = 2             -- 10 minutes are two buckets either way
@@ -170,14 +175,31 @@ local function book_resource(sums, shelf, resource, amount)
     end
 end
 
+local function now_ms()
+    local now = redis.call('TIME')
+    return now[1] * 1000 + math.floor(now[2] / 1000)
+end
+
+-- Whether history can't have what the writer accepted of a closed day, because it was first heard afterwards.
+local function is_news(prefix, writer, day)
+    local closed_ms = redis.call('HGET', prefix .. ':closed_at', day) or redis.call('HGET', prefix .. ':closed_at', 'before')
+    if not closed_ms then
+        return false
+    end
+    local since_ms = redis.call('HGET', prefix .. ':since', writer)
+    return not since_ms or tonumber(since_ms) > tonumber(closed_ms)
+end
+
 -- Walk the groups (kind, minute, country, agent), their cells (resource) and the ids these are made of; what has been
--- counted before is left out. Returns how many events were left out because history has their day.
-local function add_up(sums, groups, cells, watched, known, through)
-    local at, at_watch, in_history = 0, 0, 0
+-- counted before is left out. Returns how many events were left out because history has their day, and what is to be
+-- booked as corrections.
+local function add_up(sums, writer, groups, cells, watched, known, through)
+    local at, at_watch, in_history, late = 0, 0, 0, {}
     local next_cell = string.gmatch(cells, '(%S+) (%d+)\n')
     local all_fresh = next(known) == nil
     for kind, minute, day, country, agent, size in string.gmatch(groups, '(%d) (%d+) (%d+) (%u%u) (%d) (%d+)\n') do
         local shelf, closed, group_fresh, group_amount = nil, day <= through, 0, 0
+        local news = closed and is_news(sums.prefix, writer, day)
         for _ = 1, tonumber(size) do
             local resource, events = next_cell()
             local amount, fresh = 0, 0
@@ -203,26 +225,47 @@ local function add_up(sums, groups, cells, watched, known, through)
                 if agent == '0' and not closed then
                     shelf = shelf or shelf_of(sums, kind, minute, day, country, false)
                     book_resource(sums, shelf, resource, amount)
+                elseif agent == '0' and news and amount > 0 then
+                    late[#late + 1] = {
+                        kind = tonumber(kind), minute = tonumber(minute), day = day, country = country,
+                        resource = resource, amount = amount,
+                    }
                 end
             end
         end
-        if closed then
+        if closed and not news then
             in_history = in_history + group_fresh
         elseif shelf ~= nil then
             book_sum(sums, shelf, group_amount)
-        elseif group_fresh > 0 then
+        elseif group_fresh > 0 and agent ~= '0' then
             raise(fields_of(sums.few, sums.prefix .. ':bots'), METRIC[kind], group_amount)
-            raise(fields_of(sums.few, sums.prefix .. ':day:' .. day .. ':bots'), METRIC[kind], group_amount)
+            if not closed then
+                raise(fields_of(sums.few, sums.prefix .. ':day:' .. day .. ':bots'), METRIC[kind], group_amount)
+            end
             sums.changed = true
         end
     end
-    return in_history
+    return in_history, late
+end
+
+-- What came for a closed day after all, as corrections. call: names this one, as no other is named.
+local function corrections_of(prefix, late, call, bucket)
+    for number, one in ipairs(late) do
+        one.id = string.format('late-%s-%d', call, number)
+        one.at = bucket * BUCKET_MS
+        one.entry = cjson.encode({
+            id = one.id, province = string.sub(prefix, 2, -2), country = one.country, kind = KIND[one.kind],
+            minute = one.minute, resource = one.resource == '*' and '' or one.resource, amount = one.amount,
+            at = one.at, reason = 'accepted by a node that was not heard of before the day was closed',
+        })
+    end
+    return late
 end
 
 -- Corrections are booked once for ever, by id, whatever day they are of: history may have been told of them or not.
-local function add_corrections(plan, sums, text, through)
+local function add_corrections(plan, sums, corrections, through)
     local taken = {}
-    for _, one in ipairs(cjson.decode(text)) do
+    for _, one in ipairs(corrections) do
         local key = sums.prefix .. ':corrections'
         if not taken[one.id] and redis.call('HEXISTS', key, one.id) == 0 then
             taken[one.id] = true
@@ -331,15 +374,16 @@ local function plan_audiences(plan, prefix, heads, blob)
     end
 end
 
--- Returns how many ids were known before, and how many events were left out because history has their day.
-local function plan_events(plan, sums, bucket, groups, cells, id_blob, watched_text, through)
+-- Returns how many ids were known before, how many events were left out because history has their day, and what is to
+-- be booked as corrections.
+local function plan_events(plan, sums, writer, bucket, groups, cells, id_blob, watched_text, through)
     local prefix, ids = sums.prefix, split(id_blob, ID_BYTES)
     local known = duplicates_of(prefix, bucket, ids)
     local watched = {}
     for ms in string.gmatch(watched_text, '%d+') do
         watched[#watched + 1] = tonumber(ms)
     end
-    local in_history = add_up(sums, groups, cells, watched, known, through)
+    local in_history, late = add_up(sums, writer, groups, cells, watched, known, through)
     local fresh = {}
     for i = 1, #ids do
         if not known[i] then
@@ -352,7 +396,7 @@ local function plan_events(plan, sums, bucket, groups, cells, id_blob, watched_t
         plan[#plan + 1] = {'EXPIRE', key, SEEN_TTL_S}
         plan[#plan + 1] = {'ZADD', prefix .. ':seen', integer(bucket), integer(bucket)}
     end
-    return #ids - #fresh, in_history
+    return #ids - #fresh, in_history, late
 end
 
 -- The writer takes part in the province's completeness from its first call until it closes. One never seen before, in
@@ -449,12 +493,17 @@ local function apply(keys, args)
     local plan, sums, duplicates, in_history = {}, nothing_yet(prefix), 0, 0
     local through = redis.call('GET', prefix .. ':history_through') or ''
     if #args[12] > 0 then
-        duplicates, in_history =
-            plan_events(plan, sums, tonumber(args[9]), args[10], args[11], args[12], args[13], through)
+        local bucket, late = tonumber(args[9]), nil
+        duplicates, in_history, late =
+            plan_events(plan, sums, writer, bucket, args[10], args[11], args[12], args[13], through)
         plan_audiences(plan, prefix, args[14], args[15])
+        add_corrections(plan, sums, corrections_of(prefix, late, writer .. '-' .. expect, bucket), through)
     end
     if #args[16] > 0 then
-        add_corrections(plan, sums, args[16], through)
+        add_corrections(plan, sums, cjson.decode(args[16]), through)
+    end
+    if redis.call('HEXISTS', prefix .. ':since', writer) == 0 then
+        plan[#plan + 1] = {'HSET', prefix .. ':since', writer, integer(now_ms())}
     end
     plan_sums(plan, sums, writer .. ' ' .. to)
     plan_completeness(plan, prefix, writer, place, tonumber(args[7]), args[8] == '1')

@@ -26,6 +26,12 @@ local function close_day(keys, args)
         local through = redis.call('GET', prefix .. ':history_through')
         if not through or through < day then
             redis.call('SET', prefix .. ':history_through', day)
+            local now = redis.call('TIME')  -- compared with when a writer was first heard: see functions.lua
+            local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+            redis.call('HSET', prefix .. ':closed_at', day, now_ms)
+            if not through then
+                redis.call('HSET', prefix .. ':closed_at', 'before', now_ms)  -- with the first day, all before it
+            end
         end
     end
     local details = {of_day, of_day .. ':views', of_day .. ':plays', of_day .. ':watch_ms', of_day .. ':countries',

@@ -127,6 +127,43 @@ async def test_a_closed_day_is_not_counted_into(tmp_path: Path, counters_url: st
     assert await rollups.disagreements() == []
 
 
+async def test_what_history_can_not_have_of_a_closed_day_is_counted_as_corrections(
+    tmp_path: Path, counters_url: str, client: Client
+) -> None:
+    """A node was cut off from its first hour on: nobody waited for it when the day was closed."""
+    rollups = Rollups(client, PROVINCE)
+    midnight_ms = NOW_MS - (NOW_MS + 8 * HOUR_MS) % (24 * HOUR_MS)
+    yesterday = time.strftime("%Y%m%d", time.gmtime(midnight_ms / 1000 + 8 * 3600 - 1))
+    late = [
+        event(at_ms=midnight_ms - 1),
+        event(at_ms=midnight_ms - 1),
+        event(kind="watch", watched_s=2, at_ms=midnight_ms - 1),
+        event(kind="visit", at_ms=midnight_ms - 1),
+    ]
+    async with writer(tmp_path / "a", counters_url, node="a") as known:
+        await settled(known)
+        now: Any = await client.time()
+        await client.hset("{44}:closed_at", yesterday, now[0] * 1000 + now[1] // 1000)
+        await client.set("{44}:history_through", yesterday)
+        await take(known, [event(at_ms=midnight_ms - 1)], None)
+        await settled(known)
+        assert await rollups.total() == {}
+        async with writer(tmp_path / "b", counters_url, node="b") as news:
+            await take(news, [*late, event(at_ms=midnight_ms)], None)
+            await take(news, late, None, Agent.BOT)
+            await settled(news)
+            assert news.flusher.state().in_history == 0
+    assert await rollups.total() == {"views": 3, "watch_ms": 2_000, "visits": 1}
+    assert await client.zscore("{44}:days:views", yesterday) == 2
+    assert await client.keys(f"{{44}}:*:{yesterday}*") == [], "the day's details stay gone"
+    entries: Any = await client.hvals("{44}:corrections")
+    assert sorted((entry["kind"], entry["amount"], entry["resource"]) for entry in map(orjson.loads, entries)) == [
+        ("view", 2, "lesson-1"),
+        ("visit", 1, ""),
+        ("watch", 2_000, "lesson-1"),
+    ]
+
+
 async def all_moved(sink: Sink, since: int, tag: str, limit: int) -> tuple[list[Moved], Moved]:
     """Page after page, and the last one."""
     day = time.strftime("%Y%m%d", time.gmtime(NOW_MS / 1000 + 8 * 3600))

@@ -38,7 +38,8 @@
 --   {44}:corrections          hash   id -> the entry as JSON
 --   {44}:corrections:at       zset   id -> time (ms) of its acceptance
 --   {44}:history_through      string the last day that is closed
---   {44}:closed_at            hash   closed day -> when that was, ms by this Redis's clock; unknown after a rebuild
+--   {44}:closed_at            hash   closed day -> when that was, ms by this Redis's clock, and `before` for all days
+--                                    before the first; unknown after a rebuild
 --   {44}:since                hash   writer -> when it was first heard, ms by this Redis's clock
 --   {44}:seq                  string number of the last call that changed counts
 --   {44}:moved                zset   resource -> number of the last call that changed its counts
@@ -182,7 +183,8 @@ end
 
 -- Whether history can't have what the writer accepted of a closed day, because it was first heard afterwards.
 local function is_news(prefix, writer, day)
-    local closed_ms = redis.call('HGET', prefix .. ':closed_at', day) or redis.call('HGET', prefix .. ':closed_at', 'before')
+    local key = prefix .. ':closed_at'
+    local closed_ms = redis.call('HGET', key, day) or redis.call('HGET', key, 'before')
     if not closed_ms then
         return false
     end

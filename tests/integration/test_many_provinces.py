@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from config.provinces import PROVINCES
 from deploy.local.valkey import Valkey
 from edge.counters.event import Place, place_in
-from edge.counters.journal import JournalError, Refusal
+from edge.counters.journal import JournalError, Refusal, frame
 from edge.counters.leftover import Leftovers
 from edge.counters.sink import Client, Sink, open_client
 from tests.support.counting import PROVINCE, Wall, Writer, event, writer
@@ -237,3 +239,23 @@ async def test_a_leftover_journal_is_delivered_to_all_its_provinces(
     await sink.close()
     assert (await views(client, PROVINCE), await views(client, HUNAN)) == (2, 1)
     assert not (tmp_path / "journal/3").exists()
+
+
+async def test_a_journal_of_the_first_version_is_delivered_to_its_home(
+    tmp_path: Path, counters_url: str, client: Client
+) -> None:
+    """Its records and its label say nothing of provinces."""
+    async with writer(tmp_path, "redis://127.0.0.1:1") as one:
+        stamp_ms = one.journal.stamp_ms()
+    seen = struct.pack("<BII12s8sB", 1, stamp_ms // 60_000, 0, b"i" * 12, bytes(8), 8) + b"lesson-1"
+    directory = tmp_path / "journal/0"
+    (directory / f"{0:020d}.log").write_bytes(frame(struct.pack("<BQH", 1, stamp_ms, 1) + seen))
+    label = directory / "journal-id"
+    said = orjson.loads(label.read_bytes())
+    del said["provinces"]
+    label.write_bytes(orjson.dumps(said))
+    async with writer(tmp_path, counters_url, provinces=BOTH) as one:
+        await one.accept(event(), place=place_in(HUNAN))
+        await one.settled()
+    assert (await views(client, PROVINCE), await views(client, HUNAN)) == (1, 1)
+    assert await Rollups(client, PROVINCE).disagreements() == []

@@ -76,13 +76,11 @@ def last_closed(complete_ms: int | None) -> date | None:
 
 
 def days_to_close(standing: Standing) -> list[date]:
-    """The days that history lacks, in order. Before the first day there was nothing: one step takes all of that."""
+    """The days that history lacks, in order. The first one is the first on which anything was counted."""
     last = last_closed(standing.complete_ms)
-    if last is None or (standing.through is not None and standing.through >= last):
+    if last is None:
         return []
-    begin = standing.first if standing.first is not None and standing.first <= last else last
-    if standing.through is not None:
-        begin = max(begin, standing.through + timedelta(days=1))
+    begin = min(standing.first or last, last) if standing.through is None else standing.through + timedelta(days=1)
     return [begin + timedelta(days=i) for i in range((last - begin).days + 1)]
 
 

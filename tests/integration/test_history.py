@@ -8,13 +8,14 @@ import io
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
+from time import monotonic
 from typing import cast
 
 import orjson
 import pytest
 
 from edge.counters.closing import Closing
-from edge.counters.event import Kind
+from edge.counters.event import Agent, Kind, Place
 from edge.counters.exported import MOST_AT_ONCE, Exports
 from edge.counters.exporter import Exporter
 from edge.counters.history import (
@@ -27,8 +28,12 @@ from edge.counters.history import (
     NotClosedError,
     digest_of,
 )
+from edge.counters.journal import Journal
+from edge.counters.label import Home
 from edge.counters.parquet import Format, Parquet
 from edge.counters.province_day import ProvinceDays
+from edge.counters.rebuild import Rebuild
+from edge.counters.record import encode
 from tests.support.broker import S3Address
 from tests.support.counting import PROVINCE, writer
 from tests.support.history import (
@@ -37,6 +42,7 @@ from tests.support.history import (
     RANDOM,
     Ledger,
     Scene,
+    applied,
     complete_past,
     correct,
     count,
@@ -271,3 +277,32 @@ async def test_no_more_exports_are_read_at_once_than_there_is_room_for(scene: Sc
         await one.aclose()
     assert list((tmp_path / "exports").iterdir()) == []
     assert [piece async for piece in await exports.exported(FIRST, Format.JSON)]
+
+
+async def test_events_of_a_closed_day_from_a_node_that_was_never_heard_of_come_into_history_as_corrections(
+    scene: Scene, tmp_path: Path
+) -> None:
+    await count_a_day(scene)
+    home, bound = Home(PROVINCE, "edge-9/0"), 1 << 24
+    away = await Journal.open(
+        tmp_path / "cut-off/journal/0", home, wall=scene.wall, monotonic=monotonic, max_bytes=bound
+    )
+    events = events_of(FIRST, 60, RANDOM)
+    stamp = away.stamp_ms()
+    await away.append(encode(stamp, events, Place(PROVINCE, "CN")), stamp)
+    await away.close()
+    await scene.at(moment(FIRST + 3 * DAY, 12))
+    (first,) = await scene.closing().catch_up()
+    async with writer(tmp_path / "cut-off", scene.url, node="edge-9", wall=scene.wall) as late:
+        for one in events:
+            scene.ledger.enter(one, Place(PROVINCE, "CN"), Agent.HUMAN)
+        await applied(late)
+    (second,) = await scene.closing().catch_up()
+    assert first.sums != second.sums == scene.ledger.day(FIRST)
+    paths = await scene.tables(second)
+    with Parquet(paths["resources"].parent) as parquet:
+        assert {row[:2]: row[2:] for row in parquet.hours(paths["resources"])} == scene.ledger.hours(FIRST)
+    check = Rebuild(
+        ProvinceDays(scene.client, PROVINCE), scene.store, tmp_path / "check", holder="", progress=lambda *_: None
+    )
+    assert (await check.check()).differences == ()

@@ -174,6 +174,8 @@ def work_as(slot: int) -> None:
     owner = f"slot{slot}"
     with _files() as directory:
         multiprocess.mark_process_dead(owner)  # type: ignore[no-untyped-call]
+        # A gauge without labels is 0 in the process that made it: the parent's would be the lowest of all for ever.
+        multiprocess.mark_process_dead("parent")  # type: ignore[no-untyped-call]
         (directory / f"{owner}.pid").write_text(str(os.getpid()))
         _owner = owner
 

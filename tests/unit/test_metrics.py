@@ -237,3 +237,18 @@ def test_the_gauges_of_a_dead_worker_go_and_its_successors_stay(tmp_path: Path) 
     assert "three 5.0" in run(tmp_path, script)
     script = "first = in_a_child(2); second = in_a_child(2)\nworker_ended(first)\nprint(exposition().decode())"
     assert "three 10.0" in run(tmp_path, script)
+
+
+def test_the_parent_that_only_makes_the_gauges_is_in_no_lowest_value(tmp_path: Path) -> None:
+    script = """
+lowest = Level("four", "things", "Things.", across="livemin")
+for slot in (0, 1):
+    if not (pid := os.fork()):
+        work_as(slot)
+        lowest.set(5 + slot)
+        lowest.flush()
+        os._exit(0)
+    os.waitpid(pid, 0)
+print(exposition().decode())
+"""
+    assert "four 5.0" in run(tmp_path, script)

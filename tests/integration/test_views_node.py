@@ -1,0 +1,129 @@
+"""A real node that serves viewers of several provinces: settings, workers, Redis and metrics together."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any, cast
+
+import aiohttp
+import orjson
+import pytest
+
+from deploy.local.child import StartError
+from edge.counters.sink import open_client, province_prefix
+from tests.conftest import StartEdge
+from tests.support.atlas import write_atlas
+from tests.support.counting import event
+from tests.support.edges import Edge
+from tests.support.waiting import eventually
+
+Read = Callable[[], Coroutine[Any, Any, dict[str, int]]]
+
+
+async def post(node: Edge, number: int = 1, status: int = 202, **fields: str) -> None:
+    headers = {name.replace("_", "-"): value for name, value in fields.items()}
+    body = orjson.dumps({"events": [event() for _ in range(number)]})
+    async with aiohttp.ClientSession() as session:
+        request = session.post(f"{node.url}/v1/views", data=body, headers={"Content-Type": "text/plain"} | headers)
+        async with request as response:
+            assert response.status == status, await response.text()
+
+
+async def figures(node: Edge) -> dict[str, float]:
+    """The counts' metrics: a series as it is written -> its value."""
+    async with aiohttp.ClientSession() as session, session.get(f"{node.admin_url}/metrics") as response:
+        lines = (await response.text()).splitlines()
+    samples = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, _, value in samples}
+
+
+def views(url: str) -> Read:
+    """Reads the views of people in each of some provinces."""
+
+    async def read() -> dict[str, int]:
+        client = open_client(url)
+        try:
+            found = {}
+            for province in ("00", "11", "44", "81"):
+                answer = cast("Awaitable[bytes | None]", client.hget(f"{province_prefix(province)}:total", "views"))
+                if (text := await answer) is not None and int(text):
+                    found[province] = int(text)
+            return found
+        finally:
+            await client.aclose()
+
+    return read
+
+
+async def test_views_are_counted_where_the_proxy_says_and_metrics_tell_of_all_of_it(
+    edge: StartEdge, counters_url: str
+) -> None:
+    node = await edge(
+        counters_redis=counters_url,
+        province="44",
+        trusted_proxies="127.0.0.0/8",
+        viewer_place="header",
+        viewer_province_header="x-province",
+        views_per_client=1,
+    )
+    await post(node, 2, x_forwarded_for="198.51.100.1", x_province="GD")
+    await post(node, 3, x_forwarded_for="198.51.100.1", x_province="CN-HK")
+    await post(node, 4, x_forwarded_for="198.51.100.1")
+    await post(node, 5, x_forwarded_for="198.51.100.1", x_province="44", user_agent="Baiduspider/2.0")
+    await post(node, 100, x_forwarded_for="198.51.100.2", x_province="nowhere")
+    await post(node, 1, 429, x_forwarded_for="198.51.100.2")
+    read = views(counters_url)
+
+    async def counted() -> bool:
+        return await read() == {"44": 2, "81": 3, "00": 104}
+
+    await eventually(counted)
+
+    async def told() -> bool:
+        found = await figures(node)
+        return (
+            found.get('smartedu_view_events_total{result="accepted"}') == 114
+            and found.get("smartedu_counts_applied_events_total") == 114
+            and found.get("smartedu_journal_pending_bytes") == 0
+            and found.get("smartedu_counts_connected") == 1
+        )
+
+    await eventually(told)
+    found = await figures(node)
+    assert found['smartedu_view_bodies_total{result="limited"}'] == 1
+    assert found['smartedu_view_bot_events_total{bot="declared"}'] == 5
+    assert found['smartedu_view_places_total{place="nonsense"}'] == 100
+    assert found["smartedu_journal_sync_seconds_count"] >= 1
+    assert found["smartedu_counts_redis_calls_total"] > 0
+    assert {f'smartedu_watermark_lag_seconds{{province="{code}"}}' for code in ("00", "44", "81")} <= set(found)
+
+
+async def test_an_mmdb_file_that_is_renamed_into_place_is_read_by_the_next_workers(
+    edge: StartEdge, counters_url: str, tmp_path: Path
+) -> None:
+    atlas = write_atlas(tmp_path / "atlas.mmdb", {"198.51.100.0/24": ("CN", "GD")})
+    node = await edge(
+        counters_redis=counters_url, trusted_proxies="127.0.0.1", viewer_place="mmdb", viewer_mmdb=str(atlas)
+    )
+    read = views(counters_url)
+    await post(node, x_forwarded_for="198.51.100.1")
+    await eventually(lambda: _is(read, {"44": 1}))
+    before = set(node.worker_pids())
+    write_atlas(atlas, {"198.51.100.0/24": ("CN", "BJ")})
+    os.kill(node.pid, signal.SIGHUP)
+    await eventually(lambda: bool(node.worker_pids()) and not before & set(node.worker_pids()), within_s=30)
+    await post(node, x_forwarded_for="198.51.100.1")
+    await eventually(lambda: _is(read, {"44": 1, "11": 1}))
+
+
+async def test_a_node_does_not_start_on_a_file_that_is_no_mmdb(edge: StartEdge, tmp_path: Path) -> None:
+    (tmp_path / "atlas.mmdb").write_bytes(b"no such thing")
+    with pytest.raises(StartError, match="viewer_mmdb"):
+        await edge(viewer_place="mmdb", viewer_mmdb=str(tmp_path / "atlas.mmdb"))
+
+
+async def _is(read: Read, wanted: dict[str, int]) -> bool:
+    return await read() == wanted

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import maxminddb
 
-from config.provinces import PROVINCES
 from config.settings import EdgeSettings
 from edge.client_address import Address, networks
 from edge.sender import Locate, Senders, by_proxy, by_record
@@ -69,13 +68,6 @@ def senders(settings: EdgeSettings, stack: AsyncExitStack) -> Senders:
         province=settings.viewer_province_header or "",
         country=settings.viewer_country_header or "",
     )
-
-
-def served_provinces(settings: EdgeSettings) -> tuple[str, ...]:
-    """The provinces whose viewers' events this node may take, its own first."""
-    if settings.viewer_place == "own":
-        return (settings.province,)
-    return (settings.province, *(code for code in PROVINCES if code != settings.province))
 
 
 def _locate(settings: EdgeSettings, stack: AsyncExitStack) -> Locate | None:

@@ -76,6 +76,7 @@ class PostRoad:
         self._date = date
         self._dated, self._date_until = b"", 0.0
         self._known: dict[bytes, CIMultiDictProxy[str]] = {}
+        self._known_before: dict[bytes, CIMultiDictProxy[str]] = {}  # of these, whoever comes again is kept
 
     def is_for(self, message: RawRequestMessage, length: int) -> bool:
         """Whether a request with a body of this length goes this way, as far as its head says."""
@@ -96,14 +97,17 @@ class PostRoad:
         if end + length != len(data) or self._in_flight.draining:
             return None
         headers = self._known.get(frame)
-        return None if headers is None else (headers, data[end:])
+        if headers is None:
+            headers = self._known_before.get(frame)
+            if headers is None:
+                return None
+            self._keep(frame, headers)
+        return headers, data[end:]
 
     def learn(self, head: bytes, headers: CIMultiDictProxy[str]) -> None:
         """A request with this head has gone this way."""
         if len(head) <= _MAX_KNOWN_BYTES and (frame := cut(head).frame):
-            if len(self._known) >= _MAX_KNOWN:
-                self._known.clear()  # whoever is still here is known again with the next request
-            self._known[frame] = headers
+            self._keep(frame, headers)
 
     def offer(self, headers: CIMultiDictProxy[str], peer: str, body: bytes) -> Taken | None:
         """Hand the body in; None when it has to take the full road."""
@@ -130,6 +134,11 @@ class PostRoad:
         else:
             before, after = _response(taken.origin, receipts.document(receipt), close)
         return b"".join((before, self._now(), after)), close
+
+    def _keep(self, frame: bytes, headers: CIMultiDictProxy[str]) -> None:
+        if len(self._known) >= _MAX_KNOWN:
+            self._known_before, self._known = self._known, {}
+        self._known[frame] = headers
 
     def _now(self) -> bytes:
         """The date, made once a second."""

@@ -131,7 +131,12 @@ def _documents(resources: int) -> Iterator[tuple[str, object]]:
         shards.append((section, name))
         yield name, {"section": section, "entries": entries}
     sections = [
-        {"id": one, "shards": [{"path": f"/{name}"} for section, name in shards if section == one]} for one in SECTIONS
+        {
+            "id": one,
+            "title": {"zh": one, "en": one},
+            "shards": [{"path": f"/{name}"} for section, name in shards if section == one],
+        }
+        for one in SECTIONS
     ]
     yield "catalog/version.json", {"version": "v1", "sections": sections}
 

@@ -27,6 +27,8 @@ ARGUMENTS = (
     "--autoplay-policy=no-user-gesture-required",
 )
 NAMES = ("chromium", "chromium-browser", "google-chrome")
+# A browser without a window calls itself headless, and is counted as a bot.
+PEOPLE = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 STEP_WITHIN_MS = 15_000
 
 
@@ -86,7 +88,7 @@ async def visitor(chromium: Browser) -> AsyncIterator[NewVisitor]:
     contexts: list[BrowserContext] = []
 
     async def arrive(**options: Any) -> Visitor:
-        context = await chromium.new_context(**options)
+        context = await chromium.new_context(**{"user_agent": PEOPLE} | options)
         context.set_default_timeout(STEP_WITHIN_MS)
         contexts.append(context)
         return Visitor(context)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from playwright.async_api import expect
 
 from tests.browser.conftest import NewVisitor, until
-from tests.support.edges import Edge
+from tests.support.broker import ask
+from tests.support.edges import Edge, start_edge
 from tests.support.lessons import Published
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(120)]
@@ -23,6 +26,60 @@ async def test_the_board_shows_a_view_within_seconds(site: Edge, lesson: Publish
     await board.bring_to_front()
     await expect(board.locator("[data-figure=views] dd")).to_have_text("1")
     await expect(board.locator(f"tr[data-lesson='{lesson.id}'] td.number").first).to_have_text("1")
+    assert someone.complaints == []
+
+
+async def test_the_board_ranks_provinces_and_draws_the_day(site: Edge, lesson: Published, visitor: NewVisitor) -> None:
+    someone = await visitor()
+    await someone.open(f"{site.url}/lesson/{lesson.id}")
+    board = await someone.open(f"{site.url}/board")
+    ranked = board.locator("[data-province='00']")
+    await expect(ranked.locator(".number").first).not_to_have_text("0")
+    await expect(ranked.locator(".province-name")).to_contain_text("国家中心")
+    await until(board, "document.querySelector('.day-line')?.getAttribute('d')?.length > 5")
+    await expect(board.locator("#times")).to_contain_text("已全部计入")
+    assert someone.complaints == []
+
+
+async def test_the_board_finds_the_counts_again_when_the_node_was_away(site: Edge, visitor: NewVisitor) -> None:
+    someone = await visitor()
+    board = await someone.open(f"{site.url}/board")
+    await expect(board.locator("#times")).to_contain_text("已全部计入")
+    await site.stop()
+    await expect(board.locator("#times")).to_have_attribute("data-trouble", "true")
+    await site.start()
+    await expect(board.locator("#times")).to_have_attribute("data-trouble", "false", timeout=30_000)
+
+
+async def test_the_board_asks_for_the_token_where_one_is_needed(
+    broker: Path, counters_server: str, chromium_path: Path, tmp_path: Path, visitor: NewVisitor
+) -> None:
+    assert chromium_path
+    token = tmp_path / "token"
+    token.write_text("open sesame")
+    counters = f"{counters_server.removesuffix('/0')}/{ask(broker, 'database')['number']}"
+    flags = {"origin": "http://127.0.0.1:9", "counters_redis": counters, "site": True, "counts_read_token_file": token}
+    closed = await start_edge(tmp_path, flags, {})
+    try:
+        someone = await visitor()
+        board = await someone.open(f"{closed.url}/board")
+        await board.fill("#token input", "open sesame")
+        await board.click("#token button")
+        await expect(board.locator("[data-figure=views] dd")).to_have_text("0")
+        await expect(board.locator("#token")).to_be_hidden()
+    finally:
+        await closed.stop()
+
+
+async def test_the_interface_is_described_and_every_link_of_it_leads_somewhere(site: Edge, visitor: NewVisitor) -> None:
+    someone = await visitor()
+    page = await someone.open(f"{site.url}/docs")
+    await expect(page.locator("h1")).to_have_text("接口说明")
+    assert await page.locator(".operation").count() > 8
+    dangling = await page.evaluate(
+        "[...document.querySelectorAll('main a[href^=\"#\"]')].filter((a) => !document.querySelector(a.hash)).length"
+    )
+    assert dangling == 0
     assert someone.complaints == []
 
 
@@ -62,6 +119,7 @@ async def test_nothing_is_wider_than_a_phone(site: Edge, lesson: Published, visi
         ("/", f"[data-lesson='{lesson.id}']"),
         (f"/lesson/{lesson.id}", "#details:visible"),
         ("/board", "#lessons tbody tr"),
+        ("/docs", ".operation"),
         ("/lesson/unknown", "h1"),
     ):
         page = await someone.open(f"{site.url}{path}?lang={language}")

@@ -306,3 +306,28 @@ test('times and sizes are written as people read them', async () => {
   assert.deepEqual([0, 5, 65.9, 3723, Number.NaN].map(clock), ['0:00', '0:05', '1:05', '1:02:03', '0:00']);
   assert.deepEqual([0, 999, 140_009, 2_500_000].map(size), ['0 B', '999 B', '140 kB', '2.5 MB']);
 });
+
+test('a stream is taken apart however it is cut, comments apart from data', async () => {
+  const { parser } = await import(`${SCRIPTS}/stream.js`);
+  const text = 'retry: 2000\n\ndata: {"a":1}\n\n: no counts now\n\ndata: one\r\ndata: two\r\n\r\n';
+  for (let cut = 0; cut <= text.length; cut += 1) {
+    const data = [];
+    const comments = [];
+    const take = parser((one) => data.push(one), (one) => comments.push(one));
+    take(text.slice(0, cut));
+    take(text.slice(cut));
+    assert.deepEqual([data, comments], [['{"a":1}', 'one\ntwo'], ['no counts now']]);
+  }
+});
+
+test('the chart of a day adds minutes up to points and ends where the day is now', async () => {
+  const { ceiling, clockOf, minuteOf, stepped } = await import(`${SCRIPTS}/daychart.js`);
+  const minutes = [];
+  minutes[0] = 1;
+  minutes[4] = 2;
+  minutes[11] = 5;
+  assert.deepEqual(stepped(minutes, 12), [3, 0, 5]);
+  assert.deepEqual(stepped([], 0), []);
+  assert.deepEqual([0, 4, 5, 11, 99, 100, 1234].map(ceiling), [4, 4, 5, 15, 100, 100, 1500]);
+  assert.deepEqual([minuteOf('2026-11-29T08:05:00+08:00'), clockOf(485)], [485, '08:05']);
+});

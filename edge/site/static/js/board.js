@@ -1,33 +1,50 @@
-// The board: the totals, the pulse of the last two minutes, and every lesson with its views.
+// The board: the ministry's figures as they come, the day minute by minute, the provinces ranked, every lesson.
+import { authorization, setToken } from './access.js';
 import { firstEntries, version } from './catalog.js';
-import { ofLessons, summary } from './counts.js';
+import { minutesFrom, ofLessons, ofProvinces } from './counts.js';
+import { clockOf, dayChart, minuteOf } from './daychart.js';
 import { el, find, replace, svg } from './dom.js';
 import { short, shortDay, span, timeOfDay, whole } from './format.js';
 import { onLanguage, pick, t } from './i18n.js';
 import { masthead } from './masthead.js';
 import { repeat } from './pace.js';
+import { PROVINCES } from './provinces.js';
+import { follow } from './stream.js';
 
-const SUMMARY_MS = 1_000;
+const MINUTES_MS = 5_000;
+const PROVINCES_MS = 3_000;
 const LESSONS_MS = 2_500;
 const CATALOG_MS = 5_000;
+const ALL_MINUTES_MS = 300_000; // late events land in their own minute: the whole day is read again once in a while
+const RECENT_MINUTES = 10;
+const LATE_MS = 60_000;
 const LESSONS_SHOWN = 200;
-const BEATS = 60;
-const BEAT_MS = 2_000;
 
 const FIGURES = [
   ['views', (s) => short(s.views)],
   ['views_today', (s) => short(s.views_today)],
-  ['plays', (s) => short(s.plays)],
-  ['watch', (s) => span(s.watch_seconds)],
-  ['visits', (s) => short(s.visits)],
-  ['uniques', (s) => short(s.uniques)],
   ['views_daily_average', (s) => short(s.views_daily_average)],
   ['views_daily_peak', (s) => short(s.views_daily_peak?.views), (s) => shortDay(s.views_daily_peak?.date)],
+  ['visits', (s) => short(s.visits)],
+  ['plays', (s) => short(s.plays)],
+  ['watch', (s) => span(s.watch_seconds)],
+  ['uniques', (s) => short(s.uniques)],
   ['resources', (s) => short(s.resources)],
-  ['provinces', (s) => short(s.provinces)],
+  ['provinces', (s) => short(s.provinces), (s) => t('board.countries', { n: short(s.countries), count: s.countries })],
 ];
 
-const state = { summary: null, trouble: false, lessons: [], sections: new Map(), counts: null, beats: [], last: null, beatAt: 0 };
+const state = {
+  summary: null,
+  trouble: null,
+  lessons: [],
+  sections: new Map(),
+  counts: null,
+  provinces: null,
+  today: new Map(),
+  minutes: [],
+  day: '',
+  allAt: 0,
+};
 
 function drawFigures() {
   const values = state.summary;
@@ -47,41 +64,55 @@ function drawFigures() {
 function drawTimes() {
   const node = find('#times');
   const { summary: values, trouble } = state;
-  node.dataset.trouble = trouble;
-  if (!values) node.textContent = trouble ? t('board.unreachable') : '';
+  node.dataset.trouble = Boolean(trouble);
+  find('#token').hidden = trouble?.status !== 401;
+  if (trouble?.status === 401) node.textContent = t('board.closed');
+  else if (!values) node.textContent = trouble ? t('board.unreachable') : '';
   else if (trouble) node.textContent = t('board.stale', { t: timeOfDay(values.as_of) });
-  else node.textContent = t('board.complete', { t: timeOfDay(oldest(values.complete_through)) });
+  else node.textContent = values.complete_through ? t('board.complete', { t: timeOfDay(values.complete_through) }) : '';
 }
 
-/** `complete_through` is one time, or one for every province: then the figures are complete up to the earliest. */
-const oldest = (through) => (through && typeof through === 'object' ? Object.values(through).sort()[0] : through);
-
-function beat() {
-  const now = performance.now();
-  if (state.last === null || now - state.beatAt < BEAT_MS) {
-    if (state.last === null) state.last = state.summary.views;
-    if (!state.beatAt) state.beatAt = now;
-    return;
-  }
-  state.beats.push(Math.max(0, state.summary.views - state.last));
-  state.beats = state.beats.slice(-BEATS);
-  state.last = state.summary.views;
-  state.beatAt = now;
-  drawPulse();
+function drawDay() {
+  const now = state.minutes.length;
+  const sum = state.minutes.reduce((all, n) => all + (n ?? 0), 0);
+  const told = find('#day-told');
+  const rest = () => (told.textContent = t('board.day.sum', { n: whole(sum), count: sum }));
+  rest();
+  replace(
+    find('#day'),
+    dayChart(state.minutes, now, t('board.day.sum', { n: whole(sum), count: sum }), short, (point) => {
+      if (point) told.textContent = t('board.day.point', { from: clockOf(point.from), to: clockOf(point.to), n: whole(point.sum) });
+      else rest();
+    }),
+  );
 }
 
-function drawPulse() {
-  const most = Math.max(4, ...state.beats);
-  const height = 100;
-  const width = 10;
-  const bars = state.beats.map((n, index) => {
-    const tall = n === 0 ? 2 : Math.max(6, (n / most) * height);
-    return svg('rect', { x: (BEATS - state.beats.length + index) * width + 1.5, y: height - tall, width: width - 3, height: tall, rx: 2, class: n ? 'bar' : 'bar bar-zero' });
-  });
-  const sum = state.beats.reduce((all, n) => all + n, 0);
-  const chart = svg('svg', { viewBox: `0 0 ${BEATS * width} ${height}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': t('board.pulse.text', { n: whole(sum), count: sum }) }, bars);
-  replace(find('#pulse'), chart);
-  find('#pulse-sum').textContent = t('board.pulse.text', { n: whole(sum), count: sum });
+function province(row, place, most) {
+  const bar = svg('svg', { class: 'row-bar', 'aria-hidden': 'true', preserveAspectRatio: 'none', viewBox: '0 0 100 8' }, svg('rect', { width: most ? (row.views / most) * 100 : 0, height: 8, rx: 1 }));
+  const late = new Date(state.provinces.as_of) - new Date(row.complete_through) > LATE_MS;
+  return el(
+    'li',
+    { dataset: { province: row.id } },
+    el('span', { class: 'rank' }, String(place)),
+    el(
+      'div',
+      { class: 'province-name' },
+      el('span', {}, pick(PROVINCES[row.id]) || row.id, late ? el('span', { class: 'late' }, t('board.late', { t: timeOfDay(row.complete_through) })) : null),
+      bar,
+    ),
+    el('span', { class: 'number' }, short(row.views)),
+    el('span', { class: 'number small' }, `+${short(state.today.get(row.id) ?? 0)}`),
+  );
+}
+
+function drawProvinces() {
+  if (!state.provinces) return;
+  const known = state.provinces.by.filter((row) => row.views || row.complete_through);
+  const ranked = known.sort((a, b) => b.views - a.views || (a.id < b.id ? -1 : 1));
+  const most = Math.max(0, ...ranked.map((row) => row.views));
+  replace(find('#provinces'), ranked.map((row, index) => province(row, index + 1, most)));
+  const silent = state.provinces.by.length - ranked.length;
+  find('#provinces-silent').textContent = silent ? t('board.provinces.silent', { n: silent, count: silent }) : '';
 }
 
 function row(entry, most) {
@@ -116,22 +147,32 @@ function draw() {
   find('#lessons-note').textContent = t('board.lessons.note', { n: LESSONS_SHOWN });
   drawFigures();
   drawTimes();
-  drawPulse();
+  drawDay();
+  drawProvinces();
   drawLessons();
 }
 
-async function readSummary() {
-  try {
-    state.summary = await summary();
-    state.trouble = false;
-    beat();
-  } catch (error) {
-    state.trouble = true;
-    throw error;
-  } finally {
-    drawFigures();
-    drawTimes();
-  }
+/** Today so far: all of it at first, then the last minutes. */
+async function readMinutes() {
+  const now = Date.now();
+  const day = new Date(now + 8 * 3_600_000).toISOString().slice(0, 10);
+  const all = day !== state.day || now - state.allAt > ALL_MINUTES_MS;
+  const recent = new Date(now + 8 * 3_600_000 - RECENT_MINUTES * 60_000).toISOString();
+  const from = all || recent.slice(0, 10) !== day ? day : `${recent.slice(0, 16)}:00+08:00`;
+  const { series } = await minutesFrom(from);
+  const minutes = all ? [] : [...state.minutes];
+  for (const point of series) if (point.at.slice(0, 10) === day) minutes[minuteOf(point.at)] = point.views;
+  if (all) state.allAt = now;
+  state.day = day;
+  state.minutes = minutes;
+  if (!find('#day:hover')) drawDay();
+}
+
+async function readProvinces() {
+  const [ever, today] = await Promise.all([ofProvinces(), ofProvinces('today')]);
+  state.provinces = ever;
+  state.today = new Map(today.by.map((one) => [one.id, one.views]));
+  drawProvinces();
 }
 
 async function readCatalog() {
@@ -150,9 +191,32 @@ async function readLessons() {
 
 masthead();
 onLanguage(draw);
-repeat(readSummary, () => SUMMARY_MS, 8_000);
-repeat(async () => {
-  await readCatalog();
-  if (!state.counts) await readLessons();
-}, () => CATALOG_MS);
-repeat(readLessons, () => LESSONS_MS);
+const stream = follow('/v1/counts/stream', {
+  headers: authorization,
+  onData(summary) {
+    state.summary = summary;
+    state.trouble = null;
+    drawFigures();
+    drawTimes();
+  },
+  onTrouble(trouble) {
+    state.trouble = trouble;
+    drawTimes();
+  },
+});
+const readers = [
+  repeat(readMinutes, () => MINUTES_MS),
+  repeat(readProvinces, () => PROVINCES_MS),
+  repeat(async () => {
+    await readCatalog();
+    if (!state.counts) await readLessons();
+  }, () => CATALOG_MS),
+  repeat(readLessons, () => LESSONS_MS),
+];
+find('#token').addEventListener('submit', (event) => {
+  event.preventDefault();
+  setToken(find('#token input').value.trim());
+  find('#token input').value = '';
+  stream.now();
+  for (const reader of readers) reader.now();
+});

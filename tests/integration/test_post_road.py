@@ -243,7 +243,7 @@ def odd_fields(chance: random.Random) -> dict[str, str]:
 async def test_whatever_comes_both_roads_answer_alike_and_write_the_same_events(tmp_path: Path) -> None:
     chance = random.Random(5)
     async with desk(tmp_path / "short") as short, desk(tmp_path / "full", short=False) as full:
-        for _ in range(400):
+        for _ in range(1000):
             request = post(odd_body(chance) or b" ", **odd_fields(chance))
             cuts = sorted(chance.choices(range(len(request)), k=chance.choice([0, 0, 1, 3])))
             answers = []

@@ -13,7 +13,7 @@ import aiohttp
 
 from deploy.local.valkey import Valkey
 from tests.conftest import StartEdge
-from tests.support.counting import board, event
+from tests.support.counting import ANY_RATE, board, event
 from tests.support.edges import Edge
 from tests.support.waiting import eventually
 
@@ -104,7 +104,7 @@ async def torment(node: Edge, redis: Valkey, ledger: Ledger) -> None:
 async def test_every_acknowledged_event_is_counted_once_whatever_is_killed(
     edge: StartEdge, own_counters: Valkey
 ) -> None:
-    node = await edge(workers=2, province="44", counters_redis=own_counters.url)
+    node = await edge(workers=2, province="44", counters_redis=own_counters.url, **ANY_RATE)
     ledger, stop = Ledger(), asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for seed in range(CLIENTS):
@@ -126,7 +126,7 @@ async def test_every_acknowledged_event_is_counted_once_whatever_is_killed(
 async def test_a_killed_node_that_starts_under_another_name_and_province_counts_all_where_it_belongs(
     edge: StartEdge, own_counters: Valkey
 ) -> None:
-    node = await edge(node="old-name", province="44", counters_redis=own_counters.url)
+    node = await edge(node="old-name", province="44", counters_redis=own_counters.url, **ANY_RATE)
     ledger = Ledger()
     chance = random.Random(7)
     async with aiohttp.ClientSession() as session, board(own_counters.url, "44") as old:

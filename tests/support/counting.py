@@ -21,6 +21,8 @@ from edge.counters.sink import Sink, open_client
 from tests.support.waiting import eventually
 
 PROVINCE = "44"
+# Of a node whose clients are load generators: at their rates they would be refused, or counted as bots.
+ANY_RATE = {"views_per_client": 0, "viewer_views_per_minute": 0, "client_views_per_minute": 0}
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ posted, so that there is always something new to be read. What the client takes 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
 import tempfile
@@ -19,7 +20,7 @@ from datetime import datetime, timedelta, timezone
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 from uuid import uuid4
 
 import click
@@ -188,28 +189,35 @@ class Bench:
         return sorted(found)
 
 
+def post(port: int, rate: int, resources: int) -> NoReturn:
+    """Post views, so many a second, in batches of 50: a process of its own, so that it does not hold up the asking."""
+    connection, dice = HTTPConnection(servers.HOST, port, timeout=30), random.Random(2)
+    headers = {"Content-Type": "application/json"}
+    while True:
+        now = int(time.time() * 1000)
+        batch = [
+            {"id": str(uuid4()), "kind": "view", "resource": lesson(dice.randrange(resources)), "at": now}
+            for _ in range(50)
+        ]
+        connection.request("POST", "/v1/views", json.dumps({"events": batch}), headers)
+        answer = connection.getresponse()
+        if answer.status != 202:
+            raise ValueError(f"{answer.status} {answer.read()!r}")
+        answer.read()
+        time.sleep(50 / rate)
+
+
 @contextmanager
 def events(port: int, rate: int, resources: int) -> Iterator[None]:
-    """Post views, so many a second, in batches of 50."""
-    over = threading.Event()
-
-    def post() -> None:
-        connection, dice = HTTPConnection(servers.HOST, port, timeout=30), random.Random(2)
-        while not over.wait(50 / rate):
-            now = int(time.time() * 1000)
-            batch = [
-                {"id": str(uuid4()), "kind": "view", "resource": lesson(dice.randrange(resources)), "at": now}
-                for _ in range(50)
-            ]
-            connection.request("POST", "/v1/views", json.dumps({"events": batch}), {"Content-Type": "application/json"})
-            connection.getresponse().read()
-
-    poster = threading.Thread(target=post, daemon=True)
+    """Post views as long as the block runs. Raises RuntimeError when that went wrong."""
+    poster = multiprocessing.get_context("spawn").Process(target=post, args=(port, rate, resources), daemon=True)
     if rate:
         poster.start()
     yield
-    over.set()
+    if rate and not poster.is_alive():
+        raise RuntimeError("events could not be posted to the end")
     if rate:
+        poster.terminate()
         poster.join()
 
 

@@ -55,7 +55,7 @@ from edge.counters.reading import BoardError, Hash, Reading
 from edge.counters.series import KEY_OF, PLANE_OF, SeriesReader
 from edge.counters.sheet import PLAYS, SEEN, VIEWS, WATCH_MS, Ints, Mask, Sheet, grouped, highest
 from edge.counters.sink import Client
-from edge.counters.uniques import Estimates
+from edge.counters.uniques import Estimates, Sketch
 
 __all__ = ["Board", "BoardError", "Metric", "Summary"]
 
@@ -97,7 +97,7 @@ class Board:
         places = {code: held.place for code, held in self._holdings.provinces.items()}
         self._days = Days(self._reading, self._holdings.register, places, history)
         self._series = SeriesReader(self._reading, self._days, self._groups, wall)
-        self._estimates = Estimates(self._reading, monotonic, fresh_s=every_s, stale_s=_STALE_S)
+        self._estimates = Estimates(self._reading, monotonic, stale_s=_STALE_S)
 
     def now(self) -> datetime:
         """In UTC+8."""
@@ -111,7 +111,9 @@ class Board:
         ever = _columns(self._holdings.ever.together(), rows)
         today = _columns(self._holdings.of_today.together(), rows)
         day = self._holdings.day
-        uniques = await self._uniques([f"ur:{one}" for one in ids] + [f"udr:{day}:{one}" for one in ids])
+        marks = [tuple(column) for column in np.concatenate([ever, today], axis=1).T.tolist()]
+        names = [f"ur:{one}" for one in ids] + [f"udr:{day}:{one}" for one in ids]
+        uniques = await self._estimates.of(self.provinces, [Sketch(*one) for one in zip(names, marks, strict=True)])
         counts = tuple(
             ResourceCounts(
                 *_figures(ever[:, i]), uniques[i], one, Figures(*_figures(today[:, i]), uniques[len(ids) + i])
@@ -131,7 +133,7 @@ class Board:
         countries = _sum(one.countries for one in provinces)
         resources = int((self._holdings.ever.together()[SEEN] > 0).sum())
         moment = self._moment(held)
-        [uniques] = await self._uniques(["u"])
+        [uniques] = await self._estimates.of(self.provinces, [Sketch("u", _mark(total))])
         return Summary(
             views=total.get("views", 0),
             views_today=today.get("views", 0),
@@ -297,11 +299,10 @@ class Board:
                 earliest = today - timedelta(days=_SKETCH_DAYS)
                 raise QuestionError(f"viewers of a day are known from {earliest} to {today}, or leave day out")
             name = f"ud:{day:%Y%m%d}"
-        found = {code: (await self._estimates.of((code,), [name]))[0] for code in held}
+        found = {}
+        for code, one in held.items():
+            [found[code]] = await self._estimates.of((code,), [Sketch(name, _mark(one.total))])
         return tuple(Row(code, {Metric.UNIQUES: number}) for code, number in found.items())
-
-    async def _uniques(self, names: Sequence[str]) -> list[int]:
-        return await self._estimates.of(self.provinces, names)
 
     def _catalog(self, dimension: Dimension | None, part: Slice) -> str | None:
         return self._groups.version if part.tags or dimension in _FROM_CATALOG else None
@@ -341,6 +342,11 @@ class _View:
 def _metrics(dimension: Dimension, part: Slice) -> Sequence[Metric]:
     """What a row has when nothing was chosen. Visits have no resource, so no tags."""
     return OF_RESOURCES if dimension in _FROM_CATALOG or part.of_resources else ADDITIVE
+
+
+def _mark(total: Hash) -> tuple[int, ...]:
+    """What changes with every event that a province, or all of them, have counted."""
+    return tuple(total.get(key, 0) for key in _KEYS)
 
 
 def _row(name: str, sums: Hash, metrics: Sequence[Metric], term: Term | None = None) -> Row:

@@ -42,6 +42,8 @@ SECTIONS = ("special", "curriculum", "after-school", "teacher-training", "family
 SHARD = 1000
 LOADED_WITHIN_S = 120.0
 VALKEY_WITHIN_S = 10.0
+SETTLE_S = 3.0
+"""A process that begins takes time from what is measured."""
 UTC8 = timezone(timedelta(hours=8))
 
 
@@ -213,6 +215,7 @@ def events(port: int, rate: int, resources: int) -> Iterator[None]:
     poster = multiprocessing.get_context("spawn").Process(target=post, args=(port, rate, resources), daemon=True)
     if rate:
         poster.start()
+        time.sleep(SETTLE_S)
     yield
     if rate and not poster.is_alive():
         raise RuntimeError("events could not be posted to the end")

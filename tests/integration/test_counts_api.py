@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from edge.catalog_view import Lesson, Snapshot, Term
 from edge.counters.board import Board
 from edge.counters.corrections import Corrections
 from edge.counters.event import Agent, Place
+from edge.counters.history import Figures
 from edge.counters.sink import open_client
 from edge.handlers import counts
 from edge.problems import as_problems
@@ -301,6 +302,64 @@ async def test_a_redis_that_was_emptied_or_went_back_is_read_anew(world: World, 
     assert (after["views"], after["resources"]) == (world.ledger.sum("views") - 2, 4)
     assert (await world.read("resources/new-one"))["views"] == 0
     await client.aclose()
+
+
+@dataclass(slots=True)
+class Past:
+    """What history has of a province's day, from the ledger."""
+
+    resources: dict[str, tuple[int, int, int]]
+    minutes: dict[tuple[int | None, str], Figures]
+
+
+def past(ledger: Ledger, day: str, province: str) -> Past:
+    views, plays, watched = (ledger.by("resource", metric, day=day, province=province) for metric in METRICS[1:])
+    seen = {*views, *plays, *watched}
+    resources = {r: (int(views.get(r, 0)), int(plays.get(r, 0)), round(watched.get(r, 0) * 1000)) for r in seen}
+    minutes: dict[tuple[int | None, str], Figures] = {}
+    for place, country in enumerate(("CN", "SG", "ZZ")):
+        visits, *counts = (ledger.sum(metric, day=day, province=province, country=country) for metric in METRICS)
+        minutes[place, country] = Figures(int(visits), int(counts[0]), int(counts[1]), round(counts[2] * 1000))
+    return Past(resources, minutes)
+
+
+async def test_a_day_that_redis_has_let_go_is_answered_from_history_or_said_to_be_there(
+    world: World, counters_url: str
+) -> None:
+    await crowd(world)
+    almost_a_day_ago = int((time.time() - 24 * 3600 + 60) * 1000)
+    for code in PROVINCES:
+        await world.take([event("lesson-1", at_ms=almost_a_day_ago)], code)
+    await world.settled()
+    day = (datetime.now(UTC8) - timedelta(days=1)).date()
+    client = open_client(counters_url)
+    for code in PROVINCES:
+        for pattern in ("day:{}*", "h:{}*", "min:{}"):
+            if gone := await client.keys(f"{{{code}}}:" + pattern.format(f"{day:%Y%m%d}")):
+                await client.delete(*gone)
+        await client.set(f"{{{code}}}:history_through", f"{day:%Y%m%d}")
+    await client.aclose()
+    asked = ("by/section", "by/country", "top?limit=3", "by/agent", "series?step=hour", "series?step=day&grade=grade-1")
+    for path in asked:
+        narrow = f"from={day}&to={day}" if "series" in path else f"day={day}"
+        said = await world.read(path + ("&" if "?" in path else "?") + narrow, 410)
+        assert f"export?day={day}" in said["detail"]
+    total = await world.read(f"series?step=day&from={day}&to={day}")
+    assert total["series"][0]["views"] == world.ledger.sum("views", day=day.isoformat())
+
+    async def remembered(asked: date, province: str) -> Past | None:
+        return past(world.ledger, asked.isoformat(), province)
+
+    board = Board(open_client(counters_url), PROVINCES, wall=Wall(), every_s=0, catalog=catalog, history=remembered)
+    async with TestClient(TestServer(served(board))) as reader:
+        remembering = World(reader, world.writers, world.ledger, board)
+        for dimension in ("section", "country", "province"):
+            for metric in METRICS[1:]:
+                found = await remembering.read(f"by/{dimension}?day={day}")
+                wanted = world.ledger.by(dimension, metric, day=day.isoformat())
+                assert table(found, metric) == pytest.approx(wanted), (dimension, metric)
+        await remembering.read(f"by/agent?day={day}", 410)
+    await board.close()
 
 
 @pytest.mark.parametrize(

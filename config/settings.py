@@ -28,7 +28,7 @@ from pydantic_settings import (
 from config.provinces import PROVINCES
 
 NODE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
-REDIS_SCHEMES = ("redis", "rediss", "redis+cluster")
+REDIS_SCHEMES = ("redis", "rediss", "redis+cluster", "rediss+cluster", "redis+sentinel", "rediss+sentinel")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _TABLES = ("counts",)
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")  # a field name (RFC 9110, 5.6.2)
@@ -164,7 +164,15 @@ def _query_keys(value: object) -> object:
 def _redis_url(value: object) -> object:
     if isinstance(value, str):
         parts = urlsplit(value)
-        if parts.scheme not in REDIS_SCHEMES or not parts.hostname:
+        several = "+" in parts.scheme
+        hosts = parts.netloc.rpartition("@")[2].split(",")
+        if parts.scheme not in REDIS_SCHEMES or (len(hosts) > 1 and not several):
+            raise ValueError("not a Redis URL")
+        for host in hosts:
+            address = urlsplit(f"//{host}")
+            if not address.hostname or address.port == 0:  # asking for a wrong port raises ValueError
+                raise ValueError("not a Redis URL")
+        if parts.scheme.endswith("+sentinel") and not re.fullmatch(r"/[^/]+(/\d*)?", parts.path):
             raise ValueError("not a Redis URL")
     return value
 
@@ -213,7 +221,10 @@ RedisUrl = Annotated[SecretStr, BeforeValidator(_redis_url)]
 FileSetting = Annotated[Path, BeforeValidator(_readable_file)]
 
 
-_REDIS_ALLOWED = "redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss://… or redis+cluster://…"
+_REDIS_ALLOWED = (
+    "redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], redis+cluster://…HOST[:PORT][,…], "
+    "redis+sentinel://…HOST[:PORT][,…]/NAME[/DB]; rediss for TLS"
+)
 _SIZE_UNITS = "a number with B, KiB, MiB, GiB or TiB"
 
 

@@ -11,17 +11,14 @@ import hashlib
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 from uuid import uuid4
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.cluster import RedisCluster
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisClusterException, RedisError
+from redis.exceptions import NoScriptError
 
 from edge.cache.purge import PurgeRecord, decode, encode
 from edge.cache.purge_receipt import Member, Remembered, Roster
+from edge.redis_clients import FAILURES, Client, open_client
 
 _SOURCE: Final = files("edge.cache").joinpath("purge_bus.lua").read_text("utf-8")
 _DIGEST: Final = hashlib.sha1(_SOURCE.encode(), usedforsecurity=False).hexdigest()
@@ -30,9 +27,6 @@ DEFAULT_RECORDS: Final = 100_000
 AT_ONCE: Final = 500
 """Records in one call."""
 _CONNECTIONS: Final = 8
-_CLUSTER: Final = "+cluster://"
-
-Client: TypeAlias = Redis | RedisCluster
 
 T = TypeVar("T")
 
@@ -58,21 +52,11 @@ class Hearing:
 
 def connect(url: str, *, deadline_s: float = 1.0, block_s: float = 1.0) -> Client:
     """A client as the bus wants it: few connections, no retries, no wait that outlasts the deadline but the blocking
-    one.
-
-    `redis+cluster://` and `rediss+cluster://` are a cluster, of which the URL names one node. The bus lies in one slot.
+    one. On a cluster, the bus lies in one slot.
     """
-    settings: dict[str, Any] = {
-        "max_connections": _CONNECTIONS,
-        "socket_timeout": deadline_s + block_s,
-        "socket_connect_timeout": deadline_s,
-        "retry": Retry(NoBackoff(), 0),
-        "client_name": "smartedu-purge",
-        "driver_info": None,  # it would be read from the package's files, on the loop, for every new connection
-    }
-    if _CLUSTER in url:
-        return RedisCluster.from_url(url.replace(_CLUSTER, "://"), require_full_coverage=False, **settings)
-    return Redis.from_pool(BlockingConnectionPool.from_url(url, timeout=deadline_s, retry_on_error=[], **settings))
+    return open_client(
+        url, timeout_s=deadline_s + block_s, connections=_CONNECTIONS, name="smartedu-purge", connect_s=deadline_s
+    )
 
 
 class PurgeBus:
@@ -167,7 +151,7 @@ class PurgeBus:
         try:
             async with asyncio.timeout(deadline_s):
                 return await work
-        except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
+        except FAILURES as error:
             raise BusError(f"{type(error).__name__}: {error}") from error
 
 

@@ -13,29 +13,21 @@ from collections.abc import Awaitable
 from functools import partial
 from typing import Any, TypeAlias
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import (
-    ClusterDownError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisClusterException,
-    RedisError,
-    ResponseError,
-)
+from redis.exceptions import ClusterDownError, OutOfMemoryError, ReadOnlyError, RedisClusterException, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from edge import redis_clients
 from edge.cache.breaker import Breaker
 from edge.clock import Clock
+from edge.redis_clients import FAILURES, open_client
 
 log = logging.getLogger(__name__)
 
-Client: TypeAlias = Redis | RedisCluster
+Client: TypeAlias = redis_clients.Client
 
-_CLUSTER = "+cluster://"
 _ANY = ""  # instead of a node's name: the one Redis, or all of a cluster
 
 
@@ -46,22 +38,9 @@ class NoAnswerError(Exception):
 def connect(url: str, *, deadline_s: float = 0.25, max_connections: int = 64) -> Client:
     """A client as this tier wants it: short deadlines, and no retries, since a repeated read only costs more time.
 
-    `redis+cluster://` and `rediss+cluster://` are a cluster, of which the URL names one node. max_connections: in all,
-    of a cluster per node.
+    max_connections: in all, of a cluster per node.
     """
-    settings: dict[str, Any] = {
-        "max_connections": max_connections,
-        "socket_timeout": deadline_s,
-        "socket_connect_timeout": deadline_s,
-        "retry": Retry(NoBackoff(), 0),
-        # Otherwise redis-py reads its own version from a file for every new connection, on the loop.
-        "driver_info": None,
-    }
-    if _CLUSTER in url:
-        # A part of the slots without a node is a part of the cache gone, not all of it.
-        return RedisCluster.from_url(url.replace(_CLUSTER, "://"), require_full_coverage=False, **settings)
-    pool = BlockingConnectionPool.from_url(url, timeout=deadline_s, retry_on_error=[], **settings)
-    return Redis.from_pool(pool)  # closing the client closes the pool
+    return open_client(url, timeout_s=deadline_s, connections=max_connections)
 
 
 class RedisLine:
@@ -94,7 +73,7 @@ class RedisLine:
         breaker = self._breaker(name)
         try:
             answer = await self._within(command, deadline_s)
-        except (RedisError, RedisClusterException, OSError) as error:  # a TimeoutError is an OSError
+        except FAILURES as error:  # a TimeoutError is an OSError
             self.errors += 1
             if _refusal(error):
                 breaker.succeeded()
@@ -168,7 +147,7 @@ class RedisLine:
         try:
             async with asyncio.timeout(deadline_s):
                 await self._ping(node)
-        except (RedisError, RedisClusterException, OSError) as error:
+        except FAILURES as error:
             self.errors += 1
             self._failed(breaker, error)
             return

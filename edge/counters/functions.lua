@@ -12,6 +12,10 @@
 -- A function that fails half-way is not rolled back. So `apply` has two halves: the first only reads and plans; the
 -- second only writes, and uses commands that can't fail on keys that only this library writes.
 --
+-- But for one case: a slot of a cluster that is moved to another node key by key. There, a command on a key that has
+-- gone, or that never was, fails. So `apply` first asks for one that never was, and fails before it has written
+-- anything, until the move is over. On the other node it never runs meanwhile: clients do not follow there.
+--
 -- A closed day (`history_through`) is no longer counted into: events of it can only be a replay of what history has.
 -- Except for those of a writer that was first heard after the day was closed (a new node, cut off from its first hour
 -- on): history can't have them. They are booked as corrections, which history takes in afterwards.
@@ -486,6 +490,7 @@ end
 --          that history has
 local function apply(keys, args)
     local prefix, writer, place, mover, expect, to = args[1], args[2], args[3], args[4], args[5], args[6]
+    redis.call('EXISTS', prefix .. ':never')  -- fails while the slot is on the move
     local stored = redis.call('HGET', keys[1], writer) or '0'
     local position = string.match(stored, '^%d+')
     if position ~= expect then

@@ -105,7 +105,16 @@ local function merge_sketches(keys, args)
     return 1
 end
 
-redis.register_function('smartedu_close_day_@VERSION@', close_day)
-redis.register_function('smartedu_trust_history_@VERSION@', trust_history)
-redis.register_function('smartedu_adjust_@VERSION@', adjust)
-redis.register_function('smartedu_merge_sketches_@VERSION@', merge_sketches)
+-- While a slot of a cluster is moved key by key, a function would fail on the first key that is not there, half-way: it
+-- fails at its beginning instead (see functions.lua).
+local function offer(name, callback)
+    redis.register_function('smartedu_' .. name .. '_@VERSION@', function(keys, args)
+        redis.call('EXISTS', args[1] .. ':never')
+        return callback(keys, args)
+    end)
+end
+
+offer('close_day', close_day)
+offer('trust_history', trust_history)
+offer('adjust', adjust)
+offer('merge_sketches', merge_sketches)

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
 import orjson
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from edge.counters.event import Kind, is_resource
 from edge.counters.history import METRICS, Figures, HistoryError
-from edge.counters.sink import Client, province_prefix
+from edge.counters.sink import province_prefix
+from edge.redis_clients import FAILURES, Client, load_functions
 
 UTC8: Final = timezone(timedelta(hours=8))
 DAY_MINUTES: Final = 1440
@@ -191,7 +192,7 @@ class ProvinceKeys:
         """The answer to a command. Raises HistoryError."""
         try:
             return await waiting
-        except (RedisError, OSError) as error:
+        except FAILURES as error:
             raise HistoryError(f"the Redis of province {self.province}: {type(error).__name__}: {error}") from error
 
     async def call(self, function: str, *arguments: bytes | str | int) -> int:
@@ -202,16 +203,15 @@ class ProvinceKeys:
             except ResponseError as error:
                 if "function not found" not in str(error).lower():
                     raise
-                await cast("Awaitable[object]", self.client.function_load(_CODE, replace=True))
+                await load_functions(self.client, _CODE, self.key("watermarks"))
                 return await self._fcall(function, arguments)
-        except (RedisError, OSError) as error:
+        except FAILURES as error:
             raise HistoryError(f"the Redis of province {self.province}: {type(error).__name__}: {error}") from error
 
     async def _fcall(self, function: str, arguments: tuple[bytes | str | int, ...]) -> int:
         key = self.key("watermarks")
-        return int(
-            await cast("Awaitable[int]", self.client.fcall(f"{function}_{_VERSION}", 1, key, self._prefix, *arguments))
-        )
+        waiting = self.client.execute_command("FCALL", f"{function}_{_VERSION}", 1, key, self._prefix, *arguments)
+        return int(await cast("Awaitable[int]", waiting))
 
 
 class ProvinceDays(ProvinceKeys):

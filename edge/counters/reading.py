@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import chain
@@ -18,10 +18,11 @@ from typing import Any, Final
 
 import numpy as np
 from redis.asyncio import RedisCluster
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from edge.counters.sheet import Ints
-from edge.counters.sink import Client, province_prefix
+from edge.counters.sink import province_prefix
+from edge.redis_clients import FAILURES, Client, load_functions
 
 _SOURCE: Final = files("edge.counters").joinpath("reading.lua").read_text("utf-8")
 VERSION: Final = hashlib.sha256(_SOURCE.encode()).hexdigest()[:12]
@@ -198,15 +199,17 @@ class Reading:
         """
         keys = [[_key(code, f":{name}") for code in provinces] for name in names]
         if not self._spread or len(provinces) == 1:
-            return await self._piped([methodcaller("pfcount", *some) for some in keys])
+            return await self._piped([methodcaller("execute_command", "PFCOUNT", *some) for some in keys])
         flat = [key for some in keys for key in some]
         sketches = await self._piped([methodcaller("get", key) for key in flat])
         place = "{uniques-" + secrets.token_hex(8) + "}:"
         there = [(key, sketch) for key, sketch in zip(flat, sketches, strict=True) if sketch is not None]
         await self._piped([methodcaller("set", place + key, sketch, px=_SKETCH_TTL_MS) for key, sketch in there])
-        return await self._piped([methodcaller("pfcount", *(place + key for key in some)) for some in keys])
+        return await self._piped(
+            [methodcaller("execute_command", "PFCOUNT", *(place + key for key in some)) for some in keys]
+        )
 
-    async def _functions(self, name: str, calls: Iterable[tuple[str, Sequence[Any]]]) -> list[Any]:
+    async def _functions(self, name: str, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
         """One call of a function for each province; installs the library where it is missing."""
         function = f"smartedu_{name}_{VERSION}"
         steps = [
@@ -218,13 +221,10 @@ class Reading:
         except BoardError as error:
             if "function not found" not in str(error.__cause__).lower():
                 raise
-        await self._timely(self._install())
+        codes = [code for code, _ in calls] if self._spread else [code for code, _ in calls][:1]
+        for code in codes:
+            await self._timely(load_functions(self._client, _CODE, _key(code, ":seq")))
         return await self._piped(steps)
-
-    async def _install(self) -> None:
-        where = {"target_nodes": RedisCluster.PRIMARIES} if self._spread else {}
-        client: Any = self._client
-        await client.execute_command("FUNCTION LOAD", "REPLACE", _CODE, **where)
 
     async def _piped(self, steps: Sequence[Callable[[Any], object]], at_once: int = _AT_ONCE) -> list[Any]:
         """Commands in few round trips, no transaction. Raises BoardError."""
@@ -242,7 +242,7 @@ class Reading:
                 return await waiting
         except ResponseError as error:
             raise BoardError(f"the counters' Redis refuses: {error}") from error
-        except (RedisError, OSError) as error:  # TimeoutError is an OSError
+        except FAILURES as error:  # TimeoutError is an OSError
             raise BoardError(f"{type(error).__name__}: {error}") from error
 
 

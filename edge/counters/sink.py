@@ -10,15 +10,14 @@ import hashlib
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, TypeAlias, cast
 
 import orjson
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
+from edge import redis_clients
 from edge.counters.tally import Batch, Entry, day_of
+from edge.redis_clients import FAILURES, load_functions, together
 
 _SOURCE: Final = files("edge.counters").joinpath("functions.lua").read_text("utf-8")
 VERSION: Final = hashlib.sha256(_SOURCE.encode()).hexdigest()[:12]
@@ -28,9 +27,12 @@ _APPLY: Final = f"smartedu_apply_{VERSION}"
 _MARK: Final = f"smartedu_mark_{VERSION}"
 _MOVED: Final = f"smartedu_moved_{VERSION}"
 _ROW: Final = 7  # values for each resource that has moved
+_CONNECTIONS: Final = 16
+_CLUSTER_CONNECTIONS: Final = 256  # per node: nobody waits for one there, so that provinces may all want one at once
 _PROOF_WAIT_S: Final = 2.5  # `appendfsync everysec` syncs within about two seconds
 
-Client = Redis
+
+Client: TypeAlias = redis_clients.Client
 
 
 class SinkError(Exception):
@@ -97,18 +99,14 @@ def open_client(url: str, *, timeout_s: float = 2.0, repeats: int = 0) -> Client
     pooled connection breaks when it is next used. Writing must not, so that nothing happens that the caller does not
     know of.
     """
-    pool = BlockingConnectionPool.from_url(
+    return redis_clients.open_client(
         url,
-        max_connections=16,
-        timeout=timeout_s,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        retry=Retry(NoBackoff(), repeats),
-        client_name="smartedu-counts",
+        timeout_s=timeout_s,
+        connections=_CONNECTIONS if "+cluster" not in url else _CLUSTER_CONNECTIONS,
+        name="smartedu-counts",
+        repeats=repeats,
         protocol=2,  # redis-py reads a long ranking six times as fast as with 3
-        driver_info=None,  # it would be read from the package's files, on the loop, for every new connection
     )
-    return Redis.from_pool(pool)
 
 
 def province_prefix(province: str) -> str:
@@ -144,7 +142,7 @@ class Sink:
         self.calls.sent += 1
         try:
             found = await cast("Awaitable[bytes | None]", self._client.hget(self._watermarks, writer))
-        except (RedisError, OSError) as error:
+        except FAILURES as error:
             raise SinkError(_describe(error)) from error
         return _position(found or b"0")
 
@@ -185,22 +183,23 @@ class Sink:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def _mark(self, writer: str) -> tuple[Any, Any]:
-        pipeline = self._client.pipeline(transaction=False)  # one connection: WAITAOF speaks of its own writes
-        pipeline.execute_command("FCALL", _MARK, 1, self._watermarks, self._prefix, writer)
-        pipeline.execute_command("WAITAOF", 1, 0, int(_PROOF_WAIT_S * 1000))
+    async def _mark(self, writer: str) -> list[Any]:
         self.calls.sent += 2
         try:
-            watermark, synced = await pipeline.execute(raise_on_error=False)
-        except (RedisError, OSError) as error:
+            return await together(
+                self._client,
+                self._watermarks,
+                ("FCALL", _MARK, 1, self._watermarks, self._prefix, writer),
+                ("WAITAOF", 1, 0, int(_PROOF_WAIT_S * 1000)),  # speaks of the writes of its own connection
+            )
+        except FAILURES as error:
             raise SinkError(_describe(error)) from error
-        return watermark, synced
 
     async def _install(self) -> None:
         self.calls.sent += 1
         try:
-            await cast("Awaitable[object]", self._client.function_load(_CODE, replace=True))
-        except (RedisError, OSError) as error:
+            await load_functions(self._client, _CODE, self._watermarks)
+        except FAILURES as error:
             raise SinkError(_describe(error)) from error
 
     async def _call(self, function: str, *arguments: bytes | str | int, read_only: bool = False) -> Any:
@@ -212,13 +211,14 @@ class Sink:
                     raise
                 await self._install()
                 return await self._fcall(function, arguments, read_only=read_only)
-        except (RedisError, OSError) as error:
+        except FAILURES as error:
             raise SinkError(_describe(error)) from error
 
     async def _fcall(self, function: str, arguments: tuple[bytes | str | int, ...], *, read_only: bool) -> object:
         self.calls.sent += 1
-        call = self._client.fcall_ro if read_only else self._client.fcall
-        return await cast("Awaitable[object]", call(function, 1, self._watermarks, *arguments))
+        command = "FCALL_RO" if read_only else "FCALL"
+        waiting = self._client.execute_command(command, function, 1, self._watermarks, *arguments)
+        return await cast("Awaitable[object]", waiting)
 
 
 def _is_missing(error: ResponseError) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from redis.asyncio import RedisCluster
+
 from edge.counters.sink import Client, province_prefix
 
 METRICS = ("visits", "views", "plays", "watch_ms")
@@ -65,8 +67,7 @@ class Rollups:
         return found
 
     async def _days(self) -> list[str]:
-        keys: Any = await self._client.keys(f"{self._prefix}:day:????????*")
-        return sorted({key.decode().split(":")[2] for key in keys})
+        return sorted({key.decode().split(":")[2] for key in await self._keys("day:????????*")})
 
     async def _hash(self, name: str) -> Sums:
         read: Any = await self._client.hgetall(f"{self._prefix}:{name}")
@@ -78,8 +79,13 @@ class Rollups:
 
     async def _all(self, pattern: str) -> Sums:
         """The hashes of a pattern, added up."""
-        keys: Any = await self._client.keys(f"{self._prefix}:{pattern}")
+        keys = await self._keys(pattern)
         return _plus([await self._hash(key.decode().removeprefix(f"{self._prefix}:")) for key in keys])
+
+    async def _keys(self, pattern: str) -> list[bytes]:
+        where = {"target_nodes": RedisCluster.PRIMARIES} if isinstance(self._client, RedisCluster) else {}
+        found: Any = await self._client.keys(f"{self._prefix}:{pattern}", **where)
+        return list(found)
 
 
 def _plus(parts: list[Sums]) -> Sums:

@@ -187,9 +187,37 @@ def test_the_hub_counts_for_all_provinces_and_a_province_for_itself(flags: dict[
     assert len(load(flags).counted_provinces) == count
 
 
-@pytest.mark.parametrize("url", ["redis://h", "rediss://h:1/2", "redis+cluster://:p@h:7000"])
-def test_a_redis_may_be_alone_encrypted_or_a_cluster(url: str) -> None:
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h",
+        "rediss://h:1/2",
+        "redis+cluster://:p@h:7000",
+        "rediss+cluster://:p@h:7000,h:7001,[::1]",
+        "redis+sentinel://:p@h:26379,h2/counters",
+        "rediss+sentinel://h/counters/3",
+    ],
+)
+def test_a_redis_may_be_alone_encrypted_a_cluster_or_watched_by_sentinels(url: str) -> None:
     assert load({"redis": url}).counters_url() == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://h",
+        "redis://",
+        "redis://a,b",
+        "redis+cluster://a,",
+        "redis+cluster://a:x",
+        "redis+sentinel://a",
+        "redis+sentinel://a/",
+        "redis+sentinel://a/counters/x",
+    ],
+)
+def test_other_urls_of_redis_are_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="counters_redis"):
+        load({"counters_redis": url})
 
 
 @pytest.mark.parametrize("host", ["127-0-0-1", "a_b", "中文", ""])

@@ -145,8 +145,8 @@ async def test_a_body_of_another_type_or_coding_is_refused_unread(
     ("item", "reason"),
     [
         (orjson.dumps(event(id="x" * 65)), "id"),
-        (orjson.dumps(event(at_ms=1)), "at_too_old"),
-        (orjson.dumps(event(at_ms=2**63)), "at_ahead"),
+        (orjson.dumps(event(id="old", at_ms=1)), "at_too_old"),
+        (orjson.dumps(event(id="new", at_ms=2**63)), "at_ahead"),
         (doubled(b"at", b"1764000000000", b"1e999"), None),  # no number: not even JSON to this parser
         (doubled(b"at", b"1", b"123456789012345678901234567890"), "at"),
         (doubled(b"at", b"1764000000000", b"1.764e12"), "at"),

@@ -48,6 +48,7 @@ PAGED_BYTES = 64 * 1024
 """From this size on a body that is sent again and again is moved into pages, to be sent without being copied."""
 
 _LINE_END = b"\r\n"
+_MOVED_AT_ONCE = 8 * 1024 * 1024  # bytes of bodies into pages; everybody waits meanwhile, some milliseconds
 _OVERHEAD = 1536  # bytes: an answer's own objects, its place in three mappings
 _BLOCK_OVERHEAD = 512
 _LINE_OVERHEAD = 256
@@ -486,11 +487,13 @@ class Lane:
     def flush(self) -> None:
         """Tell of what has been given since the last time."""
         given, self._given = self._given, []
+        moved = 0
         for answer in given:
             count, answer.count = answer.count, 0
             answer.slot.hits += count - 1
-            if count > 1 and answer.bytes >= PAGED_BYTES and answer.pages is None:
+            if count > 1 and answer.bytes >= PAGED_BYTES and answer.pages is None and moved < _MOVED_AT_ONCE:
                 self._move_into_pages(answer)
+                moved += answer.bytes
             self._teller.served(answer, count, answer.took_s)
 
     def _move_into_pages(self, answer: Answer) -> None:

@@ -29,12 +29,13 @@ def is_json(content_type: str) -> bool:
 
 def sharing(origin: str | None) -> dict[str, str]:
     """The fields that a browser wants to read before a page of this origin may know the answer; None: no such page."""
+    named = origin if origin and origin.isascii() else None  # others no browser sends, and some can't be written
     allowed: dict[str, str] = {
-        hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: origin or "*",
+        hdrs.ACCESS_CONTROL_ALLOW_ORIGIN: named or "*",
         hdrs.CACHE_CONTROL: "no-store",
         hdrs.VARY: hdrs.ORIGIN,
     }
-    if origin:
+    if named:
         allowed[hdrs.ACCESS_CONTROL_ALLOW_CREDENTIALS] = "true"
     return allowed
 

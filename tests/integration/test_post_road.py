@@ -91,6 +91,16 @@ async def test_both_roads_give_the_same_answer(tmp_path: Path, origin: dict[str,
     assert all(answer == answers[0] for answer in answers)
 
 
+@pytest.mark.parametrize("short", [True, False])
+async def test_an_origin_that_no_browser_sends_is_not_repeated(tmp_path: Path, short: bool) -> None:
+    async with desk(tmp_path, short=short) as here, talk(here) as client:
+        for _ in range(2):
+            client.writer.write(post(Origin="https://school.example").replace(b"school", b"\xff\xfe"))
+            status, fields, _ = await client.answer()
+            assert (status, fields["Access-Control-Allow-Origin"]) == (202, "*")
+            assert "Access-Control-Allow-Credentials" not in fields
+
+
 async def test_a_known_head_with_a_body_of_another_length_is_known_too(here: Desk) -> None:
     async with talk(here) as client:
         for number in (1, 2, 200, 3):

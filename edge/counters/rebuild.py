@@ -4,8 +4,9 @@ Open days are Redis's and the journals' alone: a Redis that has lost everything 
 kept until their days are closed. That happens by itself; nothing here touches watermarks or remembered ids.
 
 While counting goes on: once `history_through` says which days are closed, every call that counts adds the same to an
-open day and to the total. So what a total lacks stays the same, and may be added at any time, exactly once. A lease
-keeps a second one away, who would add it again. Interrupted anywhere, it can be begun again: it compares first.
+open day and to the total. So what a total lacks stays the same, and may be added at any time, exactly once. What it
+lacks is known only if no other day began, and no closed one was corrected, while it was compared. A lease keeps a
+second one away, who would add it again. Interrupted anywhere, it can be begun again: it compares first.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ T = TypeVar("T")
 LEASE_S: Final = 600
 _AT_ONCE: Final = 1000
 _SKETCHES_AT_ONCE: Final = 100
+_TRIES: Final = 3
 _DETAIL_DAYS: Final = KEEP_S // 86_400
 
 
@@ -52,6 +54,15 @@ class Report:
     differences: tuple[Difference, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """A comparison that was made, what it stands on, and what differs."""
+
+    comparison: Comparison
+    ground: Ground
+    differences: tuple[Difference, ...]
+
+
 class Rebuild:
     """Compares a province with its history, and puts it right. holder: names this process in the lease."""
 
@@ -66,8 +77,7 @@ class Rebuild:
     async def check(self) -> Report:
         """Compare everything, and change nothing. Raises HistoryError."""
         past = await self._read_past()
-        comparison, _ = await self._comparison(past)
-        differences = [*await comparison.sums(), *await comparison.resources(), *await comparison.details()]
+        compared = await self._compare(past, details=True)
         standing = await self._days.standing()
         return Report(
             self._days.province,
@@ -75,7 +85,7 @@ class Rebuild:
             past.through,
             len(past.resources),
             standing.complete_ms,
-            tuple(differences),
+            compared.differences,
         )
 
     async def apply(self) -> Report:
@@ -86,13 +96,12 @@ class Rebuild:
         past = await self._read_past()
         async with self._lease():
             await self._trust(past)
-            comparison, ground = await self._comparison(past)
-            await self._refuse_lost_days(ground)
-            differences = [*await comparison.sums(), *await comparison.resources()]
-            await self._adjust([one for one in differences if one.remedy is Remedy.ADJUST])
+            compared = await self._compare(past)
+            await self._refuse_lost_days(compared)
+            await self._adjust([one for one in compared.differences if one.remedy is Remedy.ADJUST])
             await self._set_first_day(past)
-            await self._restore_details(comparison, ground)
-            if differences or not await self._days.asked(self._days.client.exists(self._days.key("u"))):
+            await self._restore_details(compared)
+            if compared.differences or not await self._days.asked(self._days.client.exists(self._days.key("u"))):
                 await self._merge_sketches(past)
         return await self.check()
 
@@ -101,9 +110,22 @@ class Rebuild:
             self._past = await read_past(self._history, self._days.province, self._workplace, self._progress)
         return self._past
 
-    async def _comparison(self, past: Past) -> tuple[Comparison, Ground]:
+    async def _compare(self, past: Past, *, details: bool = False) -> _Compared:
+        """What differs, on ground that stayed the same while numbers were read: what comes meanwhile for a day that was
+        not there, or as a correction of a closed one, is in the totals and in nothing that they are compared with."""
         ground = await ground_of(self._days, past)
-        return Comparison(self._days, self._history, ground, self._workplace, self._progress), ground
+        for _ in range(_TRIES):
+            comparison = Comparison(self._days, self._history, ground, self._workplace, self._progress)
+            found = [*await comparison.sums(), *await comparison.resources()]
+            if details:
+                found += await comparison.details()
+            before, ground = ground, await ground_of(self._days, past)
+            if ground == before:
+                return _Compared(comparison, ground, tuple(found))
+        raise HistoryError(
+            f"province {self._days.province}: days or corrections of closed days came while it was compared, "
+            f"{_TRIES} times; begin again"
+        )
 
     @asynccontextmanager
     async def _lease(self) -> AsyncIterator[None]:
@@ -125,12 +147,10 @@ class Rebuild:
             told = [text for key, entry in part for text in (key, orjson.dumps(entry), _int(entry.get("at")))]
             await self._days.call("smartedu_trust_history", day_name(past.through), *told)
 
-    async def _refuse_lost_days(self, ground: Ground) -> None:
+    async def _refuse_lost_days(self, compared: _Compared) -> None:
         """A day that Redis calls closed, and has counts of, but history has not: to go on would lose it."""
-        for day in await Comparison(
-            self._days, self._history, ground, self._workplace, self._progress
-        ).days_with_details():
-            if day not in ground.past.manifests and (await self._days.look(day)).sums != Figures():
+        for day in await compared.comparison.days_with_details():
+            if day not in compared.ground.past.manifests and (await self._days.look(day)).sums != Figures():
                 raise HistoryError(
                     f"province {self._days.province}: {day} is closed and was counted, but history lacks it: "
                     f"bring back {folder_of(day, self._days.province)} first"
@@ -163,8 +183,9 @@ class Rebuild:
         if first is not None and (stored is None or first < stored):
             await self._days.asked(self._days.client.hset(key, "first_day", day_name(first)))
 
-    async def _restore_details(self, comparison: Comparison, ground: Ground) -> None:
+    async def _restore_details(self, compared: _Compared) -> None:
         """The last closed days are written again where they differ; what is left of earlier ones goes."""
+        comparison, ground = compared.comparison, compared.ground
         if ground.through is None:
             return
         since = ground.through - timedelta(days=_DETAIL_DAYS - 1)

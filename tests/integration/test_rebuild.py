@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -50,6 +50,20 @@ async def scene(counters_url: str, s3: S3Address, s3_prefix: str, tmp_path: Path
 def rebuild(scene: Scene, holder: str = "a test") -> Rebuild:
     days = ProvinceDays(scene.client, PROVINCE)
     return Rebuild(days, scene.store, scene.tmp_path / "rebuild", holder=holder, progress=lambda *_: None)
+
+
+class Interrupted(ProvinceDays):
+    """A province of which something happens as soon as the days that it has were read for the first time."""
+
+    def __init__(self, scene: Scene, happens: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(scene.client, PROVINCE)
+        self._happens = [happens]
+
+    async def scan_zset(self, key: str) -> AsyncIterator[tuple[str, int]]:
+        async for one in super().scan_zset(key):
+            yield one
+        if key == f"{P}days:watch_ms" and self._happens:
+            await self._happens.pop()()
 
 
 def found(report: Report) -> set[tuple[str, str, int, int]]:
@@ -177,6 +191,27 @@ async def test_counting_goes_on_while_totals_are_put_right(scene: Scene) -> None
     assert report.differences == ()
     await agrees(scene)
     assert (await rebuild(scene).check()).differences == ()
+
+
+async def test_what_comes_for_another_day_meanwhile_is_not_taken_for_one_too_many(scene: Scene) -> None:
+    async def first_of_a_day() -> None:
+        await scene.at(moment(LAST + DAY, 0, 1))
+        await count(scene.writer, scene.ledger, events_of(LAST + DAY, 30, RANDOM))
+
+    days = Interrupted(scene, first_of_a_day)
+    one = Rebuild(days, scene.store, scene.tmp_path / "rebuild", holder="a test", progress=lambda *_: None)
+    assert (await one.apply()).differences == ()
+    await agrees(scene)
+
+
+async def test_a_correction_of_a_closed_day_that_comes_meanwhile_stays(scene: Scene) -> None:
+    async def corrected() -> None:
+        await correct(scene.writer, scene.ledger, Kind.VIEW, moment(FIRST, 11), "lesson-1", 3)
+
+    days = Interrupted(scene, corrected)
+    one = Rebuild(days, scene.store, scene.tmp_path / "rebuild", holder="a test", progress=lambda *_: None)
+    assert (await one.apply()).differences == ()
+    await agrees(scene)
 
 
 async def test_two_at_once_do_not_add_what_is_lacking_twice(scene: Scene) -> None:

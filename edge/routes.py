@@ -49,8 +49,7 @@ def add_public(application: web.Application, *, site_on: bool, published: bool) 
         get("/docs", site.get_docs)
         get("/static/{path:.*}", site.get_static)
     if not published:
-        add("*", "/v1/{rest:.*}", counts.not_counted)
-        add("*", "/{path:.*}", content.proxy)
+        add("*", "/{path:(?!v1/).*}", content.proxy)  # /v1/ is ours, what is not there, too
 
 
 def add_admin(application: web.Application) -> None:

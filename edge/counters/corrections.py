@@ -6,7 +6,7 @@ the road of the events: journal, lane, one call that books it in every roll-up.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, NoReturn
 
 import orjson
@@ -18,6 +18,8 @@ from edge.counters.record import Correction, encode_correction
 MAX_REASON_CHARS: Final = 500
 MAX_AMOUNT: Final = 10**12  # far above any count, far below what a sum of scores is exact for
 _MS: Final = 1000
+# What is older is seconds that were taken for milliseconds; and a first day of counts, once booked, stays the first.
+_EARLIEST_MS: Final = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * _MS
 _KINDS: Final = {kind.name.lower(): kind for kind in Kind}
 _MEMBERS: Final = frozenset({"id", "province", "country", "kind", "resource", "at", "amount", "reason"})
 
@@ -106,8 +108,8 @@ def _at_ms(value: object, now_ms: int) -> int:
     at_ms = value if type(value) is int else _parsed_ms(value)
     if at_ms is None:
         _refuse("at", "milliseconds since the epoch, or a time as in 2026-11-29T08:00:00+08:00")
-    if not 0 <= at_ms <= now_ms + MAX_AHEAD_MS:
-        _refuse("at", "a time that is not to come")
+    if not _EARLIEST_MS <= at_ms <= now_ms + MAX_AHEAD_MS:
+        _refuse("at", "a time since 2000 that is not to come, as a number in milliseconds")
     return at_ms
 
 

@@ -58,6 +58,7 @@ def test_a_moment_is_milliseconds_or_iso_8601(at: object) -> None:
         ({"at": "soon"}, "at"),
         ({"at": NOW + 120_000}, "at"),
         ({"at": -1}, "at"),
+        ({"at": NOW // 1000}, "at"),  # seconds: a day of 1970 would be the first for ever
         ({"amount": 0}, "amount"),
         ({"amount": 1.5}, "amount"),
         ({"amount": True}, "amount"),

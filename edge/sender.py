@@ -18,6 +18,8 @@ from edge.counters.event import Agent, Place
 from edge.counters.place import UNKNOWN, recorded, told
 
 _KNOWN_SENDERS: Final = 16_384
+_KNOWN_CHARS: Final = 1024
+"""Of what a sender says of itself. Longer is odd; a client that sends only such could fill the memory with them."""
 
 
 class Found(Enum):
@@ -74,18 +76,17 @@ class Senders:
 
     def of(self, headers: CIMultiDictProxy[str], peer: str) -> Sender:
         """The sender of a request with these fields, from the address at the other end of its connection."""
-        user_agent = headers.get("User-Agent", "")
-        if not self._trusted:
-            return self._judged(peer, user_agent)
-        province, country = self._fields
-        return self._judged(
-            peer,
-            user_agent,
-            _all(headers, "X-Forwarded-For"),
-            _all(headers, "Forwarded"),
-            headers.get(province, "") if province else "",
-            headers.get(country, "") if country else "",
-        )
+        told: tuple[str, ...] = (peer, headers.get("User-Agent", ""))
+        if self._trusted:
+            province, country = self._fields
+            told += (
+                _all(headers, "X-Forwarded-For"),
+                _all(headers, "Forwarded"),
+                headers.get(province, "") if province else "",
+                headers.get(country, "") if country else "",
+            )
+        judge = self._judged if sum(map(len, told)) <= _KNOWN_CHARS else self._judge
+        return judge(*told)
 
     def _judge(
         self,

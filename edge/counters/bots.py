@@ -32,7 +32,11 @@ def _expressions() -> Iterator[re.Pattern[str]]:
 _SEARCHES: Final = tuple(expression.search for expression in _expressions())
 
 
-@lru_cache(maxsize=4096)
 def is_declared(user_agent: str) -> bool:
     """Whether this User-Agent is a bot's; a new one takes some 0.2 ms."""
-    return bool(user_agent) and any(search(user_agent[:_SEEN_CHARS]) for search in _SEARCHES)
+    return _names_a_bot(user_agent[:_SEEN_CHARS])
+
+
+@lru_cache(maxsize=4096)
+def _names_a_bot(beginning: str) -> bool:
+    return bool(beginning) and any(search(beginning) for search in _SEARCHES)

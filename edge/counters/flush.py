@@ -84,6 +84,16 @@ class Flusher:
             lane.start()
         self._proofs = begin(self._run_proofs(), "counts-prove")
 
+    async def heard(self, within_s: float) -> bool:
+        """Wait until every province knows of this journal: only then is what it publishes as complete held back for
+        what is accepted here. False when that takes longer: with Redis away, events are accepted all the same."""
+        try:
+            async with asyncio.timeout(within_s):
+                await asyncio.gather(*(lane.heard.wait() for lane in self._lanes.values()))
+        except TimeoutError:
+            return False
+        return True
+
     def state(self) -> FlushState:
         """Of all provinces together: sums, and of what can't be added up that of the province which is worst off."""
         states = list(self.by_province().values())

@@ -27,6 +27,8 @@
 --   {44}:watermarks           hash   writer -> journal position, and who moved it there: `8192 1f3a…`
 --   {44}:complete             zset   open writer -> time (ms) before which all it accepted is applied
 --   {44}:places               hash   writer -> node and slot that it last wrote for
+--                                    and `~`, while it is not known who they are: see `plan_hold`
+--   {44}:last:<version>       string what the last call left: `<database> <token> <time (ms) until which it is held>`
 --   {44}:closed               string the latest such time among writers that closed
 --   {44}:seen                 zset   numbers of the 5-minute buckets below
 --   {44}:seen:<bucket>        set    digests of the ids accepted in that span
@@ -59,6 +61,7 @@ local DAY_SKETCH_TTL_S = 259200
 local MINUTE_TTL_S = 176400
 local UTC8_MINUTES, DAY_MINUTES = 480, 1440
 local TRAIL = 4096
+local HOLD_MS = 5000             -- whoever can be heard is heard once a second, and 3 s after it was away
 local CHUNK = 4000               -- Lua passes at most some 8,000 arguments to one call
 
 local function split(blob, width)
@@ -405,6 +408,34 @@ local function plan_events(plan, sums, writer, bucket, groups, cells, id_blob, w
     return #ids - #fresh, in_history, late
 end
 
+-- Completeness is that of the slowest writer that is known. A Redis that has lost its last seconds, or a replica that was
+-- promoted, may not know one at all that was heard for the first time in them, and has lost what it accepted. So each
+-- call leaves a token in the data and in the memory of the server that carried it out. Where the two are not the same,
+-- this is another server, or other data, than that of the last call, and completeness stays where it is until all
+-- writers that can be heard have been heard again. Returns what is to be remembered once all is written.
+local remembered = {}
+
+local function plan_hold(plan, prefix)
+    local key, complete, now = prefix .. ':last:@VERSION@', prefix .. ':complete', redis.call('TIME')
+    local token = now[1] .. string.format('%06d', now[2])
+    local database, left, held = string.match(redis.call('GET', key) or '', '^(%x+) (%d+) (%d+)$')
+    if not database or remembered[database] ~= left then
+        local slowest = redis.call('ZRANGE', complete, 0, 0, 'WITHSCORES')
+        local known = slowest[2] or redis.call('GET', prefix .. ':closed')
+        held = '0'
+        if known then
+            held = integer(now_ms() + HOLD_MS)
+            plan[#plan + 1] = {'ZADD', complete, known, '~'}
+        end
+        database = database or redis.sha1hex(prefix .. token)
+    elseif held ~= '0' and tonumber(held) <= now_ms() then
+        held = '0'
+        plan[#plan + 1] = {'ZREM', complete, '~'}
+    end
+    plan[#plan + 1] = {'SET', key, database .. ' ' .. token .. ' ' .. held}
+    return database, token
+end
+
 -- The writer takes part in the province's completeness from its first call until it closes. One never seen before, in
 -- the place (node and slot) of another, stands for that one, whose disk must have been lost or wiped. Only then: two
 -- nodes that wrongly have one name would otherwise take each other's part for ever.
@@ -513,6 +544,7 @@ local function apply(keys, args)
         plan[#plan + 1] = {'HSET', prefix .. ':since', writer, integer(now_ms())}
     end
     plan_sums(plan, sums, writer .. ' ' .. to)
+    local database, token = plan_hold(plan, prefix)
     plan_completeness(plan, prefix, writer, place, tonumber(args[7]), args[8] == '1')
     local moved = to .. ' ' .. mover
     if to ~= position then
@@ -521,6 +553,7 @@ local function apply(keys, args)
     for _, call in ipairs(plan) do
         redis.call(unpack(call))
     end
+    remembered[database] = token
     forget_ids(prefix)
     return {1, moved, duplicates, in_history}
 end

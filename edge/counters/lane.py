@@ -61,6 +61,7 @@ class FlushState:
 class Lane:
     """Sends one province's events from one journal. `start`, then `drain` once nothing more is appended.
 
+    heard: set once the province knows of this journal.
     mover: names the process, so that another one with the same writer is noticed; or SEALED.
     """
 
@@ -90,6 +91,7 @@ class Lane:
         self._complete_ms = self._durable = 0
         self._batches = self._events = self._duplicates = self._in_history = self._replayed = self._failures = 0
         self._last_error = ""
+        self.heard = asyncio.Event()
 
     def start(self) -> None:
         """Begin to send, in a task of this object's own."""
@@ -225,6 +227,7 @@ class Lane:
         if not applied.moved:
             self._relocate(applied)
             return False
+        self.heard.set()
         self._stored, self._cursor = to, reached
         self._stamp_ms = stretch.last_stamp_ms if stretch else self._stamp_ms
         self._complete_ms = complete_ms

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import signal
 from collections import Counter
 from contextlib import suppress
+from pathlib import Path
 
 import aiohttp
+import pytest
 
 from deploy.local.valkey import Valkey
 from tests.conftest import StartEdge
+from tests.faults.ledger.torment import Plan, torment
 from tests.support.counting import ANY_RATE, board, event
-from tests.support.edges import Edge
 from tests.support.waiting import eventually
 
-CLIENTS = 6
 RESOURCES = [f"lesson-{number:02d}" for number in range(12)]
 
 
@@ -59,13 +58,6 @@ async def send(session: aiohttp.ClientSession, url: str, events: list[dict[str, 
         await asyncio.sleep(0.02)
 
 
-async def client(url: str, seed: int, ledger: Ledger, stop: asyncio.Event) -> None:
-    chance = random.Random(seed)
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
-        while not stop.is_set():
-            await send(session, url, some_events(chance), ledger)
-
-
 async def counted(url: str) -> tuple[Counter[str], Counter[str]]:
     """Views and watched seconds by resource, as the node answers."""
     views, watched = Counter[str](), Counter[str]()
@@ -79,48 +71,13 @@ async def counted(url: str) -> tuple[Counter[str], Counter[str]]:
     return +views, +watched
 
 
-async def further(ledger: Ledger, answers: int) -> None:
-    """Wait until the clients have got that many more answers."""
-    goal = ledger.answers + answers
-    await eventually(lambda: ledger.answers >= goal, within_s=20)
-
-
-async def torment(node: Edge, redis: Valkey, ledger: Ledger) -> None:
-    """Workers, Redis and the whole node are killed while clients send; the last kill comes with Redis away."""
-    chance = random.Random(5)
-    for _ in range(4):
-        await further(ledger, 25)
-        os.kill(chance.choice(node.worker_pids()), signal.SIGKILL)
-    await further(ledger, 25)
-    await redis.kill()
-    await further(ledger, 25)
-    await node.kill()
-    await node.start()
-    await further(ledger, 25)
-    await redis.start()
-    await further(ledger, 25)
-
-
-async def test_every_acknowledged_event_is_counted_once_whatever_is_killed(
-    edge: StartEdge, own_counters: Valkey
-) -> None:
-    node = await edge(workers=2, province="44", counters_redis=own_counters.url, **ANY_RATE)
-    ledger, stop = Ledger(), asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        for seed in range(CLIENTS):
-            group.create_task(client(node.url, seed, ledger, stop))
-        await torment(node, own_counters, ledger)
-        stop.set()
-    assert ledger.repeats > 0, "nothing was hit: the kills came to nothing"
-
-    async def agrees() -> bool:
-        return await counted(node.url) == (ledger.views, ledger.watched_s)
-
-    await eventually(agrees, within_s=20)
-    await node.stop()
-    await node.start()
-    assert await counted(node.url) == (ledger.views, ledger.watched_s), "a restart changes nothing"
-    await node.stop()  # before its Redis is
+@pytest.mark.parametrize("plan", [Plan(8000, 8, 1.0), Plan(8000, 5, 0, cluster=True)], ids=["one Redis", "a cluster"])
+async def test_every_acknowledged_event_is_counted_once_whatever_is_killed(tmp_path: Path, plan: Plan) -> None:
+    """The short form of `python -m tests.faults.ledger`."""
+    figures, book, watch = await torment(plan, tmp_path)
+    assert book.repeats > 0, "nothing was hit: the kills came to nothing"
+    assert figures.kills >= plan.kills
+    assert min(figures.comparisons, watch.answers, watch.moments) > 0
 
 
 async def test_a_killed_node_that_starts_under_another_name_and_province_counts_all_where_it_belongs(

@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from deploy.local.valkey import Valkey
 from edge.counters.board import Board
 from edge.counters.leftover import Leftovers
 from edge.counters.question import Top
-from edge.counters.sink import Sink, open_client
+from edge.counters.sink import Sink, SinkError, open_client
 from edge.counters.stretch import gather
 from edge.counters.tally import Batch
 from edge.slots import Slot
@@ -227,6 +227,19 @@ async def test_completeness_waits_for_the_slowest_writer(tmp_path: Path, counter
         await client.aclose()
 
 
+async def test_a_writer_is_heard_before_it_accepts_anything_or_soon_gives_up_waiting(
+    tmp_path: Path, own_counters: Valkey
+) -> None:
+    async with writer(tmp_path / "a", own_counters.url) as one:
+        assert await one.flusher.heard(within_s=5)
+        client = open_client(own_counters.url)
+        assert await client.zcard("{44}:complete") == 1
+        await client.aclose()
+        await own_counters.kill()
+        async with writer(tmp_path / "b", own_counters.url, node="b") as other:
+            assert not await other.flusher.heard(within_s=0.1)
+
+
 async def test_events_are_accepted_without_redis_and_counted_when_it_is_there(
     tmp_path: Path, own_counters: Valkey
 ) -> None:
@@ -260,6 +273,43 @@ async def test_a_redis_that_lost_its_last_seconds_is_told_again(tmp_path: Path, 
         await eventually(lambda: one.flusher.state().replayed_bytes > 0)
         await settled(one)
         assert await views_of(reader) == 251
+
+
+async def test_a_redis_that_forgot_a_writer_publishes_nothing_as_complete_before_it_is_heard_again(
+    own_counters: Valkey,
+) -> None:
+    client = open_client(own_counters.url)
+    sink = Sink(client, PROVINCE)
+
+    async def complete_ms() -> int:
+        return int((await sink.moved(0, "", "20261129", 1)).complete_ms or 0)
+
+    await sink.apply(Batch("one", 0, 10, 1000))
+    log = next((own_counters.directory).rglob("*.incr.aof"))
+    size = log.stat().st_size
+    await sink.apply(Batch("two", 0, 10, 1500))
+    await sink.apply(Batch("one", 10, 20, 2000))
+    assert await complete_ms() == 1500
+    await own_counters.kill()
+    os.truncate(log, size)
+    await own_counters.start()
+
+    async def goes_on() -> bool:
+        with suppress(SinkError):  # the connection is that of the server that was killed
+            return (await sink.apply(Batch("one", 10, 20, 3000))).moved
+        return False
+
+    await eventually(goes_on)
+    assert await complete_ms() == 1000, "what the other one had accepted before 3000 is not known here"
+    await sink.apply(Batch("two", 0, 10, 2500))
+    assert await complete_ms() == 1000
+
+    async def released() -> bool:
+        await sink.apply(Batch("one", 20, 20, 4000))
+        return await complete_ms() == 2500
+
+    await eventually(released)
+    await client.aclose()
 
 
 async def test_a_redis_that_lost_everything_gets_what_the_journal_still_has(

@@ -67,7 +67,7 @@ class Rollups:
         return found
 
     async def _days(self) -> list[str]:
-        return sorted({key.decode().split(":")[2] for key in await self._keys("day:????????*")})
+        return sorted({name.split(":")[1] for name in await self.names("day:????????*")})
 
     async def _hash(self, name: str) -> Sums:
         read: Any = await self._client.hgetall(f"{self._prefix}:{name}")
@@ -79,13 +79,13 @@ class Rollups:
 
     async def _all(self, pattern: str) -> Sums:
         """The hashes of a pattern, added up."""
-        keys = await self._keys(pattern)
-        return _plus([await self._hash(key.decode().removeprefix(f"{self._prefix}:")) for key in keys])
+        return _plus([await self._hash(name) for name in await self.names(pattern)])
 
-    async def _keys(self, pattern: str) -> list[bytes]:
+    async def names(self, pattern: str) -> list[str]:
+        """The province's keys of that pattern, without their prefix."""
         where = {"target_nodes": RedisCluster.PRIMARIES} if isinstance(self._client, RedisCluster) else {}
         found: Any = await self._client.keys(f"{self._prefix}:{pattern}", **where)
-        return list(found)
+        return [key.decode().removeprefix(f"{self._prefix}:") for key in found]
 
 
 def _plus(parts: list[Sums]) -> Sums:

@@ -8,9 +8,10 @@ import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import urlencode, urlsplit
 
 import click
+
+from edge.commands.counts_reading import address_of, located, opened
 
 EXAMPLE = """\b
 Examples:
@@ -21,7 +22,6 @@ Examples:
 One row per province, resource and hour of UTC+8; visits have no resource. A day can be had about
 25 hours after its end, when no event of it can come any more."""
 
-DEFAULT_URL = "http://127.0.0.1:8080"
 TIMEOUT_S = 120.0
 FORMATS = ("csv", "parquet", "json")
 
@@ -34,41 +34,17 @@ FORMATS = ("csv", "parquet", "json")
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="File to write.  [default: standard output]"
 )
-@click.option("--url", default=DEFAULT_URL, show_default=True, envvar="SMARTEDU_URL", help="Public address of a node.")
-@click.option(
-    "--token-file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    envvar="SMARTEDU_COUNTS_READ_TOKEN_FILE",
-    help="File with the bearer token for reading counts.",
-)
+@located
 def export(day: datetime, form: str, output: Path | None, url: str, token_file: Path | None) -> None:
     """Write a closed day of counts as CSV, Parquet or JSON."""
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-        raise click.UsageError(f"--url {url!r} is not an address; allowed: http://HOST[:PORT] or https://HOST[:PORT]")
     if output is None and form == "parquet" and sys.stdout.isatty():
         raise click.UsageError("Parquet is not for a terminal: give --output FILE")
-    asked = f"{url.rstrip('/')}/v1/counts/export?" + urlencode({"format": form, "day": f"{day:%Y-%m-%d}"})
-    with _open(asked, token_file) as answer:
+    asked = address_of(url, "export", {"format": form, "day": f"{day:%Y-%m-%d}"})
+    with opened(asked, token_file, TIMEOUT_S) as answer:
         if output is None:
             _copy(answer, sys.stdout.buffer, asked)
         else:
             _write(answer, output, asked)
-
-
-def _open(asked: str, token_file: Path | None) -> Any:
-    """The answer; a refusal becomes one line and exit status 1."""
-    from urllib.error import HTTPError, URLError
-    from urllib.request import Request, urlopen
-
-    from edge.commands.counts_reading import detail_of
-
-    headers = {"Authorization": f"Bearer {token_file.read_text().strip()}"} if token_file is not None else {}
-    try:
-        return urlopen(Request(asked, headers=headers), timeout=TIMEOUT_S)  # noqa: S310  http(s) was checked
-    except HTTPError as error:
-        raise click.ClickException(detail_of(error.read()) or f"{asked} answers {error.code} {error.reason}") from None
-    except (URLError, OSError, ValueError) as error:
-        raise click.ClickException(f"{asked} cannot be read: {getattr(error, 'reason', error)}") from None
 
 
 def _write(answer: IO[bytes], output: Path, asked: str) -> None:

@@ -24,8 +24,8 @@ FILTERS = {
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def reads(command: Command) -> Command:
-    """Adds the options of every command that reads: --url, --token-file, --json."""
+def located(command: Command) -> Command:
+    """Adds the options that say where counts are read: --url, --token-file."""
     options = (
         click.option(
             "--url", default=DEFAULT_URL, show_default=True, envvar="SMARTEDU_URL", help="Public address of a node."
@@ -36,11 +36,15 @@ def reads(command: Command) -> Command:
             envvar="SMARTEDU_COUNTS_READ_TOKEN_FILE",
             help="File with the bearer token for reading counts.",
         ),
-        click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON."),
     )
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def reads(command: Command) -> Command:
+    """Adds the options of every command that shows an answer: where it is read, and --json."""
+    return located(click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")(command))
 
 
 def filtered(command: Command) -> Command:
@@ -52,27 +56,38 @@ def filtered(command: Command) -> Command:
 
 def ask(url: str, token_file: Path | None, path: str, asked: Mapping[str, object]) -> dict[str, Any]:
     """The document under `/v1/counts/`; a wrong address is wrong usage, a refusal one line and exit status 1."""
+    from http.client import HTTPException
+
+    address = address_of(url, path, asked)
+    try:
+        with opened(address, token_file, TIMEOUT_S) as answer:
+            document: dict[str, Any] = json.load(answer)
+    except (HTTPException, OSError, ValueError) as error:
+        raise click.ClickException(f"{address} cannot be read: {error}") from None
+    return document
+
+
+def address_of(url: str, path: str, asked: Mapping[str, object]) -> str:
+    """Of what is asked of the node at `url`, under `/v1/counts/`."""
     if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
         raise click.UsageError(f"--url {url!r} is not an address; allowed: http://HOST[:PORT] or https://HOST[:PORT]")
     query = urlencode({name: value for name, value in asked.items() if value is not None}, safe=",")
-    return _read(f"{url.rstrip('/')}/v1/counts/{path}" + (f"?{query}" if query else ""), token_file)
+    return f"{url.rstrip('/')}/v1/counts/{path}" + (f"?{query}" if query else "")
 
 
-def _read(url: str, token_file: Path | None) -> dict[str, Any]:
+def opened(address: str, token_file: Path | None, timeout_s: float) -> Any:
+    """The answer, to be read; a refusal is one line and exit status 1."""
     from urllib.error import HTTPError, URLError
     from urllib.request import Request, urlopen
 
-    headers = {"Accept": "application/json"}
-    if token_file is not None:
-        headers["Authorization"] = f"Bearer {token_file.read_text().strip()}"
+    headers = {"Authorization": f"Bearer {token_file.read_text().strip()}"} if token_file is not None else {}
     try:
-        with urlopen(Request(url, headers=headers), timeout=TIMEOUT_S) as answer:  # noqa: S310  http(s) was checked
-            document: dict[str, Any] = json.load(answer)
+        return urlopen(Request(address, headers=headers), timeout=timeout_s)  # noqa: S310  http(s) was checked
     except HTTPError as error:
-        raise click.ClickException(detail_of(error.read()) or f"{url} answers {error.code} {error.reason}") from None
+        detail = detail_of(error.read()) or f"{address} answers {error.code} {error.reason}"
+        raise click.ClickException(detail) from None
     except (URLError, OSError, ValueError) as error:
-        raise click.ClickException(f"{url} cannot be read: {getattr(error, 'reason', error)}") from None
-    return document
+        raise click.ClickException(f"{address} cannot be read: {getattr(error, 'reason', error)}") from None
 
 
 def detail_of(body: bytes) -> str:

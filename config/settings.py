@@ -523,17 +523,17 @@ class EdgeSettings(BaseSettings):
         json_schema_extra=_allowed("a number from 0 (no limit) to 1000000"),
     )
     viewer_views_per_minute: int = Field(
-        120,
+        1200,
         ge=0,
         le=1_000_000,
         description="Views a minute beyond which a viewer id is counted as a bot.",
         json_schema_extra=_allowed("a whole number from 0 (no limit) to 1000000"),
     )
     client_views_per_minute: int = Field(
-        20_000,
+        150_000,
         ge=0,
         le=100_000_000,
-        description="Views a minute beyond which an address is counted as a bot; a large school stays far below.",
+        description="Views a minute beyond which an address is counted as a bot; views_per_client stops most before.",
         json_schema_extra=_allowed("a whole number from 0 (no limit) to 100000000"),
     )
     data_dir: Path = Field(

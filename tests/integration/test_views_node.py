@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from deploy.local.child import StartError
+from edge.counters.event import MAX_EVENTS
 from edge.counters.sink import open_client, province_prefix
 from tests.conftest import StartEdge
 from tests.support.atlas import write_atlas
@@ -23,9 +24,9 @@ from tests.support.waiting import eventually
 Read = Callable[[], Coroutine[Any, Any, dict[str, int]]]
 
 
-async def post(node: Edge, number: int = 1, status: int = 202, **fields: str) -> None:
+async def post(node: Edge, number: int = 1, status: int = 202, viewer: str | None = None, **fields: str) -> None:
     headers = {name.replace("_", "-"): value for name, value in fields.items()}
-    body = orjson.dumps({"events": [event() for _ in range(number)]})
+    body = orjson.dumps({"events": [event(viewer=viewer) for _ in range(number)]})
     async with aiohttp.ClientSession() as session:
         request = session.post(f"{node.url}/v1/views", data=body, headers={"Content-Type": "text/plain"} | headers)
         async with request as response:
@@ -99,6 +100,17 @@ async def test_views_are_counted_where_the_proxy_says_and_metrics_tell_of_all_of
     assert found["smartedu_journal_sync_seconds_count"] >= 1
     assert found["smartedu_counts_redis_calls_total"] > 0
     assert {f'smartedu_watermark_lag_seconds{{province="{code}"}}' for code in ("00", "44", "81")} <= set(found)
+
+
+async def test_unless_settings_say_otherwise_what_bodies_and_allowances_let_through_is_peoples(
+    edge: StartEdge, counters_url: str
+) -> None:
+    node = await edge(counters_redis=counters_url, province="44", workers=1)
+    for _ in range(2):
+        await post(node, MAX_EVENTS, viewer="one")
+    for number in range(60):
+        await post(node, MAX_EVENTS, viewer=f"another {number}")
+    await eventually(lambda: _is(views(counters_url), {"44": 62 * MAX_EVENTS}))
 
 
 async def test_an_mmdb_file_that_is_renamed_into_place_is_read_by_the_next_workers(

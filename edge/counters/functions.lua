@@ -17,8 +17,9 @@
 -- anything, until the move is over. On the other node it never runs meanwhile: clients do not follow there.
 --
 -- A closed day (`history_through`) is no longer counted into: events of it can only be a replay of what history has.
--- Except for those of a writer that was first heard after the day was closed (a new node, cut off from its first hour
--- on): history can't have them. They are booked as corrections, which history takes in afterwards.
+-- Except for those of a writer that was first heard after the day was closed (a node that was new, or had signed off,
+-- and was cut off from its first hour on): history can't have them. They are booked as corrections, which history takes
+-- in afterwards.
 --
 -- Keys, all in the hash slot of {province}. <metric> is visits, views, plays or watch_ms, <kind> its number, 0 to 3;
 -- <day> is YYYYMMDD and <hour> YYYYMMDDHH in UTC+8, <minute> minutes since the epoch, <CC> a country; <resource> is `*`
@@ -28,7 +29,8 @@
 --   {44}:complete             zset   open writer -> time (ms) before which all it accepted is applied
 --   {44}:places               hash   writer -> node and slot that it last wrote for
 --                                    and `~`, while it is not known who they are: see `plan_hold`
---   {44}:last:<version>       string what the last call left: `<database> <token> <time (ms) until which it is held>`
+--   {44}:last:<version>       string what the last call of that version left: `<database> <token>`
+--   {44}:held                 string time (ms) until which completeness stays where it is
 --   {44}:closed               string the latest such time among writers that closed
 --   {44}:seen                 zset   numbers of the 5-minute buckets below
 --   {44}:seen:<bucket>        set    digests of the ids accepted in that span
@@ -46,7 +48,7 @@
 --   {44}:history_through      string the last day that is closed
 --   {44}:closed_at            hash   closed day -> when that was, ms by this Redis's clock, and `before` for all days
 --                                    before the first; unknown after a rebuild
---   {44}:since                hash   writer -> when it was first heard, ms by this Redis's clock
+--   {44}:since                hash   open writer -> when it was first heard, ms by this Redis's clock
 --   {44}:seq                  string number of the last call that changed counts
 --   {44}:moved                zset   resource -> number of the last call that changed its counts
 --   {44}:trail                hash   number -> digest of all calls up to that one; the last 4,096
@@ -418,21 +420,22 @@ local remembered = {}
 local function plan_hold(plan, prefix)
     local key, complete, now = prefix .. ':last:@VERSION@', prefix .. ':complete', redis.call('TIME')
     local token = now[1] .. string.format('%06d', now[2])
-    local database, left, held = string.match(redis.call('GET', key) or '', '^(%x+) (%d+) (%d+)$')
+    local database, left = string.match(redis.call('GET', key) or '', '^(%x+) (%d+)')
+    -- Until when is not of one version: whoever held it may be gone, and be the only one of its version.
+    local until_ms = redis.call('GET', prefix .. ':held')
     if not database or remembered[database] ~= left then
         local slowest = redis.call('ZRANGE', complete, 0, 0, 'WITHSCORES')
         local known = slowest[2] or redis.call('GET', prefix .. ':closed')
-        held = '0'
         if known then
-            held = integer(now_ms() + HOLD_MS)
+            plan[#plan + 1] = {'SET', prefix .. ':held', integer(now_ms() + HOLD_MS)}
             plan[#plan + 1] = {'ZADD', complete, known, '~'}
         end
         database = database or redis.sha1hex(prefix .. token)
-    elseif held ~= '0' and tonumber(held) <= now_ms() then
-        held = '0'
+    elseif until_ms and tonumber(until_ms) <= now_ms() then
+        plan[#plan + 1] = {'DEL', prefix .. ':held'}
         plan[#plan + 1] = {'ZREM', complete, '~'}
     end
-    plan[#plan + 1] = {'SET', key, database .. ' ' .. token .. ' ' .. held}
+    plan[#plan + 1] = {'SET', key, database .. ' ' .. token}
     return database, token
 end
 
@@ -540,7 +543,9 @@ local function apply(keys, args)
     if #args[16] > 0 then
         add_corrections(plan, sums, cjson.decode(args[16]), through)
     end
-    if redis.call('HEXISTS', prefix .. ':since', writer) == 0 then
+    if args[8] == '1' then
+        plan[#plan + 1] = {'HDEL', prefix .. ':since', writer}  -- from here on nobody waits for it
+    elseif redis.call('HEXISTS', prefix .. ':since', writer) == 0 then
         plan[#plan + 1] = {'HSET', prefix .. ':since', writer, integer(now_ms())}
     end
     plan_sums(plan, sums, writer .. ' ' .. to)

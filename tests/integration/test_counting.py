@@ -16,10 +16,11 @@ import orjson
 import pytest
 
 from deploy.local.valkey import Valkey
+from edge.counters import sink as sink_module
 from edge.counters.board import Board
 from edge.counters.leftover import Leftovers
 from edge.counters.question import Top
-from edge.counters.sink import Sink, SinkError, open_client
+from edge.counters.sink import VERSION, Sink, SinkError, open_client
 from edge.counters.stretch import gather
 from edge.counters.tally import Batch
 from edge.slots import Slot
@@ -308,6 +309,26 @@ async def test_a_redis_that_forgot_a_writer_publishes_nothing_as_complete_before
         await sink.apply(Batch("one", 20, 20, 4000))
         return await complete_ms() == 2500
 
+    await eventually(released)
+    await client.aclose()
+
+
+async def test_what_another_version_holds_is_released_though_that_one_is_gone(
+    counters_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = open_client(counters_url)
+    sink = Sink(client, PROVINCE)
+    await sink.apply(Batch("one", 0, 10, 1000))
+    with monkeypatch.context() as another:
+        for name in ("_CODE", "_APPLY"):
+            another.setattr(sink_module, name, getattr(sink_module, name).replace(VERSION, "another"))
+        await sink.apply(Batch("two", 0, 10, 1500, closing=True))
+
+    async def released() -> bool:
+        await sink.apply(Batch("one", 10, 10, 4000))
+        return (await sink.moved(0, "", "20261129", 1)).complete_ms == 4000
+
+    assert not await released()
     await eventually(released)
     await client.aclose()
 

@@ -279,10 +279,14 @@ async def test_no_more_exports_are_read_at_once_than_there_is_room_for(scene: Sc
     assert [piece async for piece in await exports.exported(FIRST, Format.JSON)]
 
 
-async def test_events_of_a_closed_day_from_a_node_that_was_never_heard_of_come_into_history_as_corrections(
-    scene: Scene, tmp_path: Path
+@pytest.mark.parametrize("signed_off", [False, True], ids=["never heard of", "signed off before"])
+async def test_events_of_a_closed_day_from_a_node_that_nobody_waited_for_come_into_history_as_corrections(
+    scene: Scene, tmp_path: Path, signed_off: bool
 ) -> None:
     await count_a_day(scene)
+    if signed_off:
+        async with writer(tmp_path / "cut-off", scene.url, node="edge-9", wall=scene.wall) as early:
+            assert await early.flusher.drain(5)
     home, bound = Home(PROVINCE, "edge-9/0"), 1 << 24
     away = await Journal.open(
         tmp_path / "cut-off/journal/0", home, wall=scene.wall, monotonic=monotonic, max_bytes=bound

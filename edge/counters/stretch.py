@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from operator import attrgetter
 from typing import Final, NamedTuple
 
-from edge.counters.journal import Journal, View
+from edge.counters.journal import Chunk, Journal, View
 from edge.counters.record import decode, decode_correction, head
 from edge.counters.tally import DEDUP_BUCKET_MS, Counts, Tally
 
@@ -54,22 +56,52 @@ class Stretch(NamedTuple):
     lost: int
 
 
+class Pages:
+    """Reads a journal, and remembers the frames of the last look: a look reaches further than a stretch, and what is on
+    disk does not change."""
+
+    def __init__(self) -> None:
+        self._start = 0
+        self._chunk = Chunk([], 0, 0)
+
+    def read(self, view: View, position: int) -> Chunk:
+        """As `View.read`. Blocks. Raises JournalError."""
+        frames = self._chunk.frames
+        place = bisect_right(frames, position, key=_end)
+        if place < len(frames) and position == (frames[place - 1].end if place else self._start):
+            return Chunk(frames[place:], self._chunk.next, 0)
+        chunk = view.read(position)
+        if not chunk.lost:
+            self._start, self._chunk = position, chunk
+        return chunk
+
+
+_end: Final = attrgetter("end")
+
+
 def gather(
-    view: View, position: int, max_events: int, home: str, *, only: str | None = None, until: int | None = None
+    view: View,
+    position: int,
+    max_events: int,
+    home: str,
+    *,
+    only: str | None = None,
+    until: int | None = None,
+    pages: Pages | None = None,
 ) -> Stretch:
     """Add up the journal from `position` on.
 
     max_events: about the most in one part. home: the province of records that do not name theirs. only: the province to
-    add up for; None adds up for all. until: where a stretch begins that is known already.
+    add up for; None adds up for all. until: where a stretch begins that is known already. pages: where it is read.
     Blocks on the disk: for a thread. Ends on a record's edge, so what is counted does not depend on how much at once.
     """
     tallies: dict[str, Tally] = {}
     events: dict[str, int] = {}
     to, bucket, stamp_ms, lost, records, total = position, -1, 0, 0, 0, 0
     limit = view.end if until is None else min(until, view.end)
-    full = False
+    full, pages = False, pages or Pages()
     while to < limit and not full:
-        chunk = view.read(to)
+        chunk = pages.read(view, to)
         lost += chunk.lost
         for payload, after in chunk.frames:
             record = head(payload, home)
@@ -112,6 +144,7 @@ class Stretches:
         self._begun_s = monotonic()
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tally")
         self._turn = asyncio.Lock()
+        self._pages = Pages()  # of the front: readers elsewhere have their own
         self._window: deque[Stretch] = deque(maxlen=_KEPT)
         self._looked_at = -1  # the interval in which was last looked for what is new
         self._cut_short = False
@@ -173,7 +206,10 @@ class Stretches:
         return stretch
 
     async def _read(self, position: int, *, only: str | None, until: int | None) -> Stretch:
-        work = partial(gather, self._journal.view(), position, self._max_events, self._home, only=only, until=until)
+        pages = self._pages if only is None else None
+        work = partial(
+            gather, self._journal.view(), position, self._max_events, self._home, only=only, until=until, pages=pages
+        )
         stretch = await asyncio.get_running_loop().run_in_executor(self._executor, work)
         if stretch.lost and stretch.to > self._examined:
             self._journal.note_lost(stretch.lost)

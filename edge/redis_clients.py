@@ -27,7 +27,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.event import EventDispatcher
-from redis.exceptions import ClusterError, RedisClusterException, RedisError
+from redis.exceptions import ClusterError, RedisClusterException, RedisError, ResponseError
 
 Client: TypeAlias = Redis | RedisCluster
 
@@ -113,10 +113,18 @@ class Cluster(RedisCluster):
 
 
 async def load_functions(client: Client, code: str, key: str) -> None:
-    """Install a library of functions where that key lies; its replicas get it from there. Raises FAILURES."""
+    """Install a library of functions where that key lies; its replicas get it from there. Raises FAILURES.
+
+    Libraries are named by their content, so one that is there is the same, and stays: another in its place would not
+    remember what that one does.
+    """
     if isinstance(client, RedisCluster):
         await client.initialize()
-    await client.execute_command("FUNCTION LOAD", "REPLACE", code, **_node_of(client, key))
+    try:
+        await client.execute_command("FUNCTION LOAD", code, **_node_of(client, key))
+    except ResponseError as error:
+        if "already exists" not in str(error):
+            raise
 
 
 async def together(client: Client, key: str, *commands: tuple[Any, ...]) -> list[Any]:

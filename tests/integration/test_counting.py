@@ -23,6 +23,7 @@ from edge.counters.question import Top
 from edge.counters.sink import VERSION, Sink, SinkError, open_client
 from edge.counters.stretch import gather
 from edge.counters.tally import Batch
+from edge.redis_clients import load_functions
 from edge.slots import Slot
 from tests.support.counting import PROVINCE, Wall, Writer, board, event, totals, writer
 from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
@@ -310,6 +311,16 @@ async def test_a_redis_that_forgot_a_writer_publishes_nothing_as_complete_before
         return await complete_ms() == 2500
 
     await eventually(released)
+    await client.aclose()
+
+
+async def test_a_library_that_another_installs_again_holds_nothing(counters_url: str) -> None:
+    client = open_client(counters_url)
+    sink = Sink(client, PROVINCE)
+    await sink.apply(Batch("one", 0, 10, 1000))
+    await load_functions(client, sink_module._CODE, "{44}:watermarks")
+    await sink.apply(Batch("one", 10, 10, 2000))
+    assert (await sink.moved(0, "", "20261129", 1)).complete_ms == 2000
     await client.aclose()
 
 

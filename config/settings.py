@@ -516,7 +516,7 @@ class EdgeSettings(BaseSettings):
         json_schema_extra=_allowed("a readable file"),
     )
     views_per_client: float = Field(
-        1000.0,
+        10_000.0,
         ge=0,
         le=1_000_000,
         description="View events a second that a worker takes of one address in the long run; of a minute at once.",
@@ -530,7 +530,7 @@ class EdgeSettings(BaseSettings):
         json_schema_extra=_allowed("a whole number from 0 (no limit) to 1000000"),
     )
     client_views_per_minute: int = Field(
-        150_000,
+        1_500_000,
         ge=0,
         le=100_000_000,
         description="Views a minute beyond which an address is counted as a bot; views_per_client stops most before.",

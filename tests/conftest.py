@@ -34,6 +34,10 @@ from tests.support.lessons import Published, published_once
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Started by a shell in the background: what tests start would inherit that, and not hear a Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # How long an example takes says something about the machine, and nothing about the code.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")

@@ -48,6 +48,8 @@ POSTED_PER_S = 200
 """While Redis is away: what it takes is in the figures."""
 POLL_S = 0.01
 TICK_S = 0.002
+HITS_S = 0.5
+"""Short, and many: the moods of the machine last for seconds."""
 COUNTED_WITHIN_S = 300.0
 VIEWERS = 1_000_000
 FLAGS = ("--province", "44", "--views-per-client", "0", "--client-views-per-minute", "0")
@@ -356,7 +358,7 @@ class Bench:
 
 @click.command()
 @click.option("--seconds", type=click.FloatRange(1, 600), default=8.0, show_default=True, help="Of one measurement.")
-@click.option("--rounds", type=click.IntRange(1, 1000), default=15, show_default=True, help="Of hits.")
+@click.option("--rounds", type=click.IntRange(1, 1000), default=50, show_default=True, help="Of hits.")
 @click.option("--connections", type=click.IntRange(1, 2000), default=64, show_default=True)
 @click.option("--per-s", type=click.IntRange(100, 20_000), default=5000, show_default=True, help="Of the open loop.")
 @click.option("--only", type=click.Choice([RATE, STEADY, DELIVERY]), multiple=True)
@@ -381,7 +383,7 @@ def counting(seconds: float, rounds: int, connections: int, per_s: int, only: tu
         if STEADY in parts:
             bench.measure_steady(per_s, 3 * seconds, tick)
         if DELIVERY in parts:
-            bench.measure_delivery(rounds, min(seconds, 2.0), connections, tick)
+            bench.measure_delivery(rounds, min(seconds, HITS_S), connections, tick)
     table = Table(title="counting")
     for name in ("figure", "measured", "goal"):
         table.add_column(name, justify="left" if name == "figure" else "right")

@@ -32,6 +32,7 @@ from edge.broadcast import Broadcast
 from edge.cache import target
 from edge.cache.dates import written
 from edge.cache.engine import Engine
+from edge.cache.pages import Pipe
 from edge.catalog_view import CatalogView
 from edge.clock import Clock, SystemClock
 from edge.counters.corrections import Corrections
@@ -140,8 +141,20 @@ def _lane(settings: EdgeSettings, cache: Caching, clock: Clock, in_flight: InFli
         max_unsent_bytes=share // _UNSENT_SHARE,
         teller=accounts,
         in_flight=in_flight,
+        pipe=_pipe(settings),
         logs=accounts.logs,
     )
+
+
+def _pipe(settings: EdgeSettings) -> Pipe | None:
+    """None where every connection is encrypted, or the kernel cannot do it."""
+    if settings.tls_cert is not None or not settings.fast_lane:
+        return None
+    try:
+        return Pipe()
+    except OSError as error:
+        log.warning("large answers are copied on their way to clients: %s", error)
+        return None
 
 
 def _short_road(settings: EdgeSettings, cache: Caching, delivery: Delivery, lane: Lane, clock: Clock) -> ShortRoad:

@@ -11,7 +11,7 @@ import socket
 from contextlib import suppress
 from typing import Final
 
-from edge.cache.pages import Pages
+from edge.cache.pages import Pages, Pipe
 
 _MORE: Final = socket.MSG_MORE | socket.MSG_NOSIGNAL
 
@@ -19,8 +19,9 @@ _MORE: Final = socket.MSG_MORE | socket.MSG_NOSIGNAL
 class DirectWriter:
     """Of one connection; to be let go of before its descriptor is closed."""
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, pipe: Pipe) -> None:
         self._transport = transport
+        self._pipe = pipe
         known = transport.get_extra_info("socket")
         self._socket = socket.socket(known.family, known.type, known.proto, fileno=known.fileno())
         self._descriptor = self._socket.fileno()
@@ -36,7 +37,7 @@ class DirectWriter:
         with suppress(OSError):
             taken = self._socket.send(head, _MORE)
             if taken == len(head):
-                taken += pages.send(self._descriptor, first, count)
+                taken += self._pipe.send(self._descriptor, pages, first, count)
         return taken
 
     def let_go(self) -> None:

@@ -36,7 +36,7 @@ from edge.cache.eviction import Slot
 from edge.cache.freshness import Verdict, decide
 from edge.cache.memory import MemoryStore
 from edge.cache.model import CacheKey, Entry, Head, Stored, Varying
-from edge.cache.pages import Pages
+from edge.cache.pages import Pages, Pipe
 from edge.cache.ranges import Part
 from edge.cache.reply import ttl_s
 from edge.clock import Clock
@@ -250,8 +250,8 @@ class Lane:
     """One worker's. max_bytes: of all that it keeps, beside the bodies. logs: each hit is told of for the log.
 
     by_bytes: requests are known by their bytes, too; otherwise only the short road asks (`ready`). max_unsent_bytes: of
-    bodies that clients have begun to take; when there are more, large ones take the full road. It
-    watches the memory tier (`edge.cache.memory.Watcher`).
+    bodies that clients have begun to take; when there are more, large ones take the full road. pipe: for those that are
+    not copied on their way; None copies all. It watches the memory tier (`edge.cache.memory.Watcher`).
     """
 
     def __init__(
@@ -263,6 +263,7 @@ class Lane:
         max_unsent_bytes: int,
         teller: Teller,
         in_flight: InFlight,
+        pipe: Pipe | None = None,
         by_bytes: bool = True,
         logs: bool = False,
     ) -> None:
@@ -274,6 +275,7 @@ class Lane:
         self._max_unsent_bytes = max_unsent_bytes
         self._teller = teller
         self._in_flight = in_flight
+        self.pipe = pipe
         self.logs = logs
         self.has_room = True
         """Whether more large bodies may be begun."""
@@ -491,16 +493,20 @@ class Lane:
         for answer in given:
             count, answer.count = answer.count, 0
             answer.slot.hits += count - 1
-            if count > 1 and answer.bytes >= PAGED_BYTES and answer.pages is None and moved < _MOVED_AT_ONCE:
-                self._move_into_pages(answer)
+            if count > 1 and answer.bytes >= PAGED_BYTES and moved < _MOVED_AT_ONCE and self._move_into_pages(answer):
                 moved += answer.bytes
             self._teller.served(answer, count, answer.took_s)
 
-    def _move_into_pages(self, answer: Answer) -> None:
+    def _move_into_pages(self, answer: Answer) -> bool:
         """It is asked for so often that it is worth a copy now to have none later."""
-        if answer in self._answers and (pages := self._memory.in_pages(answer.slot)) is not None:
-            answer.body = pages.view[answer.part_at : answer.part_at + answer.bytes]
-            answer.pages = pages
+        if self.pipe is None or answer.pages is not None or answer not in self._answers:
+            return False
+        pages = self._memory.in_pages(answer.slot)
+        if pages is None:
+            return False
+        answer.body = pages.view[answer.part_at : answer.part_at + answer.bytes]
+        answer.pages = pages
+        return True
 
     # -- what the memory tier tells ------------------------------------------------------------------------------------
 

@@ -226,14 +226,21 @@ class EdgeProtocol(RequestHandler):
         if pages is None:
             self._writelines((answer.head, answer.body))
             return
-        if self._direct is None and self.transport is not None and not self.transport.get_extra_info("sslcontext"):
-            self._direct = DirectWriter(self.transport)
+        if self._direct is None:
+            self._direct = self._direct_writer()
         taken = self._direct.write(answer.head, pages, answer.part_at, answer.bytes) if self._direct else 0
         rest = taken - len(answer.head)
         if rest < 0:
             self._writelines((answer.head[taken:], answer.body))
         elif rest < answer.bytes:
             self._write(memoryview(answer.body)[rest:])
+
+    def _direct_writer(self) -> DirectWriter | None:
+        """None where what is sent has to be encrypted first."""
+        pipe = self._edge.lane.pipe if self._edge.lane is not None else None
+        if pipe is None or self.transport is None or self.transport.get_extra_info("sslcontext"):
+            return None
+        return DirectWriter(self.transport, pipe)
 
     def _take_whole_head(self, data: bytes) -> bool:
         """One whole head and no more is nearly everything that ever comes, most often with the fields of the last."""

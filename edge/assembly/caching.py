@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,6 @@ from edge.cache.files import Files
 from edge.cache.limits import Limits, stored_bytes
 from edge.cache.memory import MemoryStore
 from edge.cache.model import CacheKey, Tier
-from edge.cache.pages import FILES_EACH
 from edge.cache.shared import RedisTier, connect
 from edge.cache.siblings import Siblings
 from edge.cache.tiers import SlowTier
@@ -28,8 +26,6 @@ from origin.reader import ObjectReader
 
 HEAD_BYTES: Final = 64 * 1024
 """What an object that is just small enough may take in memory beside its body."""
-MOST_IN_PAGES: Final = 8192
-"""Bodies of a worker that lie in pages of their own: the hot ones, of which some thousand are a large part of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +37,6 @@ class Caching:
     disk: DiskTier | None
     redis: RedisTier | None
     purging: Purging
-
-
-def _most_in_pages(settings: EdgeSettings) -> int:
-    """A share of the files that a worker may open beside its connections; none where every connection is encrypted."""
-    if settings.tls_cert is not None or not settings.fast_lane:
-        return 0
-    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if allowed == resource.RLIM_INFINITY:
-        return MOST_IN_PAGES
-    files = max((allowed - settings.max_connections) // 2, allowed // 8)
-    return min(files // FILES_EACH, MOST_IN_PAGES)
 
 
 async def caching(
@@ -71,7 +56,6 @@ async def caching(
     memory = MemoryStore(
         max_bytes=stored_bytes(share),
         largest_bytes=limits.max_object_bytes + HEAD_BYTES,
-        most_in_pages=_most_in_pages(settings),
     )
     engine = Engine(
         reader=reader,

@@ -15,6 +15,8 @@ from edge.cache.model import CacheKey, Entry, Stored
 from edge.cache.pages import Pages
 from edge.cache.tag_index import TagIndex, tags_of
 
+MOST_IN_PAGES = 16_384
+"""Bodies that may lie in pages at once: each is a mapping, of which a process may have 65,530 (vm.max_map_count)."""
 _LARGEST = 8  # a value may take this part of the store, no more: one must not drive out everything else
 # Bytes beyond what a value counts for itself, measured by `python -m tests.bench.storecost`, for the worst case each:
 _SLOT_OVERHEAD = 128  # its slot and place in a queue, and two ghosts, beyond what a value's overhead has room for
@@ -31,17 +33,13 @@ class Watcher(Protocol):
 
 
 class MemoryStore:
-    """max_bytes: bodies and all that is kept with them. largest_bytes: of one value; an eighth of that by default.
-
-    most_in_pages: bodies that may lie in pages at once.
-    """
+    """max_bytes: bodies and all that is kept with them. largest_bytes: of one value; an eighth of that by default."""
 
     def __init__(
         self,
         *,
         max_bytes: int,
         largest_bytes: int | None = None,
-        most_in_pages: int = 0,
         watchers: Sequence[Watcher] = (),
     ) -> None:
         self.max_bytes = max_bytes
@@ -53,7 +51,6 @@ class MemoryStore:
         self._primary: dict[str, Slot] = {}
         self._parts: dict[str, dict[str, Slot]] = {}
         self._count = 0
-        self._most_in_pages = most_in_pages
         self._in_pages = 0
         self._policy = Policy(max_bytes)
         self._tags = TagIndex()
@@ -85,12 +82,11 @@ class MemoryStore:
         if slot.pages is not None or slot.queue is None:
             return slot.pages
         value = slot.value
-        if not isinstance(value, Entry) or not value.body or self._in_pages >= self._most_in_pages:
+        if not isinstance(value, Entry) or not value.body or self._in_pages >= MOST_IN_PAGES:
             return None
         try:
             pages = Pages(value.body)
-        except OSError:
-            self._most_in_pages = self._in_pages  # no more files, or no memory for them: so many it will be
+        except OSError:  # no memory for it
             return None
         slot.value, slot.pages = replace(value, body=pages.view), pages
         self._in_pages += 1

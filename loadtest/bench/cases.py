@@ -21,6 +21,8 @@ FULL_ROAD = "full road"
 APPLICATION = "web.Application"
 NGINX = "nginx static"
 NGINX_CACHE = "nginx cache"
+NGINX_DEFAULT = "nginx untuned"
+"""nginx as a cache that is told nothing about how to send: without sendfile and without a cache of open files."""
 VARNISH = "Varnish"
 FLOOR = "bare uvloop"
 C_FLOOR = "bare C"
@@ -105,7 +107,7 @@ class Case:
 
     cold: how many distinct objects are asked for in each round, 0 for a case that asks for one hot object.
     beside: the title of the edge's own hit that this is compared with. peers: who else is asked, None for all.
-    connections: at once, 0 for as many as planned. part: bytes of a range.
+    connections: at once, 0 for as many as planned. part: bytes of a range. hot: objects asked for in turns.
     """
 
     title: str
@@ -116,6 +118,11 @@ class Case:
     peers: tuple[str, ...] | None = None
     connections: int = 0
     part: int = RANGE_BYTES
+    hot: int = 1
+
+    def hot_paths(self) -> list[str]:
+        """Where what is asked for again and again is."""
+        return [self.thing.path, *map(self.thing.cold_path, range(self.hot - 1))]
 
     @property
     def length(self) -> int:
@@ -169,8 +176,12 @@ PRIVATE_FILM = Proxied("private", 64 * 1024 * 1024, stored=False)
 MANY = 5_000
 """Connections that ask at once where there are many."""
 _ROADS = (FULL_ROAD, *CACHES)
+_MEANWHILE = (NGINX_CACHE, NGINX_DEFAULT, VARNISH)
 PROXIED = (
     *_hits(*STORED),
+    # More than a processor's cache holds, as in a lesson's hour.
+    Case("hits, 200 segments of 480 kB", Proxied("lesson", 480_000), peers=_MEANWHILE, hot=200),
+    Case("hits, 60 segments of 1.5 MB", Proxied("lesson", 1_500_000), peers=_MEANWHILE, hot=60),
     Case(f"hit, 1 kB, {MANY:,} connections", _DOCUMENT, beside=DOCUMENT_HIT, connections=MANY),
     Case("304, 1 kB document", _DOCUMENT, Kind.NOT_MODIFIED, beside=DOCUMENT_HIT, peers=_ROADS),
     Case("304, 480 kB segment", _SEGMENT, Kind.NOT_MODIFIED, beside=DOCUMENT_HIT, peers=_ROADS),

@@ -1,6 +1,6 @@
 """Two peers: nginx serving the edge's bytes as static files, with the same headers, and nginx caching an HTTP origin.
 
-One worker each, tuned as its manual says.
+One worker each, tuned as its manual says; the cache also without that, as it is if nothing is said.
 """
 
 from __future__ import annotations
@@ -27,11 +27,8 @@ error_log stderr warn;
 events {{ worker_connections 16384; }}
 http {{
     access_log off;
-    sendfile on;
-    tcp_nopush on;
-    tcp_nodelay on;
     keepalive_requests 1000000000;
-    open_file_cache max=10000 inactive=1h;
+{tuning}
     client_body_temp_path {directory}/body;
     proxy_temp_path {directory}/proxy;
     fastcgi_temp_path {directory}/fastcgi;
@@ -39,6 +36,12 @@ http {{
     scgi_temp_path {directory}/scgi;
 {rest}
 }}
+"""
+TUNING = """\
+    sendfile on;
+    tcp_nopush on;
+    tcp_nodelay on;
+    open_file_cache max=10000 inactive=1h;
 """
 STATIC = """\
     server {{
@@ -89,23 +92,25 @@ def configure(directory: Path, port: int) -> Path:
     """Write the configuration for the replies noted in `directory`; returns its file."""
     locations = "\n".join(_location(reply) for reply in replica.read(directory))
     root = directory / replica.ROOT
-    return _write(directory, STATIC.format(host=HOST, port=port, root=root, locations=locations))
+    return _write(directory, TUNING, STATIC.format(host=HOST, port=port, root=root, locations=locations))
 
 
-def configure_cache(directory: Path, port: int, origin: int, identity: Identity | None = None) -> Path:
+def configure_cache(
+    directory: Path, port: int, origin: int, identity: Identity | None = None, *, tuned: bool = True
+) -> Path:
     """Write the configuration of a cache before the origin on that port; returns its file."""
     shown, secure = "", ""
     if identity:
         shown = SECURE.format(certificate=identity.certificate, key=identity.key)
         secure = "ssl "
     told = CACHE.format(host=HOST, port=port, directory=directory, origin=origin, secure=secure, identity=shown)
-    return _write(directory, told)
+    return _write(directory, TUNING if tuned else "", told)
 
 
-def _write(directory: Path, rest: str) -> Path:
+def _write(directory: Path, tuning: str, rest: str) -> Path:
     user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
     file = directory / "nginx.conf"
-    file.write_text(CONFIGURATION.format(directory=directory, user=user, rest=rest))
+    file.write_text(CONFIGURATION.format(directory=directory, user=user, tuning=tuning, rest=rest))
     return file
 
 

@@ -134,6 +134,9 @@ class Run:
             edge = stack.enter_context(servers.proxy(directory / "edge", origin, PROXY_MEMORY))
             slow = servers.proxy(directory / "full", origin, HITS_MEMORY, "--no-fast-lane", name=FULL_ROAD)
             taking_part = [edge, stack.enter_context(slow), *self._caches(stack, directory, origin)]
+            if self._programs.nginx:
+                untuned = servers.nginx_cache_peer(self._programs.nginx, directory / "untuned", origin, tuned=False)
+                taking_part.append(stack.enter_context(untuned))
             hot = _hot(edge, STORED)
             _replicate(hot, directory)
             taking_part += self._constant_peers(stack, directory)

@@ -24,6 +24,7 @@ from loadtest.bench.cases import (
     MANY,
     NGINX,
     NGINX_CACHE,
+    NGINX_DEFAULT,
     VARNISH,
     Case,
 )
@@ -32,7 +33,7 @@ from loadtest.bench.idle import Held
 from loadtest.bench.rounds import Plan, Results, Sample, per_cpu_s
 
 PACKAGES = ("smartedu-edge", "aiohttp", "uvloop", "aiofastnet")
-PEERS = (NGINX, NGINX_CACHE, VARNISH, APPLICATION, FLOOR, C_FLOOR)
+PEERS = (NGINX, NGINX_CACHE, NGINX_DEFAULT, VARNISH, APPLICATION, FLOOR, C_FLOOR)
 ENOUGH_ROUNDS = 5
 BUSY = 0.9
 # Below this size CPU-seconds per GB say little.

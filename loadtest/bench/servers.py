@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loadtest.bench import native, nginx, varnish
-from loadtest.bench.cases import C_FLOOR, EDGE, NGINX, NGINX_CACHE, VARNISH, Kind
+from loadtest.bench.cases import C_FLOOR, EDGE, NGINX, NGINX_CACHE, NGINX_DEFAULT, VARNISH, Kind
 from loadtest.bench.client import Address, fetch
 from loadtest.bench.processes import Process, StartError, children, command_line, leaves
 from loadtest.bench.storage import Stack, read_stack
@@ -154,13 +154,16 @@ def nginx_peer(binary: str, directory: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def nginx_cache_peer(binary: str, directory: Path, origin: int, identity: Identity | None = None) -> Iterator[Server]:
+def nginx_cache_peer(
+    binary: str, directory: Path, origin: int, identity: Identity | None = None, *, tuned: bool = True
+) -> Iterator[Server]:
     """nginx as a cache before the origin on that port."""
     directory.mkdir()
     (port,) = free_ports(1)
-    configuration = nginx.configure_cache(directory, port, origin, identity)
+    configuration = nginx.configure_cache(directory, port, origin, identity, tuned=tuned)
+    name = NGINX_CACHE if tuned else NGINX_DEFAULT
     with _nginx(binary, directory, configuration, port, identity) as pid:
-        yield Server(NGINX_CACHE, pid, {"": port}, _NGINX_SAYS, identity.client if identity else None)
+        yield Server(name, pid, {"": port}, _NGINX_SAYS, identity.client if identity else None)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from edge.cache.fetch import Site
 from edge.cache.freshness import Rules
 from edge.cache.limits import Limits as CacheLimits
 from edge.cache.memory import MemoryStore
+from edge.cache.pages import Pipe
 from edge.clock import Clock, SystemClock
 from edge.connections import Limits
 from edge.delivery import Delivery
@@ -117,7 +118,7 @@ async def lane_edge(
     clock = clock or SystemClock()
     overload = make_overload() if make_overload is not None else None
     reader = HttpReader(origin_url)
-    memory = MemoryStore(max_bytes=memory_bytes, most_in_pages=1000)
+    memory = MemoryStore(max_bytes=memory_bytes)
     site = Site(rules=RULES, ranges_known=published, forwards=not published, via="" if published else "edge-1")
 
     async def invalidate(uris: tuple[str, ...], _groups: tuple[str, ...]) -> None:
@@ -142,6 +143,7 @@ async def lane_edge(
             max_unsent_bytes=unsent_bytes,
             teller=told,
             in_flight=in_flight,
+            pipe=Pipe(),
             logs=logs,
         )
     application = web.Application(middlewares=[in_flight.middleware()])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import weakref
-from pathlib import Path
 
+import pytest
+
+from edge.cache import memory
 from edge.cache.memory import MemoryStore
 from edge.cache.model import CacheKey, Entry, Freshness, Head, Layout, Stored, Varying
-from edge.cache.pages import FILES_EACH
 
 HOUR = Freshness(storable=True, lifetime_s=3600.0)
 URI = "/media/lesson/720p.m4s"
@@ -191,18 +191,13 @@ def test_a_tag_names_the_keys_that_carry_it_now() -> None:
     assert store.tagged("maths") == ()
 
 
-def files() -> int:
-    """Open files that hold bodies."""
-    links = (os.path.realpath(one) for one in Path("/proc/self/fd").iterdir())
-    return sum("/memfd:body" in link for link in links)
-
-
-def test_bodies_in_pages_are_bounded_and_leave_no_file_behind() -> None:
-    store = MemoryStore(max_bytes=1_000_000, largest_bytes=200_000, most_in_pages=2)
-    before = files()
+def test_bodies_in_pages_are_bounded_and_go_with_their_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "MOST_IN_PAGES", 2)
+    store = MemoryStore(max_bytes=1_000_000, largest_bytes=200_000)
     for number in range(4):
         store.put(CacheKey(f"/{number}"), Entry(head(100_000), bytes([number]) * 100_000))
     used = store.used_bytes
+    kept = []
     for number in range(4):
         slot = store.slot(CacheKey(f"/{number}"))
         assert slot is not None
@@ -211,23 +206,27 @@ def test_bodies_in_pages_are_bounded_and_leave_no_file_behind() -> None:
         value = store.peek(CacheKey(f"/{number}"))
         assert isinstance(value, Entry)
         assert bytes(value.body) == bytes([number]) * 100_000
+        if pages is not None:
+            kept.append(weakref.ref(pages))
         del pages, value, slot
-    assert (files(), store.used_bytes) == (before + 2 * FILES_EACH, used)
+    assert store.used_bytes == used
     store.put(CacheKey("/0"), entry())
-    assert files() == before + FILES_EACH
+    assert [one() is None for one in kept] == [True, False]
     store.remove(CacheKey("/1"))
-    assert files() == before
+    assert [one() is None for one in kept] == [True, True]
     again = store.slot(CacheKey("/2"))
     assert again is not None
-    assert store.in_pages(again) is not None
-    assert store.in_pages(again) is store.in_pages(again)
+    pages = store.in_pages(again)
+    assert pages is not None
+    assert store.in_pages(again) is pages
+    last = weakref.ref(pages)
     store.clear()
-    del again
-    assert files() == before
+    del again, pages
+    assert last() is None
 
 
 def test_what_stands_nowhere_any_more_is_not_moved_into_pages() -> None:
-    store = MemoryStore(max_bytes=1_000_000, most_in_pages=2)
+    store = MemoryStore(max_bytes=1_000_000)
     store.put(CacheKey(URI), entry(1000))
     slot = store.slot(CacheKey(URI))
     assert slot is not None

@@ -129,8 +129,8 @@ class Province:
         self._journal: Journal | None = None
         self.flusher: Flusher | None = None
 
-    async def begin(self, directory: Path, sink: Sink, stack: AsyncExitStack) -> None:
-        """Open the journal and start to count."""
+    async def begin(self, directory: Path, sink: Sink, max_events: int, stack: AsyncExitStack) -> None:
+        """Open the journal and start to count. max_events: about the most in one call."""
         self._journal = await Journal.open(
             directory / self.code,
             Home(self.code, f"day-{self.code}/0"),
@@ -139,7 +139,7 @@ class Province:
             max_bytes=JOURNAL_BYTES,
         )
         stack.push_async_callback(self._journal.close)
-        self.flusher = Flusher(self._journal, sink.beside(self.code), monotonic=time.monotonic)
+        self.flusher = Flusher(self._journal, sink.beside(self.code), monotonic=time.monotonic, max_events=max_events)
         self.flusher.start()
         stack.push_async_callback(self.flusher.abandon)
 
@@ -210,7 +210,7 @@ async def compare(client: Client, days: dict[str, Input], day: str) -> dict[str,
     return {"views": summary.views, "resources": summary.resources, "provinces": summary.provinces}
 
 
-async def replay(directory: Path, share: float, console: Console) -> None:
+async def replay(directory: Path, share: float, max_events: int, console: Console) -> None:
     """Do it, and say how long it took."""
     midnight = datetime.now(UTC8).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
     days = inputs(round(PEAK * share))
@@ -226,7 +226,7 @@ async def replay(directory: Path, share: float, console: Console) -> None:
         sink = Sink(client, "44")
         provinces = [Province(code, one, int(midnight.timestamp()), popular) for code, one in days.items()]
         for one in provinces:
-            await one.begin(directory / "journal", sink, stack)
+            await one.begin(directory / "journal", sink, max_events, stack)
         began, cpu = time.monotonic(), time.process_time()
         showing = asyncio.create_task(show(provinces, views, console))
         async with asyncio.TaskGroup() as group:
@@ -261,7 +261,8 @@ async def show(provinces: list[Province], views: int, console: Console) -> None:
 
 @click.command()
 @click.option("--share", type=click.FloatRange(0.0001, 10), default=1.0, show_default=True, help="Of 64.33 million.")
-def peakday(share: float) -> None:
+@click.option("--batch", type=click.IntRange(1, 4000), default=500, show_default=True, help="Events in one call.")
+def peakday(share: float, batch: int) -> None:
     """Replay a peak day as fast as it can be counted."""
     logging.basicConfig(level=logging.WARNING)
     console = Console(width=120)
@@ -269,7 +270,7 @@ def peakday(share: float) -> None:
         tempfile.TemporaryDirectory(prefix="smartedu-peakday-", dir=os.environ.get("TMPDIR")) as directory,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        runner.run(replay(Path(directory), share, console))
+        runner.run(replay(Path(directory), share, batch, console))
 
 
 if __name__ == "__main__":

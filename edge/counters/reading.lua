@@ -78,6 +78,17 @@ local function glance(_, args)
     return answer
 end
 
+-- Whether anything of the day was ever counted. Not every day has views: it may have visits only, or seconds watched of
+-- what was opened the day before.
+local function was_counted(prefix, day)
+    for _, metric in ipairs({'visits', 'views', 'plays', 'watch_ms'}) do
+        if redis.call('ZSCORE', prefix .. ':days:' .. metric, day) then
+            return true
+        end
+    end
+    return false
+end
+
 -- One day, if it is not as the reader knows it: any event changes one of its sums, a correction the number of those.
 -- args: prefix, day, mark that the reader has of it
 -- returns: complete, mark; then the day's three rankings, nothing when the mark is the same, or 0 when history has it
@@ -89,8 +100,8 @@ local function day(_, args)
         mark = mark .. ' ' .. (sums[i] or '0')
     end
     local answer = {complete(prefix), mark}
-    if redis.call('EXISTS', of_day) == 0 and redis.call('ZSCORE', prefix .. ':days:views', args[2]) then
-        answer[3] = 0
+    if redis.call('EXISTS', of_day) == 0 and was_counted(prefix, args[2]) then
+        answer[2], answer[3] = 'gone:' .. mark, 0  -- not the mark of the time before anything was counted
     elseif mark ~= args[3] then
         for i, metric in ipairs(METRICS) do
             answer[2 + i] = redis.call('ZRANGE', of_day .. ':' .. metric, 0, -1, 'WITHSCORES')

@@ -7,7 +7,7 @@ it is read, with what is allowed instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -140,20 +140,29 @@ class SeriesReader:
         """Refuse days whose details only history has. A province's days are kept for ever."""
         if asked.span.step is Step.DAY and not asked.slice.of_resources and asked.slice.country is None:
             return
-        closed = {
-            f"{start:%Y%m%d}" for start in asked.span.starts() if f"{start:%Y%m%d}" <= max(_closed(held), default="")
+        last = max((one.history_through for one in held.values()), default="")
+        closed = sorted({name for start in asked.span.starts() if (name := f"{start:%Y%m%d}") <= last})
+        _bound(len(closed) * len(held), asked.span, held)
+        gone = await self._gone(closed, held)
+        if gone:
+            raise DayGoneError(min(gone))
+
+    async def _gone(self, days: Sequence[str], held: Iterable[str]) -> set[str]:
+        """The days of which something was counted whose details are there no more."""
+        asks = [(code, day) for code in held for day in days]
+        there = await self.reading.exist([(code, f":day:{day}") for code, day in asks])
+        missing: dict[str, list[str]] = {}
+        for (code, day), exists in zip(asks, there, strict=True):
+            if not exists:
+                missing.setdefault(code, []).append(day)
+        of_days = [(code, f":days:{key}", days) for code, days in missing.items() for key in KEY_OF.values()]
+        counted = await self.reading.scores(of_days)
+        return {
+            day
+            for (_, _, days), amounts in zip(of_days, counted, strict=True)
+            for day, amount in zip(days, amounts, strict=True)
+            if amount is not None
         }
-        asks = [(code, f":day:{day}") for day in sorted(closed) for code in held]
-        _bound(len(asks), asked.span, held)
-        there = await self.reading.exist(asks)
-        counted = await self.reading.scores([(code, ":days:views", [day[5:]]) for code, day in asks])
-        for (_, day), exists, views in zip(asks, there, counted, strict=True):
-            if not exists and views[0]:
-                raise DayGoneError(day[5:])
-
-
-def _closed(held: Mapping[str, Held]) -> list[str]:
-    return [one.history_through for one in held.values()]
 
 
 def _countries(held: Held, country: str | None) -> list[str]:

@@ -323,6 +323,17 @@ def past(ledger: Ledger, day: str, province: str) -> Past:
     return Past(resources, minutes)
 
 
+async def let_go(counters_url: str, day: date) -> None:
+    """As when history has had the day for a while."""
+    client = open_client(counters_url)
+    for code in PROVINCES:
+        for pattern in ("day:{}*", "h:{}*", "min:{}"):
+            if gone := await client.keys(f"{{{code}}}:" + pattern.format(f"{day:%Y%m%d}")):
+                await client.delete(*gone)
+        await client.set(f"{{{code}}}:history_through", f"{day:%Y%m%d}")
+    await client.aclose()
+
+
 async def test_a_day_that_redis_has_let_go_is_answered_from_history_or_said_to_be_there(
     world: World, counters_url: str
 ) -> None:
@@ -332,13 +343,7 @@ async def test_a_day_that_redis_has_let_go_is_answered_from_history_or_said_to_b
         await world.take([event("lesson-1", at_ms=almost_a_day_ago)], code)
     await world.settled()
     day = (datetime.now(UTC8) - timedelta(days=1)).date()
-    client = open_client(counters_url)
-    for code in PROVINCES:
-        for pattern in ("day:{}*", "h:{}*", "min:{}"):
-            if gone := await client.keys(f"{{{code}}}:" + pattern.format(f"{day:%Y%m%d}")):
-                await client.delete(*gone)
-        await client.set(f"{{{code}}}:history_through", f"{day:%Y%m%d}")
-    await client.aclose()
+    await let_go(counters_url, day)
     asked = ("by/section", "by/country", "top?limit=3", "by/agent", "series?step=hour", "series?step=day&grade=grade-1")
     for path in asked:
         narrow = f"from={day}&to={day}" if "series" in path else f"day={day}"
@@ -360,6 +365,27 @@ async def test_a_day_that_redis_has_let_go_is_answered_from_history_or_said_to_b
                 assert table(found, metric) == pytest.approx(wanted), (dimension, metric)
         await remembering.read(f"by/agent?day={day}", 410)
     await board.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "members", "metric"),
+    [("visit", {}, "visits"), ("play", {}, "plays"), ("watch", {"watched_s": 1.5}, "watch_seconds")],
+)
+async def test_a_day_without_views_that_redis_has_let_go_is_not_zeros(
+    world: World, counters_url: str, kind: str, members: dict[str, object], metric: str
+) -> None:
+    almost_a_day_ago = int((time.time() - 24 * 3600 + 60) * 1000)
+    day = datetime.fromtimestamp(almost_a_day_ago / 1000, UTC8).date()
+    assert {row["visits"] for row in (await world.read(f"by/province?day={day}"))["by"]} == {0}
+    await world.take([event("lesson-1", kind, at_ms=almost_a_day_ago, **members)], "11")
+    await world.settled()
+    await let_go(counters_url, day)
+    narrow = f"from={day}&to={day}&metric={metric}"
+    for path in (f"by/province?day={day}", f"series?step=hour&{narrow}", f"series?step=day&country=CN&{narrow}"):
+        said = await world.read(path, 410)
+        assert f"export?day={day}" in said["detail"]
+    total = await world.read(f"series?step=day&{narrow}")
+    assert total["series"][0][metric] == world.ledger.sum(metric, day=day.isoformat())
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 64.33 million views over the day's arrival curve (60 % of an hour's within five minutes of the bell), in every province
 by its weight, of 28,052 resources by Zipf's law. Each province has a writer of its own, as its nodes have: real records
-in a real journal, flushed through the real tally and sink to one Valkey with an append-only file. Only the clock is not
-real: each writer's runs through the day as fast as its events are counted.
+in a real journal, flushed through the real tally and sink to one Valkey with an append-only file, or to a cluster of
+three (`--cluster`). Only the clock is not real: each writer's runs through the day as fast as its events are counted.
 
 In the end the summary is compared with the input: the total, each province, each resource in each province, and each
 minute in each province.
@@ -17,20 +17,22 @@ import os
 import random
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import click
 import numpy as np
 import uvloop
+from redis.asyncio import Redis
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from deploy.local.ports import LOOPBACK
 from deploy.local.valkey import Purpose, Valkey
 from edge.counters.board import Board
 from edge.counters.event import Kind, ViewEvent, place_in
@@ -40,6 +42,7 @@ from edge.counters.label import Home
 from edge.counters.record import encode
 from edge.counters.sink import Client, Sink, open_client, province_prefix
 from edge.tasks import end
+from tests.support.valkey_cluster import valkey_cluster
 
 PEAK: Final = 64_330_000
 RESOURCES: Final = 28_052
@@ -210,18 +213,16 @@ async def compare(client: Client, days: dict[str, Input], day: str) -> dict[str,
     return {"views": summary.views, "resources": summary.resources, "provinces": summary.provinces}
 
 
-async def replay(directory: Path, share: float, max_events: int, console: Console) -> None:
+async def replay(directory: Path, share: float, max_events: int, in_cluster: bool, console: Console) -> None:
     """Do it, and say how long it took."""
     midnight = datetime.now(UTC8).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
     days = inputs(round(PEAK * share))
     views = sum(one.views for one in days.values())
     popular = np.cumsum(np.arange(1, RESOURCES + 1) ** -ZIPF)
     popular /= popular[-1]
-    valkey = Valkey(directory / "counters", directory / "counters.log", print, Purpose.COUNTERS)
-    await valkey.start()
     async with AsyncExitStack() as stack:
-        stack.push_async_callback(valkey.kill)
-        client = open_client(valkey.url, timeout_s=30.0)
+        url, urls = await (three if in_cluster else single)(directory, stack)
+        client = open_client(url, timeout_s=30.0)
         stack.push_async_callback(client.aclose)
         sink = Sink(client, "44")
         provinces = [Province(code, one, int(midnight.timestamp()), popular) for code, one in days.items()]
@@ -236,16 +237,46 @@ async def replay(directory: Path, share: float, max_events: int, console: Consol
         await end([showing])
         said = await compare(client, days, midnight.strftime("%Y%m%d"))
         states = [one.flusher.state() for one in provinces if one.flusher is not None]
-        memory: Any = await client.info("memory")
-        stats: Any = await client.info("cpu")
+        used = await spending(urls)
     console.print(f"{views:,} views of {midnight:%Y-%m-%d} counted in {took:.0f} s: {views / took:,.0f} a second")
     console.print(f"the summary, every province, resource and minute equal the input: {said}")
     calls = sum(one.batches for one in states)
     console.print(
         f"{calls:,} calls, {1000 * calls / views:.2f} for 1,000; "
-        f"CPU: {spent:.0f} s here, {stats['used_cpu_user'] + stats['used_cpu_sys']:.0f} s of Valkey with "
-        f"{memory['used_memory_peak'] / 2**30:.1f} GiB at most"
+        f"CPU: {spent:.0f} s here, {used.cpu_s:.0f} s of {len(urls)} Valkey with {used.peak / 2**30:.1f} GiB at most"
     )
+
+
+async def single(directory: Path, stack: AsyncExitStack) -> tuple[str, list[str]]:
+    """One server: for its clients, and by itself."""
+    valkey = Valkey(directory / "counters", directory / "counters.log", print, Purpose.COUNTERS)
+    await valkey.start()
+    stack.push_async_callback(valkey.kill)
+    return valkey.url, [valkey.url]
+
+
+async def three(directory: Path, stack: AsyncExitStack) -> tuple[str, list[str]]:
+    """A cluster: for its clients, and each of its servers."""
+    cluster = await stack.enter_async_context(valkey_cluster(directory / "cluster", append_only=True))
+    return cluster.urls, [f"redis://{LOOPBACK}:{port}" for port in cluster.ports]
+
+
+class Spent(NamedTuple):
+    """By servers together: CPU seconds, and bytes of memory at their peaks."""
+
+    cpu_s: float
+    peak: int
+
+
+async def spending(urls: Sequence[str]) -> Spent:
+    """Of servers, as they tell."""
+    cpu_s, peak = 0.0, 0
+    for url in urls:
+        async with Redis.from_url(url) as client:
+            told: Any = await client.info()
+        cpu_s += told["used_cpu_user"] + told["used_cpu_sys"]
+        peak += told["used_memory_peak"]
+    return Spent(cpu_s, peak)
 
 
 async def show(provinces: list[Province], views: int, console: Console) -> None:
@@ -262,7 +293,8 @@ async def show(provinces: list[Province], views: int, console: Console) -> None:
 @click.command()
 @click.option("--share", type=click.FloatRange(0.0001, 10), default=1.0, show_default=True, help="Of 64.33 million.")
 @click.option("--batch", type=click.IntRange(1, 4000), default=500, show_default=True, help="Events in one call.")
-def peakday(share: float, batch: int) -> None:
+@click.option("--cluster", is_flag=True, help="To three servers that share the provinces.")
+def peakday(share: float, batch: int, cluster: bool) -> None:
     """Replay a peak day as fast as it can be counted."""
     logging.basicConfig(level=logging.WARNING)
     console = Console(width=120)
@@ -270,7 +302,7 @@ def peakday(share: float, batch: int) -> None:
         tempfile.TemporaryDirectory(prefix="smartedu-peakday-", dir=os.environ.get("TMPDIR")) as directory,
         asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
     ):
-        runner.run(replay(Path(directory), share, batch, console))
+        runner.run(replay(Path(directory), share, batch, cluster, console))
 
 
 if __name__ == "__main__":

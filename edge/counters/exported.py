@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -43,9 +43,10 @@ class Exports:
         self._asking = asyncio.Semaphore(_ASKED_AT_ONCE)
         self._under_way = 0
 
-    async def exported(self, day: date, how: Format) -> AsyncIterator[bytes]:
+    async def exported(self, day: date, how: Format) -> AsyncGenerator[bytes]:
         """The day of all provinces as one file, piece by piece; nothing of it is given before all of it is there.
 
+        Whoever has the pieces closes them: until then a place and the file are taken.
         Raises NotClosedError, NoHistoryError; HistoryError when storage, or a Redis, can't be read now.
         """
         manifests = await self._manifests(day)
@@ -62,7 +63,7 @@ class Exports:
             manifest, paths = await self._fetch(found.manifest, directory)
             return await asyncio.to_thread(_table, manifest, directory, paths)
 
-    async def _pieces(self, manifests: Sequence[Manifest], how: Format) -> AsyncIterator[bytes]:
+    async def _pieces(self, manifests: Sequence[Manifest], how: Format) -> AsyncGenerator[bytes]:
         """First nothing, when the file is made; then its pieces."""
         if self._under_way >= MOST_AT_ONCE:
             raise HistoryError(f"{MOST_AT_ONCE} exports are being read already")

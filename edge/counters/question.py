@@ -272,15 +272,15 @@ def page(parameters: Parameters, held: Collection[str]) -> Page:
     )
 
 
-def exported(parameters: Parameters, formats: Collection[str]) -> tuple[str, str]:
-    """`format=&day=`: the format and the day, YYYYMMDD. Raises QuestionError."""
+def exported(parameters: Parameters, formats: Collection[str]) -> tuple[str, date]:
+    """`format=&day=`: the format and the day. Raises QuestionError."""
     given = _Given(parameters, ("format", "day"))
     names = ", ".join(formats)
     form = given.checked("format", lambda text: text in formats, names) or next(iter(formats))
-    day = given.text("day")
+    day = _date(given.text("day") or "")
     if day is None:
-        raise QuestionError("day names the closed day to export, as YYYY-MM-DD")
-    return form, day_of(day)
+        raise QuestionError("day names the closed day to export, as YYYY-MM-DD; allowed: a day that is over")
+    return form, day
 
 
 def day_of(text: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from datetime import datetime
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import date
 from typing import Final
 
 from aiohttp import web
@@ -41,7 +42,7 @@ async def get_export(request: web.Request) -> web.StreamResponse:
         )
     try:
         form, day = question.exported(request.query.items(), [one.value for one in Format])
-        pieces = await exports.exported(datetime.strptime(day, "%Y%m%d").date(), Format(form))  # noqa: DTZ007 - a date
+        pieces = await exports.exported(day, Format(form))
     except QuestionError as error:
         return problem(400, str(error), headers=token.fields)
     except (NotClosedError, NoHistoryError) as error:
@@ -52,27 +53,24 @@ async def get_export(request: web.Request) -> web.StreamResponse:
 
 
 async def _send(
-    request: web.Request, pieces: AsyncIterator[bytes], form: Format, day: str, token: ReadToken
+    request: web.Request, pieces: AsyncGenerator[bytes], form: Format, day: date, token: ReadToken
 ) -> web.StreamResponse:
     response = web.StreamResponse(
         headers={
             "Content-Type": CONTENT_TYPES[form],
-            "Content-Disposition": f'attachment; filename="counts-{day}.{form.value}"',
+            "Content-Disposition": f'attachment; filename="counts-{day:%Y%m%d}.{form.value}"',
             "Cache-Control": "no-store",
             **token.fields,
         }
     )
-    await response.prepare(request)
     try:
-        async for piece in pieces:
-            async with asyncio.timeout(SLOW_S):
-                await response.write(piece)
+        async with aclosing(pieces):  # from before the head is sent: the client may have left meanwhile
+            await response.prepare(request)
+            async for piece in pieces:
+                async with asyncio.timeout(SLOW_S):
+                    await response.write(piece)
     except TimeoutError:
         if request.transport is not None:
             request.transport.abort()
         raise ConnectionResetError("the client does not take the export") from None
-    finally:
-        close = getattr(pieces, "aclose", None)
-        if close is not None:
-            await close()
     return response

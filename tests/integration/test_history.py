@@ -6,10 +6,9 @@ import asyncio
 import csv
 import io
 import os
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from time import monotonic
-from typing import cast
 
 import orjson
 import pytest
@@ -270,7 +269,7 @@ async def test_no_more_exports_are_read_at_once_than_there_is_room_for(scene: Sc
     await scene.closing().catch_up()
     days = [ProvinceDays(scene.client, PROVINCE)]
     exports = Exports(scene.store, days, tmp_path / "exports", wall=scene.wall)
-    held = [cast("AsyncGenerator[bytes]", await exports.exported(FIRST, Format.JSON)) for _ in range(MOST_AT_ONCE)]
+    held = [await exports.exported(FIRST, Format.JSON) for _ in range(MOST_AT_ONCE)]
     with pytest.raises(HistoryError, match="are being read already"):
         await exports.exported(FIRST, Format.JSON)
     for one in held:

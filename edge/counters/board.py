@@ -90,8 +90,9 @@ class Board:
     ) -> None:
         self.provinces = tuple(provinces)
         self._wall = wall
+        self._monotonic = monotonic
         self._reading = Reading(client, timeout_s=timeout_s)
-        self._holdings = Holdings(self._reading, provinces, wall)
+        self._holdings = Holdings(self._reading, provinces, wall=wall, monotonic=monotonic)
         self._pulse = Pulse(self._holdings.refresh, monotonic=monotonic, every_s=every_s, stale_s=_STALE_S)
         self._groups = Groups(self._holdings.register, catalog)
         places = {code: held.place for code, held in self._holdings.provinces.items()}
@@ -216,8 +217,9 @@ class Board:
         """The provinces that are meant, fresh. Raises BoardError when one of them was not read for too long."""
         await self._pulse.fresh()
         held = {code: self._holdings.provinces[code] for code in provinces or self.provinces}
+        now = self._monotonic()
         for one in held.values():
-            if one.read_at is None or (one.trouble and self._wall() - one.read_at > _STALE_S):
+            if not one.loaded or one.late(now, _STALE_S):
                 raise one.trouble or BoardError(f"province {one.code} was not read yet")
         return held
 

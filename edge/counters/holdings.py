@@ -38,6 +38,7 @@ _SUMS: Final = ("views", "plays", "watch_ms")
 class Held:
     """A province as it was last read. place: its place in the sheets. read_at: wall clock, s; None before the first.
 
+    fresh_at: the same moment by the monotonic clock, which tells how long ago that is whoever sets the other one.
     views_by_day: every day, `YYYYMMDD`. complete_ms: None while no writer has reported.
     """
 
@@ -47,6 +48,7 @@ class Held:
     tag: bytes = b""
     day: str = ""
     read_at: float | None = None
+    fresh_at: float = 0.0
     complete_ms: int | None = None
     total: Hash = field(default_factory=dict)
     today: Hash = field(default_factory=dict)
@@ -61,17 +63,24 @@ class Held:
     trouble: BoardError | None = None
     suspect: bool = False  # the sums did not agree, and it is loaded anew for that
 
+    def late(self, now: float, allowed_s: float) -> bool:
+        """Whether it can't be read and was not for longer than that. now: by the monotonic clock, s."""
+        return self.trouble is not None and now - self.fresh_at > allowed_s
+
     @property
     def loaded(self) -> bool:
         return self.read_at is not None
 
 
 class Holdings:
-    """The counts of some provinces. wall: seconds since the epoch."""
+    """The counts of some provinces. wall: seconds since the epoch. monotonic: seconds, for how old they are."""
 
-    def __init__(self, reading: Reading, provinces: Sequence[str], wall: Callable[[], float]) -> None:
+    def __init__(
+        self, reading: Reading, provinces: Sequence[str], *, wall: Callable[[], float], monotonic: Callable[[], float]
+    ) -> None:
         self._reading = reading
         self._wall = wall
+        self._monotonic = monotonic
         self.register = Register()
         self.ever = Sheet(len(provinces), self.register)
         self.of_today = Sheet(len(provinces), self.register)
@@ -137,7 +146,7 @@ class Holdings:
                 one.trouble = glance
             elif isinstance(glance, Unchanged):
                 one.complete_ms, one.history_through = glance.complete_ms, glance.history_through
-                one.read_at, one.trouble = self._wall(), None
+                self._note_read(one)
             elif glance is not None and by_day is not None:
                 of_day = days.get(one.code)
                 self._take(one, glance, day, None, None if isinstance(of_day, BoardError) else of_day)
@@ -214,7 +223,8 @@ class Holdings:
         self._put(self.ever, held.place, moved, glance.moved.values)
         self._put(self.of_today, held.place, moved, glance.moved_today)
         held.seq, held.tag, held.day = glance.seq, glance.tag, day
-        held.complete_ms, held.read_at, held.trouble = glance.complete_ms, self._wall(), None
+        self._note_read(held)
+        held.complete_ms = glance.complete_ms
         held.total, held.today = glance.total, glance.today
         held.countries = credited(held.code, glance.countries, glance.total)
         held.countries_today = credited(held.code, glance.countries_today, glance.today)
@@ -222,6 +232,9 @@ class Holdings:
         held.corrections, held.history_through = glance.corrections, glance.history_through
         off = [total - counted for total, counted in zip(_sums(held.total), self._counted(held), strict=True)]
         held.suspect = off != held.off
+
+    def _note_read(self, held: Held) -> None:
+        held.read_at, held.fresh_at, held.trouble = self._wall(), self._monotonic(), None
 
     def _counted(self, held: Held) -> list[int]:
         return [int(one) for one in self.ever.total(held.place)[: len(_SUMS)]]

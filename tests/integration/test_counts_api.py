@@ -22,7 +22,7 @@ from edge.appkeys import BOARD, NODE, READ_TOKEN, SUMMARIES
 from edge.bearer import ReadToken
 from edge.broadcast import Broadcast
 from edge.catalog_view import Lesson, Snapshot, Term
-from edge.counters.board import Board
+from edge.counters.board import Board, BoardError
 from edge.counters.corrections import Corrections
 from edge.counters.event import Agent, Place
 from edge.counters.history import Figures
@@ -302,6 +302,34 @@ async def test_a_redis_that_was_emptied_or_went_back_is_read_anew(world: World, 
     assert (after["views"], after["resources"]) == (world.ledger.sum("views") - 2, 4)
     assert (await world.read("resources/new-one"))["views"] == 0
     await client.aclose()
+
+
+@pytest.mark.parametrize("step_s", [3600.0, -3600.0], ids=["ahead", "back"])
+async def test_counts_that_cannot_be_read_stay_good_for_half_a_minute_whoever_sets_the_clock(
+    counters_url: str, tmp_path: Path, step_s: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    wall, passed = Wall(), Wall()
+    client = open_client(counters_url)
+    board = Board(client, ("44",), wall=wall, monotonic=passed, every_s=0.01)
+    async with writer(tmp_path, counters_url, province="44") as one:
+        await one.accept(event())
+        await one.settled()
+    await eventually(lambda: views_are(board, 1))
+    await client.set("{44}:trail", "of another type, so that every reading fails")
+    await eventually(lambda: "counts not refreshed" in caplog.text)
+    before = await board.summary()
+    wall.ahead_s += step_s
+    assert await board.summary() == before
+    passed.ahead_s += 20
+    assert await board.summary() == before
+    passed.ahead_s += 11
+    with pytest.raises(BoardError):
+        await board.summary()
+    await board.close()
+
+
+async def views_are(board: Board, wanted: int) -> bool:
+    return (await board.summary()).views == wanted
 
 
 @dataclass(slots=True)

@@ -106,11 +106,6 @@ class Reading:
         self._timeout_s = timeout_s
         self._spread = isinstance(client, RedisCluster)
 
-    @property
-    def spread(self) -> bool:
-        """Whether provinces may lie on different nodes, so that one being away says nothing of another."""
-        return self._spread
-
     async def close(self) -> None:
         await self._client.aclose()
 

@@ -105,11 +105,6 @@ def accepted_ms(payload: bytes) -> int:
     return int(stamp)
 
 
-def event_count(payload: bytes) -> int:
-    """How many events the record holds."""
-    return int(_HEAD.unpack_from(payload)[2])
-
-
 def head(payload: bytes, home: str) -> Head:
     """The record's head. home: the province of records that do not say their own. Raises RecordError."""
     version, stamp, count = _HEAD.unpack_from(payload)

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Final, NamedTuple, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 import orjson
 from redis.exceptions import ResponseError
@@ -25,8 +25,6 @@ LIBRARY: Final = f"smartedu_counts_{VERSION}"
 _CODE: Final = f"#!lua name={LIBRARY}\n" + _SOURCE.replace("@VERSION@", VERSION)
 _APPLY: Final = f"smartedu_apply_{VERSION}"
 _MARK: Final = f"smartedu_mark_{VERSION}"
-_MOVED: Final = f"smartedu_moved_{VERSION}"
-_ROW: Final = 7  # values for each resource that has moved
 _CONNECTIONS: Final = 16
 _CLUSTER_CONNECTIONS: Final = 256  # per node: nobody waits for one there, so that provinces may all want one at once
 _PROOF_WAIT_S: Final = 2.5  # `appendfsync everysec` syncs within about two seconds
@@ -53,34 +51,6 @@ class Applied:
     duplicates: int
     mover: str = ""
     in_history: int = 0
-
-
-class Changed(NamedTuple):
-    """One resource's counts of one province: of all time, and of the day that was asked for."""
-
-    resource: str
-    views: int
-    plays: int
-    watch_ms: int
-    day_views: int
-    day_plays: int
-    day_watch_ms: int
-
-
-class Moved(NamedTuple):
-    """What has changed in a province since a reader asked last.
-
-    seq, tag: to be shown at the next asking. more: there is more to be had at once. restarted: this Redis has gone
-    back, or the reader was away too long: what it knew is to be forgotten, and `rows` begin with the first.
-    complete_ms: before when the province is exact; None while no writer has reported.
-    """
-
-    seq: int
-    tag: str
-    more: bool
-    restarted: bool
-    complete_ms: int | None
-    rows: list[Changed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,19 +123,6 @@ class Sink:
         _, _, mover = watermark.partition(b" ")
         return Applied(bool(moved), _position(watermark), int(duplicates), mover.decode(), int(in_history))
 
-    async def moved(self, since: int, tag: str, day: str, limit: int) -> Moved:
-        """The resources whose counts have changed since an earlier answer, those that changed last at the end.
-
-        since, tag: of that answer; 0 and "" to begin. day: YYYYMMDD, whose counts are wanted beside those of all time;
-        a reader that asks for another day than before has to begin again, for a day has counts before it begins here.
-        limit: of resources, about: what one batch changed is not taken apart. Raises SinkError.
-        """
-        answer = await self._call(_MOVED, self._prefix, since, tag, day, limit, read_only=True)
-        seq, new_tag, more, restarted, complete, *flat = answer
-        rows = [Changed(flat[i].decode(), *map(_whole, flat[i + 1 : i + _ROW])) for i in range(0, len(flat), _ROW)]
-        complete_ms = None if complete is None else _whole(complete)
-        return Moved(int(seq), new_tag.decode(), bool(more), bool(restarted), complete_ms, rows)
-
     async def prove(self, writer: str) -> Proof:
         """Ask whether everything applied so far is on Redis's disk. May take some seconds. Raises SinkError."""
         watermark, synced = await self._mark(writer)
@@ -202,22 +159,21 @@ class Sink:
         except FAILURES as error:
             raise SinkError(_describe(error)) from error
 
-    async def _call(self, function: str, *arguments: bytes | str | int, read_only: bool = False) -> Any:
+    async def _call(self, function: str, *arguments: bytes | str | int) -> Any:
         try:
             try:
-                return await self._fcall(function, arguments, read_only=read_only)
+                return await self._fcall(function, arguments)
             except ResponseError as error:
                 if not _is_missing(error):
                     raise
                 await self._install()
-                return await self._fcall(function, arguments, read_only=read_only)
+                return await self._fcall(function, arguments)
         except FAILURES as error:
             raise SinkError(_describe(error)) from error
 
-    async def _fcall(self, function: str, arguments: tuple[bytes | str | int, ...], *, read_only: bool) -> object:
+    async def _fcall(self, function: str, arguments: tuple[bytes | str | int, ...]) -> object:
         self.calls.sent += 1
-        command = "FCALL_RO" if read_only else "FCALL"
-        waiting = self._client.execute_command(command, function, 1, self._watermarks, *arguments)
+        waiting = self._client.execute_command("FCALL", function, 1, self._watermarks, *arguments)
         return await cast("Awaitable[object]", waiting)
 
 
@@ -232,11 +188,6 @@ def _position(watermark: bytes) -> int:
 
 def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
-
-
-def _whole(number: bytes) -> int:
-    """A score: Redis writes large ones with an exponent."""
-    return int(number) if number.isdigit() else int(float(number))
 
 
 def _arguments(prefix: str, batch: Batch) -> list[bytes | str | int]:

@@ -20,7 +20,8 @@ from edge.counters import sink as sink_module
 from edge.counters.board import Board
 from edge.counters.leftover import Leftovers
 from edge.counters.question import Top
-from edge.counters.sink import VERSION, Sink, SinkError, open_client
+from edge.counters.reading import Reading
+from edge.counters.sink import VERSION, Client, Sink, SinkError, open_client
 from edge.counters.stretch import gather
 from edge.counters.tally import Batch
 from edge.redis_clients import load_functions
@@ -277,21 +278,24 @@ async def test_a_redis_that_lost_its_last_seconds_is_told_again(tmp_path: Path, 
         assert await views_of(reader) == 251
 
 
+async def complete_ms(client: Client) -> int | None:
+    """Before when the province is complete, as readers are told."""
+    [day] = await Reading(client, timeout_s=2.0).day([(PROVINCE, b"")], "20261129")
+    return day.complete_ms
+
+
 async def test_a_redis_that_forgot_a_writer_publishes_nothing_as_complete_before_it_is_heard_again(
     own_counters: Valkey,
 ) -> None:
     client = open_client(own_counters.url)
     sink = Sink(client, PROVINCE)
 
-    async def complete_ms() -> int:
-        return int((await sink.moved(0, "", "20261129", 1)).complete_ms or 0)
-
     await sink.apply(Batch("one", 0, 10, 1000))
     log = next((own_counters.directory).rglob("*.incr.aof"))
     size = log.stat().st_size
     await sink.apply(Batch("two", 0, 10, 1500))
     await sink.apply(Batch("one", 10, 20, 2000))
-    assert await complete_ms() == 1500
+    assert await complete_ms(client) == 1500
     await own_counters.kill()
     os.truncate(log, size)
     await own_counters.start()
@@ -302,13 +306,13 @@ async def test_a_redis_that_forgot_a_writer_publishes_nothing_as_complete_before
         return False
 
     await eventually(goes_on)
-    assert await complete_ms() == 1000, "what the other one had accepted before 3000 is not known here"
+    assert await complete_ms(client) == 1000, "what the other one had accepted before 3000 is not known here"
     await sink.apply(Batch("two", 0, 10, 2500))
-    assert await complete_ms() == 1000
+    assert await complete_ms(client) == 1000
 
     async def released() -> bool:
         await sink.apply(Batch("one", 20, 20, 4000))
-        return await complete_ms() == 2500
+        return await complete_ms(client) == 2500
 
     await eventually(released)
     await client.aclose()
@@ -320,7 +324,7 @@ async def test_a_library_that_another_installs_again_holds_nothing(counters_url:
     await sink.apply(Batch("one", 0, 10, 1000))
     await load_functions(client, sink_module._CODE, "{44}:watermarks")
     await sink.apply(Batch("one", 10, 10, 2000))
-    assert (await sink.moved(0, "", "20261129", 1)).complete_ms == 2000
+    assert await complete_ms(client) == 2000
     await client.aclose()
 
 
@@ -337,7 +341,7 @@ async def test_what_another_version_holds_is_released_though_that_one_is_gone(
 
     async def released() -> bool:
         await sink.apply(Batch("one", 10, 10, 4000))
-        return (await sink.moved(0, "", "20261129", 1)).complete_ms == 4000
+        return await complete_ms(client) == 4000
 
     assert not await released()
     await eventually(released)

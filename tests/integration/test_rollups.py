@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 from edge.counters.event import Agent, Place
-from edge.counters.sink import Client, Moved, Sink, open_client
-from tests.support.counting import PROVINCE, Writer, event, writer
+from edge.counters.sink import Client, open_client
+from tests.support.counting import PROVINCE, Writer, board, event, writer
 from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
 from tests.support.rollups import Rollups
 from tests.support.waiting import eventually
@@ -164,68 +164,24 @@ async def test_what_history_can_not_have_of_a_closed_day_is_counted_as_correctio
     ]
 
 
-async def all_moved(sink: Sink, since: int, tag: str, limit: int) -> tuple[list[Moved], Moved]:
-    """Page after page, and the last one."""
-    day = time.strftime("%Y%m%d", time.gmtime(NOW_MS / 1000 + 8 * 3600))
-    pages = [await sink.moved(since, tag, day, limit)]
-    while pages[-1].more:
-        pages.append(await sink.moved(pages[-1].seq, pages[-1].tag, day, limit))
-    return pages, pages[-1]
-
-
-async def test_a_reader_is_told_what_has_moved_and_nothing_else(tmp_path: Path, counters_url: str) -> None:
-    async with writer(tmp_path, counters_url) as one:
-        pages, last = await all_moved(one.sink, 0, "", 10)
-        assert (last.rows, last.seq, last.restarted) == ([], 0, False)
-        for number in range(7):
-            await one.accept(event(f"lesson-{number}"), event(f"twin-{number}"))
-            await settled(one)
-        pages, last = await all_moved(one.sink, last.seq, last.tag, 3)
-        rows = [row for page in pages for row in page.rows]
-        assert [row.resource for row in rows] == sorted((row.resource for row in rows), key=lambda name: name[-1])
-        assert len({row.resource for row in rows}) == len(rows) == 14
-        assert len(pages) > 3
-        assert (rows[0].views, rows[0].day_views, rows[0].plays, rows[0].watch_ms) == (1, 1, 0, 0)
-        await one.accept(event("lesson-3", "watch", watched_s=2))
-        await settled(one)
-        pages, last = await all_moved(one.sink, last.seq, last.tag, 3)
-        assert [(row.resource, row.views, row.watch_ms) for row in last.rows] == [("lesson-3", 1, 2_000)]
-        assert last.complete_ms is not None
-        pages, last = await all_moved(one.sink, last.seq, last.tag, 3)
-        assert last.rows == []
-
-
-async def test_what_one_batch_changed_is_not_taken_apart(tmp_path: Path, counters_url: str) -> None:
-    async with writer(tmp_path, counters_url) as one:
-        await one.accept(event("before"))
-        await settled(one)
-        await one.accept(*(event(f"lesson-{number}") for number in range(20)))
-        await settled(one)
-        await one.accept(event("after"))
-        await settled(one)
-        pages, last = await all_moved(one.sink, 0, "", 4)
-        assert [len(page.rows) for page in pages] == [1, 20, 1]
-        assert not last.more
-
-
 async def test_a_reader_of_a_redis_that_went_back_begins_again(
     tmp_path: Path, counters_url: str, client: Client
 ) -> None:
     """The same is counted once more, but by other calls: their numbers mean something else now."""
-    async with writer(tmp_path, counters_url) as one:
-        for number in range(3):
-            await one.accept(event(f"lesson-{number}"))
+    async with board(counters_url) as reader:
+        async with writer(tmp_path, counters_url) as one:
+            for number in range(3):
+                await one.accept(event(f"lesson-{number}"))
+                await settled(one)
+            assert (await reader.summary()).views == 3
+        await client.flushdb()
+        async with writer(tmp_path, counters_url) as one:
+            for number in range(3, 6):
+                await settled(one)
+                await one.accept(event(f"lesson-{number}"))
             await settled(one)
-        _, last = await all_moved(one.sink, 0, "", 10)
-    await client.flushdb()
-    async with writer(tmp_path, counters_url) as one:
-        for number in range(3, 6):
-            await settled(one)
-            await one.accept(event(f"lesson-{number}"))
-        await settled(one)
-        pages, last = await all_moved(one.sink, last.seq, last.tag, 10)
-        assert pages[0].restarted
-        assert {row.resource for page in pages for row in page.rows} == {f"lesson-{number}" for number in range(6)}
+            found = await reader.resources([f"lesson-{number}" for number in range(6)])
+        assert [counts.views for counts in found.resources] == [1] * 6
 
 
 async def test_what_an_earlier_version_counted_is_taken_over(
@@ -244,6 +200,6 @@ async def test_what_an_earlier_version_counted_is_taken_over(
                 await client.delete(key)
         await one.accept(event("lesson-3"))
         await settled(one)
-        pages, _ = await all_moved(one.sink, 0, "", 10)
-        assert {row.resource for page in pages for row in page.rows} == {"lesson-1", "lesson-2", "lesson-3"}
+        moved: Any = await client.zrange("{44}:moved", 0, -1)
+        assert set(moved) == {b"lesson-1", b"lesson-2", b"lesson-3"}
     assert await rollups.disagreements() == []

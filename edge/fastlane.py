@@ -472,6 +472,8 @@ class Lane:
         _fill(answer, found)
         answer.pieces = pieces
         answer.body = b"" if hit.bodiless else _body(slot.value, hit.part)
+        if slot.pages is not None and self.pipe is not None and answer.bytes > ONE_PIECE_BYTES:
+            _lie_in(answer, slot.pages)
         # Up to two heads at a time and the pieces; a small body twice if it is a part, else beside the stored one.
         copies = 0 if answer.bytes > ONE_PIECE_BYTES else 1 if hit.part is None else 2
         answer.size = _OVERHEAD + 3 * len(found.head) + copies * answer.bytes
@@ -493,20 +495,22 @@ class Lane:
         for answer in given:
             count, answer.count = answer.count, 0
             answer.slot.hits += count - 1
-            if count > 1 and answer.bytes >= PAGED_BYTES and moved < _MOVED_AT_ONCE and self._move_into_pages(answer):
-                moved += answer.bytes
+            if count > 1 and answer.bytes >= PAGED_BYTES and moved < _MOVED_AT_ONCE:
+                moved += self._move_into_pages(answer)
             self._teller.served(answer, count, answer.took_s)
 
-    def _move_into_pages(self, answer: Answer) -> bool:
-        """It is asked for so often that it is worth a copy now to have none later."""
+    def _move_into_pages(self, answer: Answer) -> int:
+        """It is asked for so often that it is worth a copy now to have none later; bytes that were copied."""
         if self.pipe is None or answer.pages is not None or answer not in self._answers:
-            return False
+            return 0
+        before = answer.slot.pages
         pages = self._memory.in_pages(answer.slot)
         if pages is None:
-            return False
-        answer.body = pages.view[answer.part_at : answer.part_at + answer.bytes]
-        answer.pages = pages
-        return True
+            return 0
+        for other in self._by_key[answer.key]:  # its parts, too: else the body would stay where it was as well
+            if other.slot is answer.slot and other.bytes > ONE_PIECE_BYTES:
+                _lie_in(other, pages)
+        return len(pages.view) if before is None else 0
 
     # -- what the memory tier tells ------------------------------------------------------------------------------------
 
@@ -635,6 +639,12 @@ def _fill(answer: Answer, found: Found) -> None:
     answer.age_s = int(age[1]) if age is not None else 0
     ttl = _TTL.search(found.hit.member.encode())
     answer.ttl_s = int(ttl[1]) if ttl is not None else 0
+
+
+def _lie_in(answer: Answer, pages: Pages) -> None:
+    """Its body is what lies there, and goes out of there if that is worth it."""
+    answer.body = pages.view[answer.part_at : answer.part_at + answer.bytes]
+    answer.pages = pages if answer.bytes >= PAGED_BYTES else None
 
 
 def _cost(block: Block) -> int:

@@ -179,6 +179,9 @@ class EdgeProtocol(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The connection is closed, by whomever."""
+        if self._direct is not None:  # first of all: after this the transport closes the descriptor
+            self._direct.let_go()
+            self._direct = None
         self._edge.guests.gone(self)
         if self._unsent:
             self._taken(whole=False)
@@ -186,8 +189,6 @@ class EdgeProtocol(RequestHandler):
             self._overload.ended(self._owed)
         self._owed = 0
         self._phase, self._clean = _Phase.DEAF, False
-        if self._direct is not None:
-            self._direct.let_go()
         self._end()
         super().connection_lost(exc)
 

@@ -8,6 +8,7 @@ import time
 from edge.cache.model import CacheKey
 from edge.cache.pages import Pages
 from edge.cache.purge import Kind, PurgeRecord, Scope
+from edge.fastlane import ONE_PIECE_BYTES, PAGED_BYTES
 from tests.support.lanes import Running, running
 from tests.support.origin import Script
 from tests.support.waiting import eventually_now
@@ -73,6 +74,32 @@ def test_the_other_roads_read_pages_too() -> None:
         answer = wire.ask(get("/a", "Range: bytes=5-300004", 'If-Range: "1"', "Content-Length: 0"))
         assert answer.body == SEGMENT[5:300_005]
         assert wire.ask(get("/a", "Cache-Control: no-cache")).body == SEGMENT  # a 304, and the body as it was
+
+
+def test_a_body_and_its_parts_lie_in_the_same_pages_and_nowhere_else() -> None:
+    parts = ((0, 99_999), (1, 400_000), (50_000, 79_999), (7, 8))
+    with running({"/a": script(SEGMENT)}) as here, Wire(here.port) as wire:
+        for first, last in parts:  # so often that they are kept
+            for _ in range(3):
+                wire.ask(get("/a", f"Range: bytes={first}-{last}"))
+        here.warm(get("/a"))
+        made_hot(here, get("/a"))
+        wire.ask(get("/a", "Range: bytes=100-70099"))
+        wire.ask(get("/a", "Range: bytes=100-70099"))
+
+        def bodies() -> set[int]:
+            assert here.edge.lane is not None
+            large = [answer for answer in here.edge.lane._answers if answer.bytes > ONE_PIECE_BYTES]
+            assert len(large) == 5
+            assert all((answer.pages is not None) == (answer.bytes >= PAGED_BYTES) for answer in large)
+            return {id(memoryview(answer.body).obj) for answer in large}
+
+        pages = in_pages(here, "/a")
+        assert pages is not None
+        assert here.call(bodies) == {id(pages.view.obj)}
+        for first, last in (*parts, (100, 70_099)):
+            assert wire.ask(get("/a", f"Range: bytes={first}-{last}")).body == SEGMENT[first : last + 1]
+        assert wire.ask(get("/a")).body == SEGMENT
 
 
 def test_a_body_that_goes_while_a_client_takes_it_arrives_whole() -> None:

@@ -31,8 +31,9 @@ from edge.counters.answer import (
     Summary,
     Table,
 )
+from edge.counters.counting_day import day_name, day_named, moment_of
 from edge.counters.days import DayGoneError, Days, Remember
-from edge.counters.event import Kind
+from edge.counters.event import HUB, UNKNOWN_COUNTRY, Kind
 from edge.counters.groups import Groups, Look, Term
 from edge.counters.holdings import Held, Holdings, credited
 from edge.counters.pulse import Pulse
@@ -41,7 +42,6 @@ from edge.counters.question import (
     OF_RESOURCES,
     TAGGED,
     TODAY,
-    UTC8,
     Dimension,
     Metric,
     Page,
@@ -59,8 +59,6 @@ from edge.counters.uniques import Estimates, Sketch
 
 __all__ = ["Board", "BoardError", "Metric", "Summary"]
 
-_HUB: Final = "00"
-_NO_COUNTRY: Final = "ZZ"
 _STALE_S: Final = 30.0
 _SKETCH_DAYS: Final = 2  # days before today whose viewers are still known
 _KINDS: Final = (":countries", ":bots")
@@ -102,7 +100,7 @@ class Board:
 
     def now(self) -> datetime:
         """In UTC+8."""
-        return datetime.fromtimestamp(self._wall(), UTC8)
+        return moment_of(self._wall())
 
     async def resources(self, ids: Sequence[str]) -> ResourceAnswer:
         """Counts of resources, zeros for those not seen yet. Raises BoardError."""
@@ -138,15 +136,15 @@ class Board:
         return Summary(
             views=total.get("views", 0),
             views_today=today.get("views", 0),
-            views_daily_average=_average(total.get("views", 0), _date(first), _date(day)),
+            views_daily_average=_average(total.get("views", 0), day_named(first), day_named(day)),
             views_daily_peak=_peak(days),
             plays=total.get("plays", 0),
             watch_seconds=_seconds(total.get("watch_ms", 0)),
             visits=total.get("visits", 0),
             uniques=uniques,
             resources=resources,
-            provinces=len([one.code for one in provinces if one.total and one.code != _HUB]),
-            countries=len({field.partition(" ")[0] for field, n in countries.items() if n} - {_NO_COUNTRY}),
+            provinces=len([one.code for one in provinces if one.total and one.code != HUB]),
+            countries=len({field.partition(" ")[0] for field, n in countries.items() if n} - {UNKNOWN_COUNTRY}),
             moment=moment,
         )
 
@@ -295,12 +293,12 @@ class Board:
         """Estimated viewers of each province."""
         name = "u"
         if part.day is not None:
-            today = _date(self._holdings.day)
-            day = today if part.day == TODAY else _date(part.day)
+            today = day_named(self._holdings.day)
+            day = today if part.day == TODAY else day_named(part.day)
             if not 0 <= (today - day).days <= _SKETCH_DAYS:
                 earliest = today - timedelta(days=_SKETCH_DAYS)
                 raise QuestionError(f"viewers of a day are known from {earliest} to {today}, or leave day out")
-            name = f"ud:{day:%Y%m%d}"
+            name = f"ud:{day_name(day)}"
         found = {}
         for code, one in held.items():
             [found[code]] = await self._estimates.of((code,), [Sketch(name, _mark(one.total))])
@@ -410,11 +408,7 @@ def _peak(days: Mapping[str, int]) -> Peak:
     if not days:
         return Peak(None, 0)
     best = min(days, key=lambda day: (-days[day], day))
-    return Peak(_date(best).isoformat(), days[best])
-
-
-def _date(day: str) -> date:
-    return datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC8).date()
+    return Peak(day_named(best).isoformat(), days[best])
 
 
 def _shown(metric: Metric, amount: int) -> Number:
@@ -426,4 +420,4 @@ def _seconds(ms: int) -> Number:
 
 
 def _iso(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC8).isoformat(timespec="milliseconds")
+    return moment_of(at).isoformat(timespec="milliseconds")

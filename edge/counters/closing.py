@@ -24,10 +24,11 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
 
+from edge.counters.counting_day import moment_of
 from edge.counters.event import MAX_AGE_MS, Kind
 from edge.counters.history import (
     METRICS,
@@ -46,7 +47,6 @@ from edge.counters.history import (
 from edge.counters.parquet import Contents, Parquet
 from edge.counters.province_day import (
     NOTHING,
-    UTC8,
     Correction,
     DayChangedError,
     Look,
@@ -72,7 +72,7 @@ def last_closed(complete_ms: int | None) -> date | None:
     if complete_ms is None:
         return None
     reached = (complete_ms - MAX_AGE_MS - SLACK_MS) / 1000
-    return datetime.fromtimestamp(reached, UTC8).date() - timedelta(days=1) if reached > 0 else None
+    return moment_of(reached).date() - timedelta(days=1) if reached > 0 else None
 
 
 def days_to_close(standing: Standing) -> list[date]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.counters.closing import passing_directory
+from edge.counters.counting_day import day_from, day_name
 from edge.counters.event import Kind
 from edge.counters.history import METRICS, Figures, History, Manifest
 from edge.counters.parquet import Parquet
@@ -26,8 +27,6 @@ from edge.counters.past import Past, Progress
 from edge.counters.province_day import (
     Correction,
     ProvinceDays,
-    day_from,
-    day_name,
     figures_of,
     sums_by_country,
 )

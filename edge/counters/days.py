@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from edge.counters.counting_day import day_named
 from edge.counters.question import QuestionError
 from edge.counters.reading import Day, Hash, Reading
 from edge.counters.sheet import Ints, Register, Rows, Sheet, tabulated
@@ -26,7 +27,7 @@ class DayGoneError(QuestionError):
     """The day's details are in history only."""
 
     def __init__(self, day: str) -> None:
-        shown = f"{day[:4]}-{day[4:6]}-{day[6:]}"
+        shown = day_named(day).isoformat()
         super().__init__(f"the details of {shown} are in history now: /v1/counts/export?day={shown}")
 
 
@@ -105,7 +106,7 @@ class Days:
         if new.mark == known.mark:
             return known
         if new.gone:
-            table = await self.history(_date(day), code) if self.history is not None else None
+            table = await self.history(day_named(day), code) if self.history is not None else None
             if table is None:
                 raise DayGoneError(day)
             known = _from_history(new.mark, table, self.register)
@@ -133,7 +134,3 @@ def _from_history(mark: bytes, table: Table, register: Register) -> _Known:
             sums[metric] = sums.get(metric, 0) + amount
             countries[f"{country} {metric}"] = countries.get(f"{country} {metric}", 0) + amount
     return _Known(mark, register.rows([one.encode() for one in resources]), values, sums, countries)
-
-
-def _date(day: str) -> date:
-    return date(int(day[:4]), int(day[4:6]), int(day[6:]))

@@ -6,14 +6,15 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import Final
 
 from edge.counters.closing import passing_directory
+from edge.counters.counting_day import moment_of
 from edge.counters.history import Figures, History, HistoryError, Manifest, NoHistoryError, NotClosedError, ObjectStore
 from edge.counters.parquet import Format, Parquet, Source
-from edge.counters.province_day import UTC8, ProvinceDays
+from edge.counters.province_day import ProvinceDays
 
 MOST_AT_ONCE: Final = 4
 _ASKED_AT_ONCE: Final = 8
@@ -84,7 +85,7 @@ class Exports:
                 yield piece
 
     async def _manifests(self, day: date) -> list[Manifest]:
-        if day >= datetime.fromtimestamp(self._wall(), UTC8).date():
+        if day >= moment_of(self._wall()).date():
             raise NotClosedError(f"{day} is not over")
         found = await asyncio.gather(*(self._manifest(day, one) for one in self._days))
         manifests = [manifest for manifest in found if manifest is not None]

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Final
 
 from edge.counters.closing import KEEP_S, Closing
+from edge.counters.counting_day import end_of_day_ms
 from edge.counters.history import HistoryError, ObjectStore
-from edge.counters.province_day import DayChangedError, ProvinceDays, end_of_day_ms
+from edge.counters.province_day import DayChangedError, ProvinceDays
 from edge.tasks import begin, end
 
 _log = logging.getLogger(__name__)

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from edge.counters.question import UTC8
+from edge.counters.counting_day import day_name, moment_of
+from edge.counters.event import place_in
 from edge.counters.reading import ANYTHING, BoardError, Glance, Hash, Reading, Unchanged
 from edge.counters.sheet import Ints, Register, Rows, Sheet, tabulated
 
@@ -89,8 +90,8 @@ class Holdings:
 
     async def refresh(self) -> None:
         """Read what is new of every province. Raises BoardError when that is possible with none."""
-        now = datetime.fromtimestamp(self._wall(), UTC8)
-        day = f"{now:%Y%m%d}"
+        now = moment_of(self._wall())
+        day = day_name(now)
         held = list(self.provinces.values())
         await self._load([one for one in held if not one.loaded or one.suspect], day)
         turned = [one for one in held if one.loaded and one.day != day]
@@ -129,7 +130,7 @@ class Holdings:
         self, held: Sequence[Held], now: datetime, days: Mapping[str, Table | BoardError], most: int
     ) -> list[Held]:
         """Take in what is new; which provinces have to be loaded."""
-        day, recent = f"{now:%Y%m%d}", _recent(now)
+        day, recent = day_name(now), _recent(now)
         asked = [(one.code, one.seq, one.tag, one.day == day and not one.suspect) for one in held]
         try:
             found = await self._reading.glances(asked, day, recent, most=most)
@@ -180,7 +181,7 @@ class Holdings:
         seq, tag = await self._reading.stand(held.code)
         ever = await self._table(held.code, None)
         of_day = await self._table(held.code, day)
-        now = datetime.fromtimestamp(self._wall(), UTC8)
+        now = moment_of(self._wall())
         recent = _recent(now)
         [glance] = await self._reading.glances([(held.code, seq, tag, False)], day, recent, most=ANYTHING)
         if isinstance(glance, BoardError):
@@ -246,7 +247,7 @@ class Holdings:
 
 def _recent(now: datetime) -> list[str]:
     """Days whose counts may change without a correction. An event may be a minute ahead of midnight."""
-    return [f"{now + timedelta(days=1 - back):%Y%m%d}" for back in range(_RECENT_DAYS + 1)]
+    return [day_name(now + timedelta(days=1 - back)) for back in range(_RECENT_DAYS + 1)]
 
 
 def _sums(total: Hash) -> list[int]:
@@ -255,7 +256,7 @@ def _sums(total: Hash) -> list[int]:
 
 def credited(code: str, countries: Hash, sums: Hash) -> Hash:
     """The countries' counts. What was counted before countries were is of this one, at the hub of an unknown one."""
-    home = "ZZ" if code == "00" else "CN"
+    home = place_in(code).country
     by_metric: dict[str, int] = dict.fromkeys((*_SUMS, "visits"), 0)
     for name, amount in countries.items():
         metric = name.partition(" ")[2]

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
@@ -19,13 +19,12 @@ from typing import Any, Final, NamedTuple, cast
 import orjson
 from redis.exceptions import ResponseError
 
-from edge.counters.event import Kind, is_resource
+from edge.counters.counting_day import day_from, day_name, day_of_minute, minute_of_day
+from edge.counters.event import Kind, is_resource, place_in
 from edge.counters.history import METRICS, Figures, HistoryError
 from edge.counters.sink import province_prefix
 from edge.redis_clients import FAILURES, Client, load_functions
 
-UTC8: Final = timezone(timedelta(hours=8))
-DAY_MINUTES: Final = 1440
 _SOURCE: Final = files("edge.counters").joinpath("history.lua").read_text("utf-8")
 _VERSION: Final = hashlib.sha256(_SOURCE.encode()).hexdigest()[:12]
 _CODE: Final = f"#!lua name=smartedu_history_{_VERSION}\n" + _SOURCE.replace("@VERSION@", _VERSION)
@@ -73,7 +72,7 @@ class Correction:
 
     @property
     def minute_of_day(self) -> int:
-        return (self.minute + 480) % DAY_MINUTES
+        return minute_of_day(self.minute)
 
     @property
     def figures(self) -> Figures:
@@ -108,35 +107,6 @@ class Spooled:
     sketches: Path
 
 
-def default_country(province: str) -> str:
-    """The country of what was counted in a province before countries were told apart."""
-    return "ZZ" if province == "00" else "CN"
-
-
-def day_of_minute(minute: int) -> date:
-    """The day in UTC+8 of a minute since the epoch."""
-    return datetime.fromtimestamp(minute * 60, UTC8).date()
-
-
-def end_of_day_ms(day: date) -> int:
-    """When a day of UTC+8 is over, ms since the epoch."""
-    midnight = datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1) - timedelta(hours=8)
-    return int(midnight.timestamp() * 1000)
-
-
-def day_name(day: date) -> str:
-    """As in keys: YYYYMMDD."""
-    return day.strftime("%Y%m%d")
-
-
-def day_from(name: str | bytes | None) -> date | None:
-    """The day of such a name."""
-    if not name:
-        return None
-    text = name.decode() if isinstance(name, bytes) else name
-    return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC8).date()
-
-
 def correction_of(content: bytes, province: str) -> Correction:
     """An entry of the corrections hash. Raises HistoryError when it is none."""
     try:
@@ -148,7 +118,7 @@ def correction_of(content: bytes, province: str) -> Correction:
             minute=int(said["minute"]),
             resource=said.get("resource") or "",
             amount=int(said["amount"]),
-            country=said.get("country") or default_country(province),
+            country=said.get("country") or place_in(province).country,
             entry=said,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -322,7 +292,7 @@ class ProvinceDays(ProvinceKeys):
             rows.setdefault((minute, country), {})[METRICS[int(kind)]] = amount
         for (_, country), row in rows.items():
             placed[country] = placed.get(country, Figures()).plus(Figures.of(row))
-        for country, rest in lacking(look.sums, look.countries, placed, default_country(self.province)).items():
+        for country, rest in lacking(look.sums, look.countries, placed, place_in(self.province).country).items():
             rows["", country] = rest.document()
         await _append(
             target,

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from typing import Final, TypeVar
 
+from edge.counters.counting_day import UTC8, begin_of_day, day_name
 from edge.counters.event import is_resource
 
-UTC8: Final = timezone(timedelta(hours=8))
 TODAY: Final = "today"
 UNKNOWN: Final = "unknown"
 MAX_IDS: Final = 200
@@ -288,7 +288,7 @@ def day_of(text: str) -> str:
     found = _date(text)
     if found is None:
         raise QuestionError(f"day is a date such as 2026-11-29, or {TODAY}, not {text[:_ASKED]!r}")
-    return found.strftime("%Y%m%d")
+    return day_name(found)
 
 
 def _slice(given: _Given, held: Collection[str]) -> Slice:
@@ -385,7 +385,7 @@ def _moment(given: _Given, name: str, *, last: bool) -> datetime | None:
         return None
     day = _date(text)
     if day is not None:
-        return datetime(day.year, day.month, day.day, tzinfo=UTC8) + (timedelta(days=1) if last else timedelta())
+        return begin_of_day(day) + (timedelta(days=1) if last else timedelta())
     try:
         found = datetime.fromisoformat(re.sub(r" (?=\d\d:?\d\d$)", "+", text))
         moment = found.replace(tzinfo=UTC8) if found.tzinfo is None else found.astimezone(UTC8)

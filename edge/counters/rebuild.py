@@ -23,10 +23,11 @@ import orjson
 
 from edge.counters.closing import KEEP_S, passing_directory
 from edge.counters.comparison import Comparison, Ground, Numbers, detail_keys, ground_of
+from edge.counters.counting_day import day_from, day_name
 from edge.counters.history import Figures, History, HistoryError, ObjectStore, folder_of
 from edge.counters.parquet import Parquet
 from edge.counters.past import Past, Progress, read_past
-from edge.counters.province_day import ProvinceDays, day_from, day_name
+from edge.counters.province_day import ProvinceDays
 from edge.counters.witnesses import Difference, Remedy
 
 T = TypeVar("T")

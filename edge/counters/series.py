@@ -14,8 +14,9 @@ from typing import Final
 
 import numpy as np
 
+from edge.counters.counting_day import day_name
 from edge.counters.days import DayGoneError, Days
-from edge.counters.event import Kind
+from edge.counters.event import Kind, place_in
 from edge.counters.groups import Groups
 from edge.counters.holdings import Held
 from edge.counters.question import Metric, QuestionError, Series, Span, Step
@@ -75,7 +76,7 @@ class SeriesReader:
 
     async def _days(self, asked: Series, held: Mapping[str, Held]) -> Ints:
         span, part, key = asked.span, asked.slice, KEY_OF[asked.metric]
-        names = [f"{start:%Y%m%d}" for start in span.starts()]
+        names = [day_name(start) for start in span.starts()]
         if part.tags:
             _bound(span.points * len(held) * max(1, len(self.days.register)), span, held)
             return np.array([await self._day_of_slice(asked, name, held) for name in names], np.int64)
@@ -111,7 +112,7 @@ class SeriesReader:
             until = min(span.end, midnight + timedelta(days=1))
             first, last = ((moment - midnight) // timedelta(minutes=1) for moment in (at, until))
             asks = [
-                (code, f":min:{at:%Y%m%d}", [f"{minute} {kind} {country}" for minute in range(first, last)])
+                (code, f":min:{day_name(at)}", [f"{minute} {kind} {country}" for minute in range(first, last)])
                 for code, some in countries.items()
                 for country in some
             ]
@@ -141,7 +142,7 @@ class SeriesReader:
         if asked.span.step is Step.DAY and not asked.slice.of_resources and asked.slice.country is None:
             return
         last = max((one.history_through for one in held.values()), default="")
-        closed = sorted({name for start in asked.span.starts() if (name := f"{start:%Y%m%d}") <= last})
+        closed = sorted({name for start in asked.span.starts() if (name := day_name(start)) <= last})
         _bound(len(closed) * len(held), asked.span, held)
         gone = await self._gone(closed, held)
         if gone:
@@ -169,12 +170,12 @@ def _countries(held: Held, country: str | None) -> list[str]:
     """The countries that a province has counts of, or the one that is meant."""
     if country is not None:
         return [country]
-    return sorted({"CN"} | {field.partition(" ")[0] for field in held.countries})
+    return sorted({place_in(held.code).country} | {field.partition(" ")[0] for field in held.countries})
 
 
 def _table(step: Step, start: datetime) -> str:
     """What follows the province in the key of a minute's or hour's table."""
-    return f":m:{int(start.timestamp()) // 60}" if step is Step.MINUTE else f":h:{start:%Y%m%d%H}"
+    return f":m:{int(start.timestamp()) // 60}" if step is Step.MINUTE else f":h:{day_name(start)}{start:%H}"
 
 
 def _points(amounts: Sequence[int], span: Span) -> Ints:

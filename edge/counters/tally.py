@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import date, timedelta
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+from edge.counters.counting_day import DAY_MINUTES, UTC8_MINUTES, day_name
 from edge.counters.event import Agent, Kind
 from edge.counters.record import NO_VIEWER, Correction, CountedEvent
 
 DEDUP_BUCKET_MS: Final = 300_000
 SEALED: Final = "sealed"  # the mover of a journal to which nothing is added
-_DAY_MINUTES: Final = 1440
-_UTC8_MINUTES: Final = 480
 _WATCH: Final = int(Kind.WATCH)  # compared to what was read: an int is compared twice as quickly as a member
 _NO_RESOURCE: Final = b"*"  # not a legal resource id, so it can't be mistaken for one
 
@@ -95,12 +94,12 @@ class Counts:
 
 @lru_cache(maxsize=64)
 def _day_name(day: int) -> str:
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)).strftime("%Y%m%d")
+    return day_name(date(1970, 1, 1) + timedelta(days=day))
 
 
 def day_of(minute: int) -> str:
     """The day in UTC+8, YYYYMMDD, of a minute since the epoch."""
-    return _day_name((minute + _UTC8_MINUTES) // _DAY_MINUTES)
+    return _day_name((minute + UTC8_MINUTES) // DAY_MINUTES)
 
 
 class _Cells(NamedTuple):
@@ -146,7 +145,7 @@ class Tally:
                 if kind == _WATCH:
                     cells[1][name].append(watched_ms)
             if viewer != NO_VIEWER and resource and not agent:
-                self._attend((minute + _UTC8_MINUTES) // _DAY_MINUTES, resource, viewer)
+                self._attend((minute + UTC8_MINUTES) // DAY_MINUTES, resource, viewer)
 
     def _attend(self, day: int, resource: bytes, viewer: bytes) -> None:
         by_resource = self._audiences.get(day)

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.counters.closing import SLACK_MS, days_to_close, last_closed
+from edge.counters.counting_day import day_from, day_name, day_of_minute, end_of_day_ms
 from edge.counters.event import MAX_AGE_MS
 from edge.counters.history import METRICS, Figures
-from edge.counters.province_day import Standing, day_from, day_name, day_of_minute, end_of_day_ms, lacking
+from edge.counters.province_day import Standing, lacking
 
 DAY = timedelta(days=1)
 _days = st.dates(date(2026, 1, 1), date(2030, 12, 31))

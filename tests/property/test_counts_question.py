@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.counters import question
-from edge.counters.question import MAX_POINTS, UTC8, QuestionError, Step
+from edge.counters.counting_day import UTC8
+from edge.counters.question import MAX_POINTS, QuestionError, Step
 
 HELD = ("00", "11", "44")
 NOW = datetime(2026, 11, 29, 10, 30, 15, tzinfo=UTC8)

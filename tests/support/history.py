@@ -13,9 +13,10 @@ from uuid import uuid4
 
 from edge.assembly.bucket import BucketStore
 from edge.counters.closing import Closing
+from edge.counters.counting_day import UTC8
 from edge.counters.event import Agent, Kind, Place, ViewEvent
 from edge.counters.history import METRICS, TABLES, Figures, History, Manifest
-from edge.counters.province_day import UTC8, ProvinceDays
+from edge.counters.province_day import ProvinceDays
 from edge.counters.record import Correction, encode, encode_correction
 from edge.counters.sink import Client, open_client
 from origin.store import Location, Store

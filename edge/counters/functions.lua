@@ -59,7 +59,7 @@ local ID_BYTES, VIEWER_BYTES = 12, 8
 local BUCKET_MS = 300000
 local NEIGHBOURS = 2             -- 10 minutes are two buckets either way
 local SEEN_TTL_S = 90000         -- bounds memory should a writer never come back: 24 h of isolation, and one more
-local DAY_SKETCH_TTL_S = 259200
+local DAY_SKETCH_TTL_S = 262800  -- from its first viewer on, who may be a minute ahead of the day: 3 days and an hour
 local MINUTE_TTL_S = 176400
 local UTC8_MINUTES, DAY_MINUTES = 480, 1440
 local TRAIL = 4096
@@ -371,7 +371,7 @@ local function plan_audiences(plan, prefix, heads, blob)
         plan_many(plan, 'PFADD', prefix .. ':ur:' .. resource, viewers)
         local key = prefix .. ':udr:' .. day .. ':' .. resource
         plan_many(plan, 'PFADD', key, viewers)
-        plan[#plan + 1] = {'EXPIRE', key, DAY_SKETCH_TTL_S}
+        plan[#plan + 1] = {'EXPIRE', key, DAY_SKETCH_TTL_S, 'NX'}  -- once: repeated, it goes to every log each time
         local of_day = fields_of(by_day, day)
         for i = 1, #viewers do
             of_day[#of_day + 1], all[#all + 1] = viewers[i], viewers[i]
@@ -381,7 +381,7 @@ local function plan_audiences(plan, prefix, heads, blob)
     for day, viewers in pairs(by_day) do
         local key = prefix .. ':ud:' .. day
         plan_many(plan, 'PFADD', key, viewers)
-        plan[#plan + 1] = {'EXPIRE', key, DAY_SKETCH_TTL_S}
+        plan[#plan + 1] = {'EXPIRE', key, DAY_SKETCH_TTL_S, 'NX'}  -- once: repeated, it goes to every log each time
     end
 end
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from config.provinces import PROVINCES
 from config.settings import EdgeSettings
@@ -68,15 +69,7 @@ async def counting(
         return None
     journals = settings.data_dir / "journal"
     try:
-        journal = await Journal.open(
-            journals / str(slot),
-            Home(settings.province, f"{settings.node}/{slot}"),
-            wall=clock.wall,
-            monotonic=clock.monotonic,
-            max_bytes=settings.journal_size // settings.workers,
-            on_group=metrics.journal_group,
-            provinces=() if settings.viewer_place == "own" else PROVINCES,
-        )
+        journal = await _journal(settings, journals / str(slot), slot, clock)
     except JournalError as error:
         # A full or broken disk must not keep the media from being served; events get 503 until the worker is renewed.
         log.critical("no view events are accepted: the journal of slot %d cannot be opened: %s", slot, error)
@@ -101,7 +94,28 @@ async def counting(
     )
     leftovers.start()
     stack.push_async_callback(leftovers.stop)
-    board = Board(
+    board = _board(settings, url, clock, catalog, keeping)
+    stack.push_async_callback(board.close)
+    return Counting(_intake(settings, journal, known, clock), board, flusher, journal, sink, keeping)
+
+
+async def _journal(settings: EdgeSettings, directory: Path, slot: int, clock: Clock) -> Journal:
+    """The slot's journal, opened. Raises JournalError."""
+    return await Journal.open(
+        directory,
+        Home(settings.province, f"{settings.node}/{slot}"),
+        wall=clock.wall,
+        monotonic=clock.monotonic,
+        max_bytes=settings.journal_size // settings.workers,
+        on_group=metrics.journal_group,
+        provinces=() if settings.viewer_place == "own" else PROVINCES,
+    )
+
+
+def _board(
+    settings: EdgeSettings, url: str, clock: Clock, catalog: CatalogView | None, keeping: Keeping | None
+) -> Board:
+    return Board(
         open_client(url, repeats=1),
         settings.counted_provinces,
         wall=clock.wall,
@@ -109,8 +123,6 @@ async def counting(
         catalog=lambda: catalog.snapshot if catalog is not None and catalog.loaded else None,
         history=keeping.day_table if keeping is not None else None,
     )
-    stack.push_async_callback(board.close)
-    return Counting(_intake(settings, journal, known, clock), board, flusher, journal, sink, keeping)
 
 
 def _intake(settings: EdgeSettings, journal: Journal, known: Callable[[str], bool] | None, clock: Clock) -> Intake:

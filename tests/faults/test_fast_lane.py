@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import struct
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -21,7 +22,7 @@ import pytest
 from edge.connections import Limits
 from tests.conftest import StartEdge
 from tests.support.edges import Edge
-from tests.support.lanes import Running, running
+from tests.support.lanes import Identity, Running, running
 from tests.support.origin import Script, ScriptedOrigin
 from tests.support.visitor import Visitor, visiting
 from tests.support.waiting import eventually, eventually_now
@@ -31,6 +32,11 @@ KEPT = {"Cache-Control": "public, max-age=3600"}
 LARGE = os.urandom(6_000_000)  # more than a kernel takes for a client that does not read
 SMALL = b"small" * 100
 FEW = 8192
+
+
+@pytest.fixture(params=["plain", "encrypted"])
+def identity(request: pytest.FixtureRequest) -> Identity | None:
+    return Identity() if request.param == "encrypted" else None
 
 
 def get(path: str, *fields: str, method: str = "GET") -> bytes:
@@ -72,10 +78,10 @@ def is_at_rest(here: Running) -> bool:
 # -- slow readers ------------------------------------------------------------------------------------------------------
 
 
-def test_bodies_that_are_taken_slowly_are_bounded_in_flight_and_whole_in_the_end() -> None:
-    with running(objects(), unsent_bytes=14_000_000) as here:
+def test_bodies_that_are_taken_slowly_are_bounded_in_flight_and_whole_in_the_end(identity: Identity | None) -> None:
+    with running(objects(), identity=identity, unsent_bytes=14_000_000) as here:
         before = warmed(here)
-        slow = [Wire(here.port, receive_bytes=FEW) for _ in range(6)]
+        slow = [here.wire(receive_bytes=FEW) for _ in range(6)]
         for number, wire in enumerate(slow, 1):
             wire.send(get("/large"))
             eventually_now(lambda number=number: taking(here) == number)  # type: ignore[misc]
@@ -83,7 +89,7 @@ def test_bodies_that_are_taken_slowly_are_bounded_in_flight_and_whole_in_the_end
         assert lane is not None
         assert not lane.has_room
         assert lane._unsent_bytes == 3 * len(LARGE)  # the one that fills it up is the last; the others go the full road
-        with Wire(here.port) as quick:
+        with here.wire() as quick:
             for _ in range(3):
                 assert quick.ask(get("/small")).body == SMALL
                 assert quick.ask(get("/large")).body == LARGE
@@ -98,10 +104,10 @@ def test_bodies_that_are_taken_slowly_are_bounded_in_flight_and_whole_in_the_end
         assert here.edge.told.cut_times == 0
 
 
-def test_a_client_that_takes_nothing_is_cut_and_one_that_takes_a_little_is_not() -> None:
-    with running(objects(), limits=Limits(stall_s=0.4)) as here:
+def test_a_client_that_takes_nothing_is_cut_and_one_that_takes_a_little_is_not(identity: Identity | None) -> None:
+    with running(objects(), identity=identity, limits=Limits(stall_s=0.4)) as here:
         before = warmed(here)
-        with Wire(here.port, receive_bytes=FEW) as still, Wire(here.port, receive_bytes=FEW) as slow:
+        with here.wire(receive_bytes=FEW) as still, here.wire(receive_bytes=FEW) as slow:
             for wire in (still, slow):
                 wire.send(get("/large"))
             eventually_now(lambda: taking(here) == 2)
@@ -123,10 +129,10 @@ def test_a_client_that_takes_nothing_is_cut_and_one_that_takes_a_little_is_not()
         assert here.edge.told.cut_times == 1
 
 
-def test_a_client_that_goes_on_asking_while_it_takes_a_body_gets_all_in_order() -> None:
-    with running(objects(), limits=Limits(stall_s=0.4)) as here:
+def test_a_client_that_goes_on_asking_while_it_takes_a_body_gets_all_in_order(identity: Identity | None) -> None:
+    with running(objects(), identity=identity, limits=Limits(stall_s=0.4)) as here:
         warmed(here)
-        with Wire(here.port, receive_bytes=FEW) as wire:
+        with here.wire(receive_bytes=FEW) as wire:
             wire.send(get("/large"))
             eventually_now(lambda: taking(here) == 1)
             for path in ("/large", "/small", "/other", "/small"):
@@ -138,13 +144,13 @@ def test_a_client_that_goes_on_asking_while_it_takes_a_body_gets_all_in_order() 
         assert here.edge.told.cut_times == 0
 
 
-def test_a_connection_is_not_idle_while_its_client_takes_a_body() -> None:
-    with running(objects(), keepalive_s=0.3) as here:
+def test_a_connection_is_not_idle_while_its_client_takes_a_body(identity: Identity | None) -> None:
+    with running(objects(), identity=identity, keepalive_s=0.3) as here:
         warmed(here)
-        with Wire(here.port, receive_bytes=FEW) as slow:
+        with here.wire(receive_bytes=FEW) as slow:
             slow.send(get("/large"))
             eventually_now(lambda: taking(here) == 1)
-            with Wire(here.port) as idle:
+            with here.wire() as idle:
                 for _ in range(3):
                     assert idle.ask(get("/small")).body == SMALL
                 assert idle.ends()  # so that the time of an idle connection has passed
@@ -153,19 +159,19 @@ def test_a_connection_is_not_idle_while_its_client_takes_a_body() -> None:
         assert here.edge.told.cut_times == 0
 
 
-def test_who_takes_a_body_keeps_his_place() -> None:
-    with running(objects(), limits=Limits(connections=2)) as here:
+def test_who_takes_a_body_keeps_his_place(identity: Identity | None) -> None:
+    with running(objects(), identity=identity, limits=Limits(connections=2)) as here:
         warmed(here)
         eventually_now(lambda: len(here.edge.server.guests) == 0)
-        with Wire(here.port, receive_bytes=FEW) as slow, Wire(here.port) as idle:
+        with here.wire(receive_bytes=FEW) as slow, here.wire() as idle:
             slow.send(get("/large"))
             eventually_now(lambda: taking(here) == 1)
             assert idle.ask(get("/small")).body == SMALL
-            with Wire(here.port, receive_bytes=FEW) as newcomer:
+            with here.wire(receive_bytes=FEW) as newcomer:
                 newcomer.send(get("/large"))
                 eventually_now(lambda: taking(here) == 2)
                 assert idle.ends()
-                with Wire(here.port) as too_many:
+                with here.wire() as too_many:
                     assert too_many.answer().status == 503
                 for wire in (slow, newcomer):
                     assert wire.answer().body == LARGE
@@ -176,10 +182,10 @@ def test_who_takes_a_body_keeps_his_place() -> None:
 # -- clients that leave ------------------------------------------------------------------------------------------------
 
 
-def test_a_client_that_resets_in_a_body_is_counted_as_cut() -> None:
-    with running(objects(), logs=True) as here:
+def test_a_client_that_resets_in_a_body_is_counted_as_cut(identity: Identity | None) -> None:
+    with running(objects(), identity=identity, logs=True) as here:
         before = warmed(here)
-        wire = Wire(here.port, receive_bytes=FEW)
+        wire = here.wire(receive_bytes=FEW)
         wire.send(get("/large", "User-Agent: leaver"))
         eventually_now(lambda: taking(here) == 1)
         reset(wire)
@@ -191,10 +197,10 @@ def test_a_client_that_resets_in_a_body_is_counted_as_cut() -> None:
         eventually_now(lambda: len(here.edge.server.guests) == 0)
 
 
-def test_of_a_batch_that_is_cut_what_was_sent_counts_as_sent() -> None:
-    with running(objects()) as here:
+def test_of_a_batch_that_is_cut_what_was_sent_counts_as_sent(identity: Identity | None) -> None:
+    with running(objects(), identity=identity) as here:
         before = warmed(here)
-        wire = Wire(here.port, receive_bytes=FEW)
+        wire = here.wire(receive_bytes=FEW)
         wire.send(get("/small") * 3 + get("/large"))
         eventually_now(lambda: taking(here) == 1)
         assert [wire.answer().body for _ in range(3)] == [SMALL] * 3
@@ -206,12 +212,12 @@ def test_of_a_batch_that_is_cut_what_was_sent_counts_as_sent() -> None:
 def test_a_client_that_has_closed_its_side_gets_the_whole_body() -> None:
     with running(objects()) as here:
         before = warmed(here)
-        with Wire(here.port, receive_bytes=FEW) as wire:
+        with here.wire(receive_bytes=FEW) as wire:
             wire.send(get("/large"))
             wire.end()
             assert wire.answer().body == LARGE
             assert wire.ends()
-        with Wire(here.port, receive_bytes=FEW) as wire:
+        with here.wire(receive_bytes=FEW) as wire:
             wire.send(get("/large"))
             eventually_now(lambda: taking(here) == 1)
             wire.end()
@@ -221,10 +227,53 @@ def test_a_client_that_has_closed_its_side_gets_the_whole_body() -> None:
         assert (here.on_the_lane() - before, here.edge.told.cut_times) == (2, 0)
 
 
-def test_who_takes_a_body_when_the_worker_ends_is_counted_as_cut() -> None:
-    with running(objects()) as here:
+def test_an_encrypted_client_that_has_closed_its_side_is_counted_by_what_it_gets() -> None:
+    with running(objects(), identity=Identity()) as here:
         before = warmed(here)
-        with Wire(here.port, receive_bytes=FEW) as wire:
+        served = cut = 0
+        for path, body in (("/small", SMALL), ("/large", LARGE)):
+            for at_once in (True, False):
+                with here.wire(receive_bytes=FEW) as wire:
+                    wire.send(get(path))
+                    if not at_once:  # it takes the body, or has it
+                        eventually_now(lambda path=path: path == "/small" or taking(here) == 1)  # type: ignore[misc]
+                    wire.end()  # TLS has no half-closed connections: what has not left by now does not
+                    answer = wire.answer()
+                    assert wire.ends()
+                assert body.startswith(answer.body)
+                served, cut = served + answer.whole, cut + (not answer.whole)
+                eventually_now(lambda: is_at_rest(here))
+                assert (here.on_the_lane() - before, here.edge.told.cut_times) == (served, cut)
+        assert (served, cut) == (2, 2)
+        eventually_now(lambda: len(here.edge.server.guests) == 0)
+
+
+def test_clients_that_ask_for_much_at_once_and_take_it_slowly_get_their_own_and_go_on(
+    identity: Identity | None,
+) -> None:
+    with running(objects(), identity=identity) as here:
+        before = warmed(here)
+        wires = [here.wire(receive_bytes=FEW) for _ in range(4)]
+        for number, wire in enumerate(wires, 1):
+            first, last = number * 10_007, 5_000_000 + number
+            wire.send(get("/large", f"Range: bytes={first}-{last}") + get("/small") + get("/large"))
+        reset(wires.pop())
+        for number, wire in enumerate(wires, 1):
+            with wire:
+                assert wire.answer().body == LARGE[number * 10_007 : 5_000_001 + number]
+                assert wire.answer().body == SMALL
+                assert wire.answer().body == LARGE
+                for _ in range(3):
+                    assert wire.ask(get("/small")).body == SMALL
+        eventually_now(lambda: is_at_rest(here))
+        assert here.on_the_lane() - before >= 3 * 3
+        eventually_now(lambda: len(here.edge.server.guests) == 0)
+
+
+def test_who_takes_a_body_when_the_worker_ends_is_counted_as_cut(identity: Identity | None) -> None:
+    with running(objects(), identity=identity) as here:
+        before = warmed(here)
+        with here.wire(receive_bytes=FEW) as wire:
             wire.send(get("/large"))
             eventually_now(lambda: taking(here) == 1)
             here.run(here.edge.runner.cleanup())
@@ -328,16 +377,15 @@ async def test_all_counters_agree_with_what_was_asked_also_after_the_workers_end
 
 
 async def test_a_drain_waits_for_who_takes_a_body_and_it_arrives_whole(
-    edge: StartEdge, origin: ScriptedOrigin, tmp_path: Path
+    edge: StartEdge, origin: ScriptedOrigin, tmp_path: Path, identity: Identity | None
 ) -> None:
     log = tmp_path / "access.log"
-    node = await edge(origin=origin.url, drain_s=30, access_log=log)
+    trust = identity.client if identity is not None else None
+    node = await edge(origin=origin.url, drain_s=30, access_log=log, **(identity.flags(tmp_path) if identity else {}))
 
     def begin() -> Wire:
-        with Wire(port_of(node)) as first:
-            for _ in range(4):
-                assert first.ask(get("/large")).body == LARGE
-        wire = Wire(port_of(node), receive_bytes=FEW)
+        ask_large(port_of(node), trust)
+        wire = Wire(port_of(node), receive_bytes=FEW, trust=trust)
         wire.send(get("/large"))
         return wire
 
@@ -356,12 +404,13 @@ async def test_a_drain_waits_for_who_takes_a_body_and_it_arrives_whole(
 
 
 async def test_who_has_not_taken_all_at_the_end_of_a_drain_is_logged_as_cut(
-    edge: StartEdge, origin: ScriptedOrigin, tmp_path: Path
+    edge: StartEdge, origin: ScriptedOrigin, tmp_path: Path, identity: Identity | None
 ) -> None:
     log = tmp_path / "access.log"
-    node = await edge(origin=origin.url, drain_s=0.5, access_log=log)
-    await asyncio.to_thread(ask_large, port_of(node))
-    with Wire(port_of(node), receive_bytes=FEW) as wire:
+    trust = identity.client if identity is not None else None
+    node = await edge(origin=origin.url, drain_s=0.5, access_log=log, **(identity.flags(tmp_path) if identity else {}))
+    await asyncio.to_thread(ask_large, port_of(node), trust)
+    with Wire(port_of(node), receive_bytes=FEW, trust=trust) as wire:
         wire.send(get("/large"))
         async with visiting(node.url) as visitor:
             await eventually(lambda: is_taking(visitor, node))
@@ -371,8 +420,8 @@ async def test_who_has_not_taken_all_at_the_end_of_a_drain_is_logged_as_cut(
     assert [one["end"] for one in written(log)] == ["whole"] * 4 + ["cut"]
 
 
-def ask_large(port: int) -> None:
-    with Wire(port) as wire:
+def ask_large(port: int, trust: ssl.SSLContext | None) -> None:
+    with Wire(port, trust=trust) as wire:
         for _ in range(4):
             assert wire.ask(get("/large")).body == LARGE
 

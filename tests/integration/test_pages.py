@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import time
 
+import pytest
+
 from edge.cache.model import CacheKey
 from edge.cache.pages import Pages
 from edge.cache.purge import Kind, PurgeRecord, Scope
 from edge.fastlane import ONE_PIECE_BYTES, PAGED_BYTES
-from tests.support.lanes import Running, running
+from tests.support.lanes import Identity, Running, running
 from tests.support.origin import Script
 from tests.support.waiting import eventually_now
 from tests.support.wire import Wire
@@ -36,7 +38,7 @@ def in_pages(here: Running, path: str) -> Pages | None:
 def made_hot(here: Running, request: bytes) -> None:
     """Asked for until its body has been moved into pages, and once more."""
     path = request.split(b" ")[1].decode()
-    with Wire(here.port) as wire:
+    with here.wire() as wire:
 
         def moved() -> bool:
             for _ in range(3):
@@ -48,8 +50,9 @@ def made_hot(here: Running, request: bytes) -> None:
         wire.ask(request)
 
 
-def test_what_is_sent_out_of_pages_is_what_was_stored() -> None:
-    with running({"/a": script(SEGMENT)}) as here, Wire(here.port) as wire:
+@pytest.mark.parametrize("identity", [None, Identity()], ids=["plain", "encrypted"])
+def test_what_is_sent_out_of_pages_is_what_was_stored(identity: Identity | None) -> None:
+    with running({"/a": script(SEGMENT)}, identity=identity) as here, here.wire() as wire:
         made_hot(here, get("/a"))
         before = here.on_the_lane()
         for _ in range(3):

@@ -14,8 +14,10 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
+import trustme
 import uvloop
 from aiohttp import web
 
@@ -184,6 +186,25 @@ def _short_road(engine: Engine, delivery: Delivery, lane: Lane, clock: Clock) ->
     return ShortRoad(engine=engine, delivery=delivery, lane=lane, route=label, date=lambda: written(clock.wall()))
 
 
+class Identity:
+    """What an encrypted worker shows, and what its clients believe: of an authority of its own."""
+
+    def __init__(self) -> None:
+        authority = trustme.CA()
+        self._issued = authority.issue_cert(LOOPBACK)
+        self.server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._issued.configure_cert(self.server)
+        self.client = ssl.create_default_context()
+        authority.configure_trust(self.client)
+
+    def flags(self, directory: Path) -> dict[str, object]:
+        """For a node, which reads them from files."""
+        cert, key = directory / "cert.pem", directory / "key.pem"
+        cert.write_bytes(b"".join(pem.bytes() for pem in self._issued.cert_chain_pems))
+        key.write_bytes(self._issued.private_key_pem.bytes())
+        return {"tls_cert": cert, "tls_key": key}
+
+
 @dataclass(slots=True)
 class Running:
     """A worker and its origin on a loop of the kind that serves clients, in a thread: for tests that block."""
@@ -191,11 +212,16 @@ class Running:
     loop: asyncio.AbstractEventLoop
     edge: LaneEdge
     origin: ScriptedOrigin
+    trust: ssl.SSLContext | None = None
 
     @property
     def port(self) -> int:
         """Where it listens."""
         return self.edge.port
+
+    def wire(self, *, receive_bytes: int | None = None) -> Wire:
+        """A connection of a client, encrypted if need be."""
+        return Wire(self.port, receive_bytes=receive_bytes, trust=self.trust)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """There, and wait for it here."""
@@ -216,14 +242,14 @@ class Running:
     def warm(self, *requests: bytes, times: int = 3) -> None:
         """Ask for these until the lane knows them."""
         for request in requests:
-            with Wire(self.port) as wire:
+            with self.wire() as wire:
                 for _ in range(times):
                     wire.ask(request, request.split(b" ")[0].decode())
 
 
 @contextmanager
-def running(objects: dict[str, Script], **flags: Any) -> Iterator[Running]:
-    """`with running({"/a": Script(b"a")}, lane_bytes=…) as here`: see `lane_edge`."""
+def running(objects: dict[str, Script], *, identity: Identity | None = None, **flags: Any) -> Iterator[Running]:
+    """`with running({"/a": Script(b"a")}, lane_bytes=…) as here`: see `lane_edge`. identity: it is encrypted."""
     loop = uvloop.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -232,7 +258,8 @@ def running(objects: dict[str, Script], **flags: Any) -> Iterator[Running]:
     async def start() -> Running:
         origin = await stack.enter_async_context(ScriptedOrigin())
         origin.objects.update(objects)
-        return Running(loop, await stack.enter_async_context(lane_edge(origin.url, **flags)), origin)
+        tls, trust = (identity.server, identity.client) if identity is not None else (None, None)
+        return Running(loop, await stack.enter_async_context(lane_edge(origin.url, tls=tls, **flags)), origin, trust)
 
     try:
         yield asyncio.run_coroutine_threadsafe(start(), loop).result(30)

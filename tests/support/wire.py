@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import ssl
 from dataclasses import dataclass
 from itertools import pairwise
 from types import TracebackType
@@ -48,9 +49,19 @@ GONE = Raw(b"", b"", whole=False)
 
 
 class Wire:
-    """One connection. source: the address it comes from; receive_bytes: what the kernel keeps until we read it."""
+    """One connection. source: the address it comes from; receive_bytes: what the kernel keeps until we read it.
 
-    def __init__(self, port: int, *, source: str = LOOPBACK, receive_bytes: int | None = None) -> None:
+    trust: it is encrypted, and this says what to believe.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        *,
+        source: str = LOOPBACK,
+        receive_bytes: int | None = None,
+        trust: ssl.SSLContext | None = None,
+    ) -> None:
         self._socket = socket.socket()
         self._socket.settimeout(WITHIN_S)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -61,6 +72,8 @@ class Wire:
             self._socket.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
             self._socket.bind((source, 0))
         self._socket.connect((LOOPBACK, port))
+        if trust is not None:
+            self._socket = trust.wrap_socket(self._socket, server_hostname=LOOPBACK)
         self._came = b""
 
     def __enter__(self) -> Wire:
@@ -81,8 +94,8 @@ class Wire:
             return
 
     def end(self) -> None:
-        """Say that no more will be sent."""
-        self._socket.shutdown(socket.SHUT_WR)
+        """Say that no more will be sent, to the kernel: an encrypted one could read no more if it said so itself."""
+        socket.socket.shutdown(self._socket, socket.SHUT_WR)
 
     def answer(self, method: str = "GET") -> Raw:
         """The next final answer to a request of that method."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ from edge.cache.model import CacheKey
 from edge.cache.pages import Pages
 from edge.cache.purge import Kind, PurgeRecord, Scope
 from edge.fastlane import ONE_PIECE_BYTES, PAGED_BYTES
+from edge.listening import Transport
 from tests.support.lanes import Identity, Running, running
 from tests.support.origin import Script
 from tests.support.waiting import eventually_now
@@ -20,6 +22,11 @@ KEPT = {"Cache-Control": "public, max-age=3600"}
 SEGMENT = random.Random(1).randbytes(480_000)
 LARGE = random.Random(2).randbytes(6_000_000)
 FEW = 4096
+WAYS: dict[str, dict[str, Any]] = {
+    "uvloop": {"transport": Transport.UVLOOP},
+    "aiofastnet": {"transport": Transport.AIOFASTNET},
+    "encrypted": {"identity": Identity()},
+}
 
 
 def get(path: str, *fields: str, method: str = "GET") -> bytes:
@@ -50,9 +57,9 @@ def made_hot(here: Running, request: bytes) -> None:
         wire.ask(request)
 
 
-@pytest.mark.parametrize("identity", [None, Identity()], ids=["plain", "encrypted"])
-def test_what_is_sent_out_of_pages_is_what_was_stored(identity: Identity | None) -> None:
-    with running({"/a": script(SEGMENT)}, identity=identity) as here, here.wire() as wire:
+@pytest.mark.parametrize("way", WAYS)
+def test_what_is_sent_out_of_pages_is_what_was_stored(way: str) -> None:
+    with running({"/a": script(SEGMENT)}, **WAYS[way]) as here, here.wire() as wire:
         made_hot(here, get("/a"))
         before = here.on_the_lane()
         for _ in range(3):
@@ -105,10 +112,11 @@ def test_a_body_and_its_parts_lie_in_the_same_pages_and_nowhere_else() -> None:
         assert wire.ask(get("/a")).body == SEGMENT
 
 
-def test_a_body_that_goes_while_a_client_takes_it_arrives_whole() -> None:
-    with running({"/a": script(LARGE), "/b": script(LARGE[::-1])}) as here:
+@pytest.mark.parametrize("way", WAYS)
+def test_a_body_that_goes_while_a_client_takes_it_arrives_whole(way: str) -> None:
+    with running({"/a": script(LARGE), "/b": script(LARGE[::-1])}, **WAYS[way]) as here:
         made_hot(here, get("/a"))
-        with Wire(here.port, receive_bytes=FEW) as slow:
+        with here.wire(receive_bytes=FEW) as slow:
             slow.send(get("/a"))
             eventually_now(lambda: here.edge.in_flight.count == 1)
             here.run(here.edge.engine.purge(PurgeRecord("id", Scope.ALL, "", Kind.HARD, time.time(), "edge-1")))
@@ -120,12 +128,13 @@ def test_a_body_that_goes_while_a_client_takes_it_arrives_whole() -> None:
             assert slow.ask(get("/b")).body == LARGE[::-1]
 
 
-def test_a_client_that_takes_little_does_not_hold_up_others_and_gets_all_in_order() -> None:
-    with running({"/a": script(SEGMENT)}) as here, Wire(here.port, receive_bytes=FEW) as slow:
+@pytest.mark.parametrize("way", WAYS)
+def test_a_client_that_takes_little_does_not_hold_up_others_and_gets_all_in_order(way: str) -> None:
+    with running({"/a": script(SEGMENT)}, **WAYS[way]) as here, here.wire(receive_bytes=FEW) as slow:
         made_hot(here, get("/a"))
         for _ in range(8):
             slow.send(get("/a"))
-        with Wire(here.port) as quick:
+        with here.wire() as quick:
             for _ in range(3):
                 assert quick.ask(get("/a")).body == SEGMENT
         assert [slow.answer().body for _ in range(8)] == [SEGMENT] * 8

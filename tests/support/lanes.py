@@ -36,7 +36,7 @@ from edge.delivery import Delivery
 from edge.fastlane import Answer, Block, Lane
 from edge.handlers import content
 from edge.inflight import InFlight
-from edge.listening import EdgeRunner, EdgeServer, EdgeSite
+from edge.listening import EdgeRunner, EdgeServer, EdgeSite, Transport
 from edge.overload import Overload
 from edge.problems import expect
 from edge.routes import content_label
@@ -115,6 +115,7 @@ async def lane_edge(
     keepalive_s: float = 75.0,
     clock: Clock | None = None,
     tls: ssl.SSLContext | None = None,
+    transport: Transport = Transport.AUTO,
 ) -> AsyncIterator[LaneEdge]:
     """Serve that origin on a free port until the block is left; published: as a store of published objects."""
     clock = clock or SystemClock()
@@ -170,7 +171,7 @@ async def lane_edge(
     )
     await runner.setup()
     listener = socket.create_server((LOOPBACK, 0), backlog=128)
-    await EdgeSite(runner, listener, ssl_context=tls).start()
+    await EdgeSite(runner, listener, ssl_context=tls, transport=transport).start()
     try:
         yield LaneEdge(listener.getsockname()[1], told, memory, engine, in_flight, runner, lane)
     finally:

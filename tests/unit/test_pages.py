@@ -11,6 +11,7 @@ import resource
 import signal
 import socket
 import struct
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -41,6 +42,8 @@ def connected(receive_bytes: int | None = None) -> Iterator[tuple[socket.socket,
         ours, _ = listener.accept()
         with ours:
             ours.setblocking(False)
+            if receive_bytes is not None:
+                ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * receive_bytes)
             yield ours, client
 
 
@@ -157,7 +160,6 @@ def test_any_part_of_any_body_arrives_whoever_is_full_meanwhile(
 def test_of_what_a_full_socket_does_not_take_nothing_is_left_for_the_next(pipe: Pipe) -> None:
     pages = Pages(BODY)
     with connected(PAGE) as (ours, client):
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
         sent = pipe.send(ours.fileno(), pages, 1, len(BODY) - 1)
         assert 0 < sent < len(BODY) - 1
         assert_next_gets_its_own(pipe)
@@ -220,7 +222,6 @@ def test_what_has_gone_is_told_when_a_later_turn_cannot_be(pipe: Pipe) -> None:
     beyond = 1024 * 1024
     address = ctypes.c_void_p(pages.address + beyond)
     with connected(4 * 1024 * 1024) as (ours, client):
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * 1024 * 1024)
         assert _LIBC.mprotect(address, ctypes.c_size_t(beyond), 0) == 0  # the kernel cannot read them
         try:
             sent = pipe.send(ours.fileno(), pages, 5, 2 * beyond - 5)
@@ -249,33 +250,59 @@ def test_a_pipe_that_cannot_be_emptied_is_not_used_again(pipe: Pipe) -> None:
         assert taken(client, len(BODY)) == BODY[:sent] + BODY[:more]
 
 
-def test_a_signals_exception_in_the_middle_leaves_nothing(pipe: Pipe) -> None:
-    class Now(Exception):  # noqa: N818
-        pass
+class Now(BaseException):
+    """What a signal may do to whoever runs."""
+
+
+class Trap:
+    """armed: the next signal raises. No event: its lock may be held by whom the signal interrupts."""
+
+    armed = False
+
+
+@contextmanager
+def signalled(trap: Trap) -> Iterator[None]:
+    """Signals come all the time."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise Now
+        if trap.armed:
+            trap.armed = False
+            raise Now
 
-    pages = Pages(BODY)
-    before = signal.signal(signal.SIGALRM, interrupt)
-    interrupted = 0
+    def insist(main: int) -> None:
+        while not over.wait(0.000_05):
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    over = threading.Event()
+    thread = threading.Thread(target=insist, args=(threading.get_ident(),))
+    thread.start()
     try:
-        for turn in range(300):
+        yield
+    finally:
+        over.set()
+        thread.join()
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_signals_exception_in_the_middle_leaves_nothing(pipe: Pipe) -> None:
+    pages, trap = Pages(BODY), Trap()
+    left = 0
+    with signalled(trap):
+        for _ in range(20_000):
+            if left == 20:
+                return
             with connected() as (ours, client):
                 sent = 0
-                try:
-                    signal.setitimer(signal.ITIMER_REAL, 0.000_02 + turn % 60 * 0.000_005)
+                with suppress(Now):
+                    trap.armed = True
                     sent = pipe.send(ours.fileno(), pages, 0, 500_000)
-                    signal.setitimer(signal.ITIMER_REAL, 0)
-                except Now:
-                    interrupted += 1
+                    trap.armed = False
+                left += not pipe._empty
                 ours.close()
-                assert BODY.startswith(taken(client, sent) if sent else b"")
+                assert BODY.startswith(taken(client, sent))
             assert_next_gets_its_own(pipe)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert interrupted
+    raise AssertionError("no signal came in time")
 
 
 def test_without_descriptors_for_a_new_pipe_nothing_is_sent_until_there_are_some(pipe: Pipe) -> None:

@@ -11,6 +11,8 @@ import resource
 import signal
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -319,6 +321,35 @@ def test_without_descriptors_for_a_new_pipe_nothing_is_sent_until_there_are_some
             resource.setrlimit(resource.RLIMIT_NOFILE, allowed)
         assert pipe.send(ours.fileno(), pages, 0, 100) == 100
         assert taken(client, 100) == BODY[:100]
+
+
+# Refuses itself one system call with one error, as a sandbox does (seccomp(2)), and tells what becomes of a pipe.
+SANDBOXED = """
+import ctypes, os, struct, sys
+refused, error = int(sys.argv[1]), int(sys.argv[2])
+steps = [(0x20, 0, 0, 0), (0x15, 0, 1, refused), (6, 0, 0, 0x50000 | error), (6, 0, 0, 0x7FFF0000)]
+program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))
+told = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(steps), ctypes.addressof(program)))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, told, 0, 0) == 0
+from edge.cache.pages import Pipe
+before = len(os.listdir("/proc/self/fd"))
+try:
+    Pipe()
+except OSError as raised:
+    print(raised.errno)
+print(len(os.listdir("/proc/self/fd")) - before)
+"""
+CALLS = {"x86_64": {"splice": 275, "vmsplice": 278}, "aarch64": {"splice": 76, "vmsplice": 75}}
+
+
+@pytest.mark.parametrize("error", [errno.EPERM, errno.ENOSYS])
+@pytest.mark.parametrize("call", ["splice", "vmsplice"])
+def test_where_the_kernel_or_a_sandbox_refuses_it_there_is_no_pipe(call: str, error: int) -> None:
+    number = CALLS[os.uname().machine][call]
+    command = [sys.executable, "-c", SANDBOXED, str(number), str(error)]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.split() == [str(error), "0"]
 
 
 def test_a_pipe_gives_its_descriptors_back(pipe: Pipe) -> None:

@@ -47,7 +47,7 @@ from tests.support.wire import Wire
 
 T = TypeVar("T")
 LOOPBACK = "127.0.0.1"
-RULES = Rules(negative_ttl_s=60.0)
+RULES = Rules(negative_ttl_s=86_400.0)  # nothing becomes stale in a test that does not say so
 
 
 @dataclass(slots=True)

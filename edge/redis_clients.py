@@ -19,8 +19,9 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from redis import exceptions
 from redis._parsers import AsyncCommandsParser
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
 from redis.asyncio.cluster import ClusterNode, ClusterPipeline, RedisCluster
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
@@ -71,8 +72,11 @@ def open_client(
     if scheme.endswith(_CLUSTER):
         return _cluster(url, given)
     if scheme.endswith(_SENTINEL):
-        return Redis.from_pool(_sentinels(url, {**given, "timeout": connect_s}))
-    return Redis.from_pool(BlockingConnectionPool.from_url(url, timeout=connect_s, retry_on_error=[], **given))
+        pool: ConnectionPool = _sentinels(url, {**given, "timeout": connect_s})
+    else:
+        pool = BlockingConnectionPool.from_url(url, timeout=connect_s, retry_on_error=[], **given)
+    pool.connection_class = _telling(pool.connection_class)
+    return Redis.from_pool(pool)
 
 
 class Cluster(RedisCluster):
@@ -87,6 +91,9 @@ class Cluster(RedisCluster):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands_parser = _CommandsOnce()
+        self.connection_kwargs["connection_class"] = _telling(self.connection_kwargs["connection_class"])
+        for node in self.nodes_manager.startup_nodes.values():  # those to come are made with what stands above
+            node.connection_class = _telling(node.connection_class)
 
     async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
         """As redis-py's, but that nothing is sent anywhere before it is known where."""
@@ -110,6 +117,22 @@ class Cluster(RedisCluster):
         if command in ("FCALL", "FCALL_RO"):  # redis-py would send the whole call to a server, to be told its keys
             return self.keyslot(args[2])
         return int(await super()._determine_slot(command, *args))
+
+
+class _Telling:
+    """A connection that says so when it has been closed. redis-py sends without looking; on a transport of asyncio that
+    ends with what the peer's end ends with, uvloop's raises RuntimeError, which would be nobody's to expect."""
+
+    async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            await super().send_packed_command(*args, **kwargs)  # type: ignore[misc]
+        except RuntimeError as error:
+            raise exceptions.ConnectionError(str(error)) from error
+
+
+def _telling(kind: Any) -> Any:
+    """The same kind of connection, which tells."""
+    return type(kind.__name__, (_Telling, kind), {})
 
 
 async def load_functions(client: Client, code: str, key: str) -> None:

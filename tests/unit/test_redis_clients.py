@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
+import uvloop
 from redis.asyncio import Redis
 from redis.asyncio.sentinel import SentinelConnectionPool, SentinelManagedSSLConnection
 
-from edge.redis_clients import Client, Cluster, open_client
+from edge.redis_clients import FAILURES, Client, Cluster, open_client
 
 
 def opened(url: str, **settings: Any) -> Client:
@@ -49,11 +51,39 @@ def test_sentinels_are_asked_for_the_primary_by_its_name() -> None:
 
 def test_with_rediss_everybody_is_spoken_to_encrypted() -> None:
     watched: Any = opened("rediss+sentinel://a/counters").connection_pool  # type: ignore[union-attr]
-    assert watched.connection_class is SentinelManagedSSLConnection
+    assert issubclass(watched.connection_class, SentinelManagedSSLConnection)
     assert watched.sentinel_manager.sentinels[0].connection_pool.connection_class.__name__ == "SSLConnection"
     cluster = opened("rediss+cluster://a")
     assert isinstance(cluster, Cluster)
     assert cluster.connection_kwargs["connection_class"].__name__ == "SSLConnection"
+
+
+async def _sent_when_closed(kind: str) -> None:
+    """A command on a connection whose transport has been closed under it."""
+
+    server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    client: Any = opened(f"{kind}://127.0.0.1:{port}", protocol=2)
+    node = (
+        next(iter(client.nodes_manager.startup_nodes.values())) if kind == "redis+cluster" else client.connection_pool
+    )
+    connection = node.connection_class(**node.connection_kwargs)
+    await connection.connect()
+    transport = connection._writer.transport
+    transport.abort()
+    while not repr(transport).count("closed=True"):  # noqa: ASYNC110 - uvloop tells nobody else
+        await asyncio.sleep(0)
+    try:
+        await connection.send_command("PING")
+    finally:
+        await connection.disconnect(nowait=True)
+        server.close()
+
+
+@pytest.mark.parametrize("kind", ["redis", "redis+cluster"])
+def test_a_command_on_a_connection_that_uvloop_has_closed_fails_as_others_do(kind: str) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, pytest.raises(FAILURES):
+        runner.run(_sent_when_closed(kind))
 
 
 @pytest.mark.parametrize("url", ["redis+sentinel://a", "redis+sentinel://a,/x", "redis+cluster://"])

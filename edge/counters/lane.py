@@ -142,7 +142,9 @@ class Lane:
         while True:
             try:
                 more = await self._step()
-            except _TROUBLE as error:
+            except Exception as error:
+                if not isinstance(error, _TROUBLE):  # a bug: told loudly, but a lane that ends counts nothing any more
+                    _log.critical("%s: a bug; what it was at will be tried again", self._name, exc_info=error)
                 self._fail(error)
                 await asyncio.sleep(backoff_s * (0.5 + random.random()))  # noqa: S311  jitter, not a secret
                 backoff_s = min(backoff_s * 2, self._max_backoff_s)

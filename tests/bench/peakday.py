@@ -257,7 +257,9 @@ async def single(directory: Path, stack: AsyncExitStack) -> tuple[str, list[str]
 
 async def three(directory: Path, stack: AsyncExitStack) -> tuple[str, list[str]]:
     """A cluster: for its clients, and each of its servers."""
-    cluster = await stack.enter_async_context(valkey_cluster(directory / "cluster", append_only=True))
+    cluster = await stack.enter_async_context(
+        valkey_cluster(directory / "cluster", append_only=True, node_timeout_ms=15_000)
+    )
     return cluster.urls, [f"redis://{LOOPBACK}:{port}" for port in cluster.ports]
 
 

@@ -258,6 +258,30 @@ async def test_events_are_accepted_without_redis_and_counted_when_it_is_there(
         assert await views_of(reader) == 41
 
 
+async def test_a_bug_on_the_way_to_redis_is_told_and_ends_no_counting(
+    tmp_path: Path,
+    counters_url: str,
+    counts: Board,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    apply, failed = Sink.apply, asyncio.Event()
+
+    async def fails_once(self: Sink, batch: Batch) -> Any:
+        if batch.ids and not failed.is_set():
+            failed.set()
+            raise RuntimeError("nobody has thought of this")
+        return await apply(self, batch)
+
+    monkeypatch.setattr(Sink, "apply", fails_once)
+    async with writer(tmp_path, counters_url) as one:
+        await one.accept(event())
+        await failed.wait()
+        await settled(one)
+    assert await views_of(counts) == 1
+    assert "nobody has thought of this" in caplog.text
+
+
 async def test_a_redis_that_lost_its_last_seconds_is_told_again(tmp_path: Path, own_counters: Valkey) -> None:
     async with writer(tmp_path, own_counters.url) as one, board(own_counters.url) as reader:
         again = event()

@@ -19,7 +19,7 @@ from tests.support.waiting import eventually
 _SLOTS = 16384
 _PRIMARIES = 3
 _SETTINGS = (
-    *("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no", "--cluster-node-timeout", "1000"),
+    *("--cluster-enabled", "yes", "--cluster-require-full-coverage", "no"),
     *("--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"),
 )
 _KEPT = ("--appendonly", "yes", "--appendfsync", "everysec")
@@ -28,10 +28,13 @@ _KEPT = ("--appendonly", "yes", "--appendfsync", "everysec")
 class ValkeyCluster:
     """nodes: the processes, first the primaries in the order of their slots, then the replica of each, if any."""
 
-    def __init__(self, directory: Path, *, replicas: int = 0, append_only: bool = False) -> None:
-        """replicas: of each primary."""
+    def __init__(
+        self, directory: Path, *, replicas: int = 0, append_only: bool = False, node_timeout_ms: int = 1000
+    ) -> None:
+        """replicas: of each primary. node_timeout_ms: after which a silent node is taken for lost."""
         self.ports = [free_pair() for _ in range(_PRIMARIES * (1 + replicas))]
-        settings = (*_SETTINGS, *(_KEPT if append_only else ()))
+        patience = ("--cluster-node-timeout", str(node_timeout_ms))
+        settings = (*_SETTINGS, *patience, *(_KEPT if append_only else ()))
         self.nodes = [self._child(directory / str(port), port, settings) for port in self.ports]
 
     @property
@@ -161,10 +164,10 @@ class ValkeyCluster:
 
 @asynccontextmanager
 async def valkey_cluster(
-    directory: Path, *, replicas: int = 0, append_only: bool = False
+    directory: Path, *, replicas: int = 0, append_only: bool = False, node_timeout_ms: int = 1000
 ) -> AsyncIterator[ValkeyCluster]:
     """A running cluster."""
-    cluster = ValkeyCluster(directory, replicas=replicas, append_only=append_only)
+    cluster = ValkeyCluster(directory, replicas=replicas, append_only=append_only, node_timeout_ms=node_timeout_ms)
     try:
         await cluster.start()
         yield cluster

@@ -290,7 +290,7 @@ async def test_a_slow_origin_is_not_waited_for_when_stale_may_be_served(
 
 
 async def test_an_origin_that_never_answers_is_a_504(origin: ScriptedOrigin) -> None:
-    reader = HttpReader(origin.url, deadlines=Deadlines(connect_s=0.1, first_byte_s=0.1))
+    reader = HttpReader(origin.url, deadlines=Deadlines(connect_s=10, first_byte_s=0.1))
     origin.objects[PATH] = Script(b"late", hold=asyncio.Event())
     async with worker(reader) as edge, edge.get(PATH) as response:
         assert (response.status, response.content_type) == (504, "application/problem+json")

@@ -71,6 +71,7 @@ async def counted(url: str) -> tuple[Counter[str], Counter[str]]:
     return +views, +watched
 
 
+@pytest.mark.timeout(500)  # half a minute, but for machines with other work
 @pytest.mark.parametrize("plan", [Plan(8000, 8, 1.0), Plan(8000, 5, 0, cluster=True)], ids=["one Redis", "a cluster"])
 async def test_every_acknowledged_event_is_counted_once_whatever_is_killed(tmp_path: Path, plan: Plan) -> None:
     """The short form of `python -m tests.faults.ledger`."""

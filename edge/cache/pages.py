@@ -1,8 +1,8 @@
 """Bodies in pages of memory that nobody writes again, to be sent without being copied.
 
 vmsplice(2) puts references to the pages into a pipe and splice(2) moves those on to a socket; write(2) copies what lies
-in them. sendfile(2) from a file in memory does the same at a third more: it looks up every page of the file anew. What
-a client has not taken yet refers to the pages, so they are never written again; they are free when the last
+in them. sendfile(2) from a file in memory does the same at a quarter more: it looks up every page of the file anew.
+What a client has not taken yet refers to the pages, so they are never written again; they are free when the last
 reference is gone, whoever holds it.
 
 Moving a body there costs a copy: it is for what is sent again and again.

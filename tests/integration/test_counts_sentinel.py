@@ -92,4 +92,7 @@ async def test_a_primary_that_is_replaced_while_it_lives_is_left(tmp_path: Path)
 
         await eventually(counted, within_s=60)
         await settled(one)
+        async with board(watched.url) as reader:
+            found = (await reader.resources(["lesson-1", "others"])).resources
+        assert [one.views for one in found] == [20, others]
         await all_is_counted(watched, 20 + others)

@@ -79,14 +79,10 @@ local function integer(number)
     return string.format('%.0f', number)
 end
 
--- Plan `command key part...` in chunks that Lua can pass.
-local function plan_many(plan, command, key, parts)
+-- `command key part...`, in chunks that Lua can pass.
+local function call_many(command, key, parts)
     for first = 1, #parts, CHUNK do
-        local call = {command, key}
-        for i = first, math.min(first + CHUNK - 1, #parts) do
-            call[#call + 1] = parts[i]
-        end
-        plan[#plan + 1] = call
+        redis.call(command, key, unpack(parts, first, math.min(first + CHUNK - 1, #parts)))
     end
 end
 
@@ -180,7 +176,9 @@ local function book_resource(sums, shelf, resource, amount)
     if shelf.by_resource then
         raise(shelf.rank, resource, amount)
         raise(shelf.rank_of_day, resource, amount)
-        raise(shelf.seen, resource, 0)  -- that ranking lists every resource ever seen
+        if shelf.seen ~= shelf.rank then
+            raise(shelf.seen, resource, 0)  -- that ranking lists every resource ever seen
+        end
         sums.moved[resource] = true
     end
 end
@@ -294,12 +292,13 @@ end
 -- are below 2^53, or a resource would have been watched for 285,000 years.
 local function plan_raises(plan, read, write, sums)
     for key, fields in pairs(sums) do
-        local names = {}
+        local names, count = {}, 0
         for name in pairs(fields) do
-            names[#names + 1] = name
+            count = count + 1
+            names[count] = name
         end
-        for first = 1, #names, CHUNK / 2 do
-            local last = math.min(first + CHUNK / 2 - 1, #names)
+        for first = 1, count, CHUNK / 2 do
+            local last = math.min(first + CHUNK / 2 - 1, count)
             local stored = redis.call(read, key, unpack(names, first, last))
             local call, at = {write, key}, 3
             for i = first, last do
@@ -319,7 +318,7 @@ end
 -- The call gets a number, which is kept with each resource it changes, so that a reader can ask what has changed since.
 -- The trail tells whether that number still means the same: after a Redis has gone back, it is given again.
 local function plan_trail(plan, sums, call)
-    local key, resources = sums.prefix .. ':trail', {}
+    local key, resources, count = sums.prefix .. ':trail', {}, 0
     local before = tonumber(redis.call('GET', sums.prefix .. ':seq') or 0)
     local seq = integer(before + 1)
     local past = redis.call('HGET', key, integer(before)) or ''
@@ -327,13 +326,14 @@ local function plan_trail(plan, sums, call)
     plan[#plan + 1] = {'HSET', key, seq, string.sub(redis.sha1hex(past .. ' ' .. call), 1, 16)}
     plan[#plan + 1] = {'HDEL', key, integer(before + 1 - TRAIL)}
     for resource in pairs(sums.moved) do
-        resources[#resources + 1] = resource
+        count = count + 1
+        resources[count] = resource
     end
-    for first = 1, #resources, CHUNK / 2 do
-        local call_of_chunk = {'ZADD', sums.prefix .. ':moved'}
-        for i = first, math.min(first + CHUNK / 2 - 1, #resources) do
-            call_of_chunk[#call_of_chunk + 1] = seq
-            call_of_chunk[#call_of_chunk + 1] = resources[i]
+    for first = 1, count, CHUNK / 2 do
+        local call_of_chunk, at = {'ZADD', sums.prefix .. ':moved'}, 3
+        for i = first, math.min(first + CHUNK / 2 - 1, count) do
+            call_of_chunk[at], call_of_chunk[at + 1] = seq, resources[i]
+            at = at + 2
         end
         plan[#plan + 1] = call_of_chunk
     end
@@ -362,32 +362,59 @@ local function plan_sums(plan, sums, call)
     plan_trail(plan, sums, call)
 end
 
-local function plan_audiences(plan, prefix, heads, blob)
-    local offset, by_day, all = 1, {}, {}
-    for day, resource, count in string.gmatch(heads, '(%d+) (%S+) (%d+)\n') do
-        local width = tonumber(count) * VIEWER_BYTES
-        local viewers = split(string.sub(blob, offset, offset + width - 1), VIEWER_BYTES)
-        offset = offset + width
-        plan_many(plan, 'PFADD', prefix .. ':ur:' .. resource, viewers)
-        local key = prefix .. ':udr:' .. day .. ':' .. resource
-        plan_many(plan, 'PFADD', key, viewers)
-        plan[#plan + 1] = {'EXPIRE', key, DAY_SKETCH_TTL_S, 'NX'}  -- once: repeated, it goes to every log each time
-        local of_day = fields_of(by_day, day)
-        for i = 1, #viewers do
-            of_day[#of_day + 1], all[#all + 1] = viewers[i], viewers[i]
-        end
+-- The viewers of each resource on each day, as spans of all of them: side by side, a table for each would cost more.
+local function audiences_of(heads, blob)
+    local viewers = split(blob, VIEWER_BYTES)
+    local resources, days, ends, count, at = {}, {}, {}, 0, 0
+    for day, resource, size in string.gmatch(heads, '(%d+) (%S+) (%d+)\n') do
+        count, at = count + 1, at + tonumber(size)
+        resources[count], days[count], ends[count] = resource, day, at
     end
-    plan_many(plan, 'PFADD', prefix .. ':u', all)
-    for day, viewers in pairs(by_day) do
+    assert(at == #viewers, 'viewers do not add up')
+    return {viewers = viewers, resources = resources, days = days, ends = ends, count = count}
+end
+
+-- Into the sketches. Writes only; planned one by one, these calls would be most of a plan.
+local function write_audiences(prefix, audiences)
+    local viewers, days, ends = audiences.viewers, audiences.days, audiences.ends
+    local ever, daily, by_day, at = prefix .. ':ur:', prefix .. ':udr:', {}, 0
+    for i = 1, audiences.count do
+        local resource, day, last = audiences.resources[i], days[i], ends[i]
+        local key, of_day = daily .. day .. ':' .. resource, fields_of(by_day, day)
+        for first = at + 1, last, CHUNK do
+            local to = math.min(first + CHUNK - 1, last)
+            redis.call('PFADD', ever .. resource, unpack(viewers, first, to))
+            redis.call('PFADD', key, unpack(viewers, first, to))
+        end
+        redis.call('EXPIRE', key, DAY_SKETCH_TTL_S, 'NX')  -- once: repeated, it goes to every log each time
+        local count = #of_day
+        for viewer = at + 1, last do
+            count = count + 1
+            of_day[count] = viewers[viewer]
+        end
+        at = last
+    end
+    call_many('PFADD', prefix .. ':u', viewers)
+    for day, of_day in pairs(by_day) do
         local key = prefix .. ':ud:' .. day
-        plan_many(plan, 'PFADD', key, viewers)
-        plan[#plan + 1] = {'EXPIRE', key, DAY_SKETCH_TTL_S, 'NX'}  -- once: repeated, it goes to every log each time
+        call_many('PFADD', key, of_day)
+        redis.call('EXPIRE', key, DAY_SKETCH_TTL_S, 'NX')
     end
 end
 
--- Returns how many ids were known before, how many events were left out because history has their day, and what is to
--- be booked as corrections.
-local function plan_events(plan, sums, writer, bucket, groups, cells, id_blob, watched_text, through)
+-- Ids that were not known before are now. Writes only.
+local function write_ids(prefix, bucket, fresh)
+    if #fresh > 0 then
+        local key = prefix .. ':seen:' .. integer(bucket)
+        call_many('SADD', key, fresh)
+        redis.call('EXPIRE', key, SEEN_TTL_S)
+        redis.call('ZADD', prefix .. ':seen', integer(bucket), integer(bucket))
+    end
+end
+
+-- Returns the ids that were not known before, how many were, how many events were left out because history has their
+-- day, and what is to be booked as corrections.
+local function add_up_events(sums, writer, bucket, groups, cells, id_blob, watched_text, through)
     local prefix, ids = sums.prefix, split(id_blob, ID_BYTES)
     local known = duplicates_of(prefix, bucket, ids)
     local watched = {}
@@ -395,19 +422,16 @@ local function plan_events(plan, sums, writer, bucket, groups, cells, id_blob, w
         watched[#watched + 1] = tonumber(ms)
     end
     local in_history, late = add_up(sums, writer, groups, cells, watched, known, through)
-    local fresh = {}
-    for i = 1, #ids do
-        if not known[i] then
-            fresh[#fresh + 1] = ids[i]
+    local fresh = ids
+    if next(known) ~= nil then
+        fresh = {}
+        for i = 1, #ids do
+            if not known[i] then
+                fresh[#fresh + 1] = ids[i]
+            end
         end
     end
-    if #fresh > 0 then
-        local key = prefix .. ':seen:' .. integer(bucket)
-        plan_many(plan, 'SADD', key, fresh)
-        plan[#plan + 1] = {'EXPIRE', key, SEEN_TTL_S}
-        plan[#plan + 1] = {'ZADD', prefix .. ':seen', integer(bucket), integer(bucket)}
-    end
-    return #ids - #fresh, in_history, late
+    return fresh, #ids - #fresh, in_history, late
 end
 
 -- Completeness is that of the slowest writer that is known. A Redis that has lost its last seconds, or a replica that was
@@ -533,11 +557,12 @@ local function apply(keys, args)
     adopt(prefix)
     local plan, sums, duplicates, in_history = {}, nothing_yet(prefix), 0, 0
     local through = redis.call('GET', prefix .. ':history_through') or ''
+    local bucket, fresh, audiences = tonumber(args[9]), {}, nil
     if #args[12] > 0 then
-        local bucket, late = tonumber(args[9]), nil
-        duplicates, in_history, late =
-            plan_events(plan, sums, writer, bucket, args[10], args[11], args[12], args[13], through)
-        plan_audiences(plan, prefix, args[14], args[15])
+        local late
+        fresh, duplicates, in_history, late =
+            add_up_events(sums, writer, bucket, args[10], args[11], args[12], args[13], through)
+        audiences = audiences_of(args[14], args[15])
         add_corrections(plan, sums, corrections_of(prefix, late, writer .. '-' .. expect, bucket), through)
     end
     if #args[16] > 0 then
@@ -554,6 +579,11 @@ local function apply(keys, args)
     local moved = to .. ' ' .. mover
     if to ~= position then
         plan[#plan + 1] = {'HSET', keys[1], writer, moved}
+    end
+    -- From here on nothing is read, and nothing can fail.
+    write_ids(prefix, bucket, fresh)
+    if audiences ~= nil then
+        write_audiences(prefix, audiences)
     end
     for _, call in ipairs(plan) do
         redis.call(unpack(call))

@@ -15,6 +15,7 @@ has then not carried it out (done once), and when its slot is on the move, which
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -120,14 +121,24 @@ class Cluster(RedisCluster):
 
 
 class _Telling:
-    """A connection that says so when it has been closed. redis-py sends without looking; on a transport of asyncio that
-    ends with what the peer's end ends with, uvloop's raises RuntimeError, which would be nobody's to expect."""
+    """A connection that says what happened while it was sending.
+
+    That it has been closed: redis-py sends without looking; on a transport of asyncio that ends with what the peer's
+    end ends with, uvloop's raises RuntimeError, which would be nobody's to expect. And that its task was cancelled:
+    redis-py sends within `asyncio.wait_for`, which before Python 3.12 forgets a cancellation that comes in the moment
+    in which what it waits for is done (python/cpython#86296), and whoever asks in a loop would never end.
+    """
 
     async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
+        task = asyncio.current_task()
+        asked = task.cancelling() if task is not None else 0
         try:
             await super().send_packed_command(*args, **kwargs)  # type: ignore[misc]
         except RuntimeError as error:
             raise exceptions.ConnectionError(str(error)) from error
+        if task is not None and task.cancelling() > asked:
+            await self.disconnect(nowait=True)  # type: ignore[attr-defined]  # nobody will read the answer
+            raise asyncio.CancelledError
 
 
 def _telling(kind: Any) -> Any:

@@ -315,7 +315,8 @@ class EdgeWorker(Worker):  # type: ignore[misc]
         while not stopping.is_set() and os.getppid() == self.ppid:
             self.notify()
             with suppress(TimeoutError):
-                await asyncio.wait_for(stopping.wait(), HEARTBEAT_S)
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await stopping.wait()
 
 
 def _limits(settings: EdgeSettings) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -90,3 +91,36 @@ def test_a_command_on_a_connection_that_uvloop_has_closed_fails_as_others_do(kin
 def test_a_url_without_addresses_or_name_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"address|name"):
         opened(url)
+
+
+async def _forgotten_cancellations(url: str) -> list[int]:
+    """After how many turns of the loop the cancellation of a task that asks without end was forgotten."""
+    client = opened(url)
+
+    async def ask() -> None:
+        while True:
+            await client.ping()
+
+    await client.ping()
+    forgotten = []
+    for turns in range(1, 150):
+        asking = asyncio.create_task(ask())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait({asking}, timeout=0.5)
+        while not asking.done():
+            forgotten.append(turns)
+            asking.cancel()
+            await asyncio.wait({asking}, timeout=0.1)
+    assert await client.ping()
+    await client.aclose()
+    return forgotten
+
+
+@pytest.mark.parametrize("loop", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
+def test_a_cancellation_that_comes_while_a_command_is_sent_is_not_forgotten(
+    loop: Callable[[], asyncio.AbstractEventLoop], redis_url: str
+) -> None:
+    with asyncio.Runner(loop_factory=loop) as runner:
+        assert runner.run(_forgotten_cancellations(redis_url)) == []

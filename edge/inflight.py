@@ -26,7 +26,8 @@ class InFlight:
     async def wait_empty(self, within_s: float) -> bool:
         """True as soon as nothing is in flight; False when that takes longer than `within_s` seconds."""
         try:
-            await asyncio.wait_for(self._empty.wait(), within_s)
+            async with asyncio.timeout(within_s):
+                await self._empty.wait()
         except TimeoutError:
             return False
         return True

@@ -130,15 +130,24 @@ class _Telling:
     """
 
     async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
-        task = asyncio.current_task()
-        asked = task.cancelling() if task is not None else 0
+        asked, failure = _cancellations(), None
         try:
             await super().send_packed_command(*args, **kwargs)  # type: ignore[misc]
-        except RuntimeError as error:
-            raise exceptions.ConnectionError(str(error)) from error
-        if task is not None and task.cancelling() > asked:
+        except Exception as error:
+            failure = error
+        if _cancellations() > asked:
             await self.disconnect(nowait=True)  # type: ignore[attr-defined]  # nobody will read the answer
-            raise asyncio.CancelledError
+            raise asyncio.CancelledError from failure
+        if isinstance(failure, RuntimeError):
+            raise exceptions.ConnectionError(str(failure)) from failure
+        if failure is not None:
+            raise failure
+
+
+def _cancellations() -> int:
+    """How often the task at hand has been asked to end."""
+    task = asyncio.current_task()
+    return task.cancelling() if task is not None else 0
 
 
 def _telling(kind: Any) -> Any:
@@ -250,6 +259,8 @@ def _sentinels(url: str, given: dict[str, Any]) -> SentinelConnectionPool:
     shared = ("socket_timeout", "socket_connect_timeout", "retry", "driver_info", "ssl", "ssl_ca_certs")
     of_sentinels = {key: read[key] for key in shared if key in read} | own
     sentinels: Any = Sentinel(addresses, sentinel_kwargs=of_sentinels)  # type: ignore[no-untyped-call]
+    for one in sentinels.sentinels:
+        one.connection_pool.connection_class = _telling(one.connection_pool.connection_class)
     return _SentinelPool(name, sentinels, **read)  # type: ignore[no-untyped-call]
 
 

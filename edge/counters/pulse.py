@@ -112,4 +112,5 @@ class Pulse:
             await asyncio.sleep(max(self._every_s, min(took_s, _LONGEST_REST_S)))
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wanted.wait(), self._seldom_s if self._every_s else self._forget_s)
+            async with asyncio.timeout(self._seldom_s if self._every_s else self._forget_s):
+                await self._wanted.wait()

@@ -11,7 +11,7 @@ import uvloop
 from redis.asyncio import Redis
 from redis.asyncio.sentinel import SentinelConnectionPool, SentinelManagedSSLConnection
 
-from edge.redis_clients import FAILURES, Client, Cluster, open_client
+from edge.redis_clients import FAILURES, Client, Cluster, _Telling, _telling, open_client
 
 
 def opened(url: str, **settings: Any) -> Client:
@@ -44,6 +44,7 @@ def test_sentinels_are_asked_for_the_primary_by_its_name() -> None:
     assert (pool.connection_kwargs["username"], pool.connection_kwargs["password"]) == ("me", "secret")
     assert pool.connection_kwargs["db"] == 2
     sentinels = [one.connection_pool.connection_kwargs for one in pool.sentinel_manager.sentinels]
+    assert all(issubclass(one.connection_pool.connection_class, _Telling) for one in pool.sentinel_manager.sentinels)
     assert [(one["host"], one["port"], one["password"]) for one in sentinels] == [
         ("a", 1, "other"),
         ("b", 26379, "other"),
@@ -124,3 +125,22 @@ def test_a_cancellation_that_comes_while_a_command_is_sent_is_not_forgotten(
 ) -> None:
     with asyncio.Runner(loop_factory=loop) as runner:
         assert runner.run(_forgotten_cancellations(redis_url)) == []
+
+
+class Broken:
+    """A connection that breaks while it sends, in the moment in which its task is cancelled."""
+
+    async def send_packed_command(self, *_command: object) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        raise ConnectionResetError
+
+    async def disconnect(self, *, nowait: bool) -> None:
+        assert nowait
+
+
+async def test_a_cancellation_that_comes_while_sending_fails_is_not_forgotten() -> None:
+    sending = asyncio.create_task(_telling(Broken)().send_packed_command(b"PING"))
+    await asyncio.wait({sending})
+    assert sending.cancelled()

@@ -50,7 +50,7 @@ class Flusher:
     ) -> None:
         """sink: of any province; those of the others are on the same Redis. interval_s: how often what has been
         accepted is sent; by default 0.2, and 0.5 to more than eight provinces. heartbeat_s: how often an idle lane says
-        so. max_events: about the most in one call: Redis does nothing else meanwhile (some 20 ms).
+        so. max_events: about the most in one call, when much waits: Redis does nothing else meanwhile (some 20 ms).
         retention_s: how long records stay in the journal after Redis has them on disk, for a fail-over to a replica
         that lags; 24 times as long where Redis can't prove that it has.
         keep_from_ms: asked for a time, in ms since the epoch: what was accepted after it stays in the journal while

@@ -30,6 +30,9 @@ _log = logging.getLogger(__name__)
 _KEPT: Final = 8
 _ALIVE_S: Final = 1.0  # a reader that asked so recently is waited for
 _PARTS: Final = 10  # a stretch holds at most so many times the events of one part
+_FEW: Final = 50  # events for which Redis does nothing else for some 2 ms: who asks it meanwhile hardly notices
+_WAITING_SHARE: Final = 4  # of what waits, one stretch takes that part: few calls when much comes, short ones else
+_EVENT_BYTES: Final = 50  # of the journal, about
 _RECORDS: Final = 20_000  # read at most for one province alone: some 30 ms
 
 
@@ -135,7 +138,10 @@ def gather(
 
 
 class Stretches:
-    """A journal's stretches for the readers of its provinces. interval_s: how often is looked for what is new."""
+    """A journal's stretches for the readers of its provinces. interval_s: how often is looked for what is new.
+
+    max_events: about the most in one stretch for one province; less while little waits.
+    """
 
     def __init__(self, journal: Journal, *, monotonic: Callable[[], float], interval_s: float, max_events: int) -> None:
         self._journal, self._monotonic = journal, monotonic
@@ -168,7 +174,7 @@ class Stretches:
             if known is not None:
                 return known
             if self._window and position != self._window[-1].to:
-                return await self._read(position, only=province, until=self._next_edge(position))
+                return await self._read(position, self._max_events, only=province, until=self._next_edge(position))
             if self._is_waited_for() or not (at_once or self._is_due()):
                 return None
             return await self._extend(position)
@@ -200,16 +206,21 @@ class Stretches:
     async def _extend(self, position: int) -> Stretch:
         self._looked_at = self._interval()
         view = self._journal.view()
-        stretch = await self._read(position, only=None, until=None)
+        stretch = await self._read(position, self._most(view.end - position), only=None, until=None)
         self._cut_short = stretch.to < view.end
         self._window.append(stretch)
         return stretch
 
-    async def _read(self, position: int, *, only: str | None, until: int | None) -> Stretch:
+    def _most(self, waiting_bytes: int) -> int:
+        """Events for one province in a stretch. Each stretch is a call for each province that has a part in it: the
+        more had one in the last, the larger."""
+        calls = len(self._window[-1].parts) if self._window else 1
+        waiting = waiting_bytes // _EVENT_BYTES
+        return min(self._max_events, max(_FEW * calls, waiting // _WAITING_SHARE))
+
+    async def _read(self, position: int, most: int, *, only: str | None, until: int | None) -> Stretch:
         pages = self._pages if only is None else None
-        work = partial(
-            gather, self._journal.view(), position, self._max_events, self._home, only=only, until=until, pages=pages
-        )
+        work = partial(gather, self._journal.view(), position, most, self._home, only=only, until=until, pages=pages)
         stretch = await asyncio.get_running_loop().run_in_executor(self._executor, work)
         if stretch.lost and stretch.to > self._examined:
             self._journal.note_lost(stretch.lost)

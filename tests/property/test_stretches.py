@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -191,3 +192,63 @@ async def test_what_is_new_is_looked_at_once_in_an_interval(tmp_path: Path) -> N
     assert stretches.rest_s() == 1.0
     stretches.close()
     await journal.close()
+
+
+class Waiting:
+    """What waits in a journal of several provinces, and the sizes of the parts that it is taken in."""
+
+    def __init__(self, journal: Journal, provinces: Sequence[str]) -> None:
+        self._journal, self._provinces = journal, provinces
+        self._stretches = Stretches(journal, monotonic=time.monotonic, interval_s=0.01, max_events=500)
+        self._appended = 0
+
+    async def parts(self, events: Sequence[str]) -> list[int]:
+        """Append an event of each of these provinces, and take all; the events in each call."""
+        at = self._journal.end
+        for province in events:
+            self._appended += 1
+            await self._journal.append(_record(Append(province, 1, 0), START_MS, self._appended), START_MS)
+        found: list[int] = []
+        while at < self._journal.end:
+            stretch = await self._stretches.after(at, self._provinces[0], at_once=True)
+            assert stretch is not None
+            for province in self._provinces:  # all of them take it: nobody is waited for
+                assert await self._stretches.after(at, province, at_once=True) is stretch
+            found += [part.events for part in stretch.parts.values()]
+            at = stretch.to
+        return found
+
+    async def close(self) -> None:
+        self._stretches.close()
+        await self._journal.close()
+
+
+@asynccontextmanager
+async def waiting(directory: Path, provinces: Sequence[str]) -> AsyncIterator[Waiting]:
+    home = Home(provinces[0], "edge-1/0")
+    journal = await Journal.open(
+        directory, home, wall=time.time, monotonic=time.monotonic, max_bytes=1 << 24, provinces=provinces
+    )
+    here = Waiting(journal, provinces)
+    yield here
+    await here.close()
+
+
+async def test_redis_gets_little_at_a_time_while_little_waits_and_few_large_batches_when_much_does(
+    tmp_path: Path,
+) -> None:
+    async with waiting(tmp_path, ["44"]) as here:
+        assert await here.parts(["44"] * 100) == [50, 50]
+        many = await here.parts(["44"] * 8000)
+        assert (sum(many), many[0], min(many[:-1])) == (8000, 500, 50)
+        assert len(many) <= 40, "larger ones, as long as much waits"
+
+
+async def test_a_province_with_most_of_the_events_does_not_make_many_calls_for_the_others(tmp_path: Path) -> None:
+    provinces = ["44", "11", "12", "13", "14", "15", "21", "22"]
+    async with waiting(tmp_path, provinces) as here:
+        events = [code for number in range(35) for code in ("44",) * 28 + (provinces[1 + number % 7],) * 7]
+        assert await here.parts(provinces) == [1] * 8  # so that is known who has a part
+        calls = await here.parts(events)
+        assert sum(calls) == len(events)
+        assert len(calls) <= len(events) * 50 // 1000

@@ -77,6 +77,8 @@ LINGER_BYTES = 1024 * 1024
 
 TOGETHER_BYTES = 64 * 1024
 """Of bodies that answer requests of one read in one write."""
+UNNOTED = 8
+"""For that part of the time that a connection may idle it is not noted again that it does not."""
 HIGH_WATER_BYTES = 64 * 1024
 """What may wait in the connection before it says that the client is slow."""
 
@@ -282,9 +284,7 @@ class EdgeProtocol(RequestHandler):
         now = monotonic()
         if self._awaited is not None:
             self._await(None)
-        if now >= self._seen_until:
-            self._seen_until = now + 1.0
-            self._shows_life()
+        self._answered(now)
         if lane.logs:
             sent = [lane.noted(one) for one in sent]
         if self._paused:
@@ -294,8 +294,15 @@ class EdgeProtocol(RequestHandler):
             if lane.logs:
                 lane.log(one, self._client(), whole=True)
 
+    def _answered(self, now: float) -> None:
+        """It is not idle. Noted only now and then: what is noted lies about in memory that nothing else touches, and
+        with thousands of connections each note is for one or two answers."""
+        if now >= self._seen_until:
+            self._seen_until = now + self._keepalive_timeout / UNNOTED
+            self._shows_life()
+
     def _shows_life(self) -> None:
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout * (1 + 1 / UNNOTED)
         self._edge.guests.idle(self)
 
     def _begin_to_take(self, lane: Lane | Narrow, sent: Sequence[Sent]) -> Sequence[Sent]:
@@ -652,10 +659,7 @@ class EdgeProtocol(RequestHandler):
         self._owed -= 1
         if self._overload is not None:
             self._overload.ended()
-        now = monotonic()
-        if now >= self._seen_until:
-            self._seen_until = now + 1.0
-            self._shows_life()
+        self._answered(monotonic())
         if last or self._half_closed:
             self.force_close()
 

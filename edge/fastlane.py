@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol, TypeAlias
@@ -56,7 +57,8 @@ _MOST_HOT = 4096  # heads
 _HOT_OVERHEAD = 160
 _HOT_SHARE = 8  # of what the lane may keep, for hot heads
 _BLOCK_SHARE = 4  # of it, for blocks
-_MOST_SEEN = 8192  # requests that came once, by their hashes
+_LEAST_SEEN = 8192  # what came once is remembered by its hash: so many, or as many as there is room for answers
+_ANSWER_BYTES = 2048  # of room that an answer takes, about
 _MOST_SPECIAL = 64  # answers to one request line for blocks of their own
 _AGE = re.compile(rb"\r\nAge: (\d+)\r\n")
 _CACHE_STATUS = re.compile(rb"\r\nCache-Status: ([^\r]*)\r\n")
@@ -409,17 +411,18 @@ class Lane:
         answer = None
         if slot is not None and found.learnable and self.open:
             if found.hit.plain and not found.hit.key.part:
-                answer = self._make_ready(found, slot)
+                if self._seen_before((found.method, found.hit.key.uri)):
+                    answer = self._make_ready(found, slot)
             elif self._by_bytes and self._seen_before(head):
                 answer = self._learn_special(head, found, slot)
         return answer or _once(found, slot or Slot(found.hit.key, Varying(()), 0))
 
-    def _seen_before(self, raw: bytes) -> bool:
+    def _seen_before(self, asked: Hashable) -> bool:
         """Whether it is worth keeping."""
-        identity = hash(raw)
+        identity = hash(asked)
         if identity in self._seen:
             return True
-        if len(self._seen) >= _MOST_SEEN:
+        if len(self._seen) >= max(_LEAST_SEEN, self._max_bytes // _ANSWER_BYTES):
             self._seen.clear()
         self._seen.add(identity)
         return False

@@ -127,7 +127,7 @@ class Grown:
     def tables(self) -> list[Table]:
         """One row per number of objects."""
         made = _table(
-            "hits per CPU-second by the full road with more and more objects of 200 bytes in the cache, medians"
+            "hits (parts) per CPU-second by the full road with more and more objects of 200 bytes in the cache, medians"
         )
         first = f"{self.steps[0].objects:,}"
         for name in ("objects", "hits", f"beside {first} objects", "CPU-us per miss till here", "resident MB"):

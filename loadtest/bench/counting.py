@@ -9,7 +9,8 @@ outside, over HTTP; CPU time is that of the worker, all its threads.
               that nobody has seen before is posted, and asked for every 10 ms from its 202 on, until it is there
     delivery  hot hits at an edge that counts and at one that does not, in turns; then with a Redis that hangs, and one
               that is not there, while events are posted. Any wrong answer ends the measurement. Two processes are never
-              equally quick: several of each are started, and two that do not count are compared in the same way
+              equally quick: several of each are started, and two that do not count are compared in the same way. What
+              both take when nobody asks tells the difference without that noise
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ TICK_S = 0.002
 PAIRS = 6
 HITS_S = 0.5
 """Short, and many: the moods of the machine last for seconds."""
+REST_S = 5.0
 COUNTED_WITHIN_S = 300.0
 VIEWERS = 1_000_000
 FLAGS = ("--province", "44", "--views-per-client", "0", "--client-views-per-minute", "0")
@@ -261,6 +263,15 @@ def delivery(
     return ratios
 
 
+def at_rest(pair: Sequence[servers.Server]) -> list[float]:
+    """Shares of a core that they take while nobody asks."""
+    before = [cpu_s(server.pid) for server in pair]
+    began = time.monotonic()
+    time.sleep(REST_S)
+    took_s = time.monotonic() - began
+    return [(cpu_s(server.pid) - used) / took_s for server, used in zip(pair, before, strict=True)]
+
+
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
     """The process hangs meanwhile."""
@@ -344,6 +355,7 @@ class Bench:
 
     def measure_delivery(self, rounds: int, seconds: float, connections: int, tick: Callable[[], None]) -> None:
         found: dict[str, dict[str, list[float]]] = {}
+        rests: list[list[float]] = []
 
         def measure(what: str, pair: Sequence[servers.Server]) -> None:
             for title, ratios in delivery(pair, rounds // PAIRS, seconds, connections, tick).items():
@@ -353,10 +365,15 @@ class Bench:
             with self._three(number) as (counting, plain, other):
                 measure("neither counts", (other, plain))
                 measure("counting, nothing to count", (counting, plain))
+                rests.append(at_rest((counting, plain)))
                 with events(counting.ports[""], POSTED_PER_S, RESOURCES), stopped(self.valkey_pid):
                     measure("Redis hangs", (counting, plain))
                 with self._unreachable(number) as cut_off, events(cut_off.ports[""], POSTED_PER_S, RESOURCES):
                     measure("Redis is gone", (cut_off, plain))
+        counts, none = (statistics.median(shares) for shares in zip(*rests, strict=True))
+        self.rows.append(("counting, nothing to count: of a core at rest", f"{100 * counts:.2f} %", ""))
+        self.rows.append(("neither counts: of a core at rest", f"{100 * none:.2f} %", ""))
+        self.rows.append(("of a core left for hits by counting", f"{1 - (counts - none):.4f}", ">= 0.99"))
         for what, ratios in found.items():
             self._compare(what, ">= 0.99" if what.startswith("counting") else "", ratios)
 

@@ -356,6 +356,9 @@ class EdgeProtocol(RequestHandler):
         """Called by the base class, to close a connection that is idle; one that still takes an answer is not."""
         if self._unsent:
             self._shows_life()
+        # After each of its own answers the base class sets the time as if nothing had been noted since.
+        noted = self._seen_until + self._keepalive_timeout
+        self._next_keepalive_close_time = max(self._next_keepalive_close_time, noted)
         super()._process_keepalive()
 
     def force_close(self) -> None:

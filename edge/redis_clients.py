@@ -140,8 +140,11 @@ class _Telling:
             raise asyncio.CancelledError from failure
         if isinstance(failure, RuntimeError):
             raise exceptions.ConnectionError(str(failure)) from failure
-        if failure is not None:
-            raise failure
+        try:
+            if failure is not None:
+                raise failure
+        finally:
+            del failure  # it holds this frame, and the command
 
 
 def _cancellations() -> int:

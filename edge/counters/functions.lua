@@ -580,7 +580,7 @@ local function apply(keys, args)
     if to ~= position then
         plan[#plan + 1] = {'HSET', keys[1], writer, moved}
     end
-    -- From here on nothing is read, and nothing can fail.
+    -- From here on nothing can fail; `forget_ids` reads once more, when all is booked.
     write_ids(prefix, bucket, fresh)
     if audiences ~= nil then
         write_audiences(prefix, audiences)

@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 _KEPT: Final = 8
 _ALIVE_S: Final = 1.0  # a reader that asked so recently is waited for
 _PARTS: Final = 10  # a stretch holds at most so many times the events of one part
-_FEW: Final = 50  # events for which Redis does nothing else for some 2 ms: who asks it meanwhile hardly notices
+_FEW: Final = 50  # events of one province: Redis does nothing else for some 2 ms, and who asks it hardly notices
 _WAITING_SHARE: Final = 4  # of what waits, one stretch takes that part: few calls when much comes, short ones else
 _EVENT_BYTES: Final = 50  # of the journal, about
 _RECORDS: Final = 20_000  # read at most for one province alone: some 30 ms
@@ -214,7 +214,7 @@ class Stretches:
     def _most(self, waiting_bytes: int) -> int:
         """Events for one province in a stretch. Each stretch is a call for each province that has a part in it: the
         more had one in the last, the larger."""
-        calls = len(self._window[-1].parts) if self._window else 1
+        calls = max(1, len(self._window[-1].parts)) if self._window else 1
         waiting = waiting_bytes // _EVENT_BYTES
         return min(self._max_events, max(_FEW * calls, waiting // _WAITING_SHARE))
 

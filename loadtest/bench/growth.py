@@ -3,7 +3,7 @@
 One edge is filled with more and more small objects, and asked for any of them, at random. Beside it, in turns, another
 one is asked for as many as the first had at the beginning: the ratio between the two leaves the machine's moods out.
 
-All are asked for in part, by the full road: whole answers to what is hot are kept ready, and with them the figures
+All are asked for in part, by the short road: whole answers to what is hot are kept ready, and with them the figures
 would tell how much that is.
 """
 

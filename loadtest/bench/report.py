@@ -127,7 +127,7 @@ class Grown:
     def tables(self) -> list[Table]:
         """One row per number of objects."""
         made = _table(
-            "hits (parts) per CPU-second by the full road with more and more objects of 200 bytes in the cache, medians"
+            "parts of hits per CPU-second by the short road, with more and more objects of 200 bytes, medians"
         )
         first = f"{self.steps[0].objects:,}"
         for name in ("objects", "hits", f"beside {first} objects", "CPU-us per miss till here", "resident MB"):

@@ -331,7 +331,7 @@ def test_hits_on_the_lane_keep_a_connection_alive() -> None:
 
 
 def test_a_connection_served_on_the_lane_is_not_the_one_that_is_idle_longest() -> None:
-    with running({"/a": script(OLD, '"1"')}, limits=Limits(connections=3)) as here:
+    with running({"/a": script(OLD, '"1"')}, keepalive_s=8.0, limits=Limits(connections=3)) as here:
         here.warm(get("/a"))
         with Wire(here.port) as first, Wire(here.port) as second, Wire(here.port) as third:
             for wire in (first, second, third):

@@ -89,8 +89,19 @@ class SeaweedFS:
         private_directory(self.directory)
         private_directory(self.directory / "data")
         self._sweep()
-        ports = remembered(self._ports_file, PORTS, [ADMIN_PORT])
         self._write_identity()
+        ports = self._ports()
+        try:
+            await self._launch(ports)
+        except StartError:
+            if self._ports() == ports:
+                raise
+            await self._launch(self._ports())  # somebody has taken one of them since they were chosen
+
+    def _ports(self) -> dict[str, int]:
+        return remembered(self._ports_file, PORTS, [ADMIN_PORT])
+
+    async def _launch(self, ports: dict[str, int]) -> None:
         # The server writes its options here and reads them back; ours are all on the command line.
         (self.directory / "data" / "mini.options").unlink(missing_ok=True)
         self.child = Child(self._program(ports), self._say)

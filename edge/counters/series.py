@@ -7,7 +7,7 @@ it is read, with what is allowed instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -25,6 +25,8 @@ from edge.counters.sheet import PLAYS, VIEWS, WATCH_MS, Ints
 
 MAX_CELLS: Final = 500_000
 """Counts that are read for one series: about a second's work."""
+MOST_PAST: Final = 100
+"""Days of a province that are read from history for one series, some tenths of a second each."""
 MINUTES_KEPT: Final = timedelta(hours=48)
 _KINDS: Final = {
     Metric.VISITS: Kind.VISIT,
@@ -55,10 +57,11 @@ class SeriesReader:
 
         Raises QuestionError for too much at once or too long ago, BoardError.
         """
-        await self._check_kept(asked, held)
-        span = asked.span
+        span, gone = asked.span, await self._let_go(asked, held)
         if span.step is Step.DAY:
-            return await self._days(asked, held)
+            return await self._days(asked, held, gone)
+        if gone:
+            raise DayGoneError(min(gone))
         if not asked.slice.of_resources:
             return await self._minutes(asked, held)
         if span.step is Step.MINUTE and span.begin.timestamp() < self.wall() - MINUTES_KEPT.total_seconds():
@@ -74,9 +77,25 @@ class SeriesReader:
             return _points([one[0] for one in found], span)
         return _points(await self._tagged(asked, tables, held), span)
 
-    async def _days(self, asked: Series, held: Mapping[str, Held]) -> Ints:
-        span, part, key = asked.span, asked.slice, KEY_OF[asked.metric]
+    async def _days(self, asked: Series, held: Mapping[str, Held], gone: Collection[str]) -> Ints:
+        """gone: days of which only history knows more than the totals."""
+        span, part = asked.span, asked.slice
         names = [day_name(start) for start in span.starts()]
+        if len(gone) * len(held) > MOST_PAST:
+            raise QuestionError(
+                f"the details of {len(gone)} of these days over {len(held)} provinces are in history, too much to read "
+                f"at once; allowed: {max(1, MOST_PAST // len(held))} such days, or fewer provinces"
+            )
+        found = await self._days_in_redis(asked, names, held)
+        for place, name in enumerate(names):
+            if name in gone and part.country is not None:
+                found[place] = await self._day_of_country(asked, part.country, name, held)
+            elif name in gone and not part.tags:
+                found[place] = await self._day_of_slice(asked, name, held)
+        return found
+
+    async def _days_in_redis(self, asked: Series, names: Sequence[str], held: Mapping[str, Held]) -> Ints:
+        span, part, key = asked.span, asked.slice, KEY_OF[asked.metric]
         if part.tags:
             _bound(span.points * len(held) * max(1, len(self.days.register)), span, held)
             return np.array([await self._day_of_slice(asked, name, held) for name in names], np.int64)
@@ -98,6 +117,14 @@ class SeriesReader:
             row = self.days.register.find(asked.slice.resource)
             return int(rows[row]) if row is not None and (mask is None or mask[row]) else 0
         return int(rows.sum() if mask is None else rows[mask].sum())
+
+    async def _day_of_country(self, asked: Series, country: str, name: str, held: Mapping[str, Held]) -> int:
+        past = (await self.days.of(name, tuple(held))).countries
+        field = f"{country} {KEY_OF[asked.metric]}"
+        there = [(code, f":day:{name}:countries", [field]) for code in held if code not in past]
+        return sum(one.get(field, 0) for one in past.values()) + sum(
+            amounts[0] for amounts in await self.reading.fields(there)
+        )
 
     async def _minutes(self, asked: Series, held: Mapping[str, Held]) -> Ints:
         """From the provinces' own minutes, day by day."""
@@ -137,16 +164,14 @@ class SeriesReader:
         chosen = {ids[row].encode() for row in np.flatnonzero(mask)} if mask is not None else set()
         return chosen & {asked.slice.resource.encode()} if asked.slice.resource is not None else chosen
 
-    async def _check_kept(self, asked: Series, held: Mapping[str, Held]) -> None:
-        """Refuse days whose details only history has. A province's days are kept for ever."""
+    async def _let_go(self, asked: Series, held: Mapping[str, Held]) -> set[str]:
+        """The days whose details would be needed and only history has. A province's days are kept for ever."""
         if asked.span.step is Step.DAY and not asked.slice.of_resources and asked.slice.country is None:
-            return
+            return set()
         last = max((one.history_through for one in held.values()), default="")
         closed = sorted({name for start in asked.span.starts() if (name := day_name(start)) <= last})
         _bound(len(closed) * len(held), asked.span, held)
-        gone = await self._gone(closed, held)
-        if gone:
-            raise DayGoneError(min(gone))
+        return await self._gone(closed, held)
 
     async def _gone(self, days: Sequence[str], held: Iterable[str]) -> set[str]:
         """The days of which something was counted whose details are there no more."""

@@ -392,6 +392,13 @@ async def test_a_day_that_redis_has_let_go_is_answered_from_history_or_said_to_b
                 wanted = world.ledger.by(dimension, metric, day=day.isoformat())
                 assert table(found, metric) == pytest.approx(wanted), (dimension, metric)
         await remembering.read(f"by/agent?day={day}", 410)
+        slices: tuple[dict[str, Any], ...] = ({"grade": "grade-1"}, {"country": "SG"}, {"resource": "lesson-1"})
+        for chosen in (*slices, {"province": "11", "country": "CN"}):
+            narrow = f"from={day}&to={day}&" + "&".join(f"{name}={value}" for name, value in chosen.items())
+            for metric in METRICS[1:]:
+                points = await remembering.read(f"series?step=day&metric={metric}&{narrow}")
+                amount = world.ledger.sum(metric, day=day.isoformat(), **chosen)
+                assert points["series"][0][metric] == pytest.approx(amount), (chosen, metric)
     await board.close()
 
 

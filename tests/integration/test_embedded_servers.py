@@ -17,6 +17,7 @@ from redis.exceptions import AuthenticationError, OutOfMemoryError
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
+from deploy.local.child import Program
 from deploy.local.ports import LOOPBACK, read
 from deploy.local.probe import http_status
 from deploy.local.seaweed import SeaweedFS
@@ -137,6 +138,29 @@ async def test_storage_keeps_its_data_when_its_ports_change(own_s3: SeaweedFS) -
         await own_s3.start()
     assert own_s3.endpoint != before
     assert await get(own_s3, "kept") == b"k"
+
+
+async def test_storage_takes_other_ports_when_one_is_taken_in_the_last_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = SeaweedFS(tmp_path / "seaweed", tmp_path / "log/storage.log", print)
+    chosen: list[int] = []
+    program = server._program
+    with socket.socket() as rival:
+
+        def late(ports: dict[str, int]) -> Program:
+            chosen.append(ports["s3.port"])
+            if len(chosen) == 1:
+                rival.bind((LOOPBACK, chosen[0]))
+                rival.listen()
+            return program(ports)
+
+        monkeypatch.setattr(server, "_program", late)
+        await server.start()
+    await put(server, "key", b"body")
+    assert await get(server, "key") == b"body"
+    assert len(set(chosen)) == 2
+    await server.kill()
 
 
 async def test_a_stopped_storage_leaves_no_socket_in_tmp(own_s3: SeaweedFS) -> None:

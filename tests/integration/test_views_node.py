@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from deploy.local.child import StartError
+from deploy.local.valkey import Valkey
 from edge.counters.event import MAX_EVENTS
 from edge.counters.sink import open_client, province_prefix
 from tests.conftest import StartEdge
@@ -25,8 +26,12 @@ Read = Callable[[], Coroutine[Any, Any, dict[str, int]]]
 
 
 async def post(node: Edge, number: int = 1, status: int = 202, viewer: str | None = None, **fields: str) -> None:
+    await send(node, [event(viewer=viewer) for _ in range(number)], status, **fields)
+
+
+async def send(node: Edge, events: list[dict[str, object]], status: int = 202, **fields: str) -> None:
     headers = {name.replace("_", "-"): value for name, value in fields.items()}
-    body = orjson.dumps({"events": [event(viewer=viewer) for _ in range(number)]})
+    body = orjson.dumps({"events": events})
     async with aiohttp.ClientSession() as session:
         request = session.post(f"{node.url}/v1/views", data=body, headers={"Content-Type": "text/plain"} | headers)
         async with request as response:
@@ -100,6 +105,45 @@ async def test_views_are_counted_where_the_proxy_says_and_metrics_tell_of_all_of
     assert found["smartedu_journal_sync_seconds_count"] >= 1
     assert found["smartedu_counts_redis_calls_total"] > 0
     assert {f'smartedu_watermark_lag_seconds{{province="{code}"}}' for code in ("00", "44", "81")} <= set(found)
+
+
+async def test_metrics_tell_what_waits_for_redis_what_was_repeated_and_what_is_sent_again(
+    edge: StartEdge, own_counters: Valkey
+) -> None:
+    node = await edge(counters_redis=own_counters.url, province="44", workers=1)
+
+    async def told(**wanted: Callable[[float], bool]) -> bool:
+        found = await figures(node)
+        return all(is_right(found.get(f"smartedu_{name}", -1.0)) for name, is_right in wanted.items())
+
+    repeated = [event() for _ in range(3)]
+    for _ in range(2):
+        await send(node, repeated)
+    await eventually(lambda: told(counts_applied_events_total=lambda n: n == 6, journal_pending_bytes=lambda n: n == 0))
+    found = await figures(node)
+    assert found['smartedu_counts_left_out_events_total{result="duplicate"}'] == 3
+    assert found["smartedu_counts_batches_total"] >= 1
+    assert 0 < found["smartedu_journal_bytes"] < found["smartedu_journal_limit_bytes"]
+    assert found["smartedu_journal_lost_bytes_total"] == found["smartedu_counts_replayed_bytes_total"] == 0
+    await own_counters.kill()
+    await post(node, 5)
+    await eventually(
+        lambda: told(
+            journal_pending_bytes=lambda n: n > 0,
+            flush_lag_seconds=lambda n: n > 1,
+            counts_connected=lambda n: n == 0,
+            counts_failures_total=lambda n: n > 0,
+        )
+    )
+    await own_counters.start()
+    await eventually(lambda: told(journal_pending_bytes=lambda n: n == 0, counts_connected=lambda n: n == 1))
+    client = open_client(own_counters.url)
+    await client.flushall()
+    await client.aclose()
+    await post(node, 1)
+    await eventually(lambda: _is(views(own_counters.url), {"44": 9}))
+    await eventually(lambda: told(counts_replayed_bytes_total=lambda n: n > 0, flush_lag_seconds=lambda n: n < 1))
+    await node.stop()  # before its Redis is
 
 
 async def test_unless_settings_say_otherwise_what_bodies_and_allowances_let_through_is_peoples(

@@ -94,9 +94,10 @@ class SeaweedFS:
         try:
             await self._launch(ports)
         except StartError:
-            if self._ports() == ports:
+            others = self._ports()
+            if others == ports:
                 raise
-            await self._launch(self._ports())  # somebody has taken one of them since they were chosen
+            await self._launch(others)  # somebody has taken one of them since they were chosen
 
     def _ports(self) -> dict[str, int]:
         return remembered(self._ports_file, PORTS, [ADMIN_PORT])

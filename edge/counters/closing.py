@@ -165,11 +165,20 @@ class Closing:
         """The manifest of a day that Redis still has: both must say the same, but for corrections that came since."""
         manifest = found.manifest
         since = {key: one for key, one in look.of_day(manifest.day).items() if key not in manifest.corrections}
-        if look.sums.minus(_sum_of(since)) != manifest.sums or manifest.corrections.keys() - look.corrections.keys():
+        lost_bots = min(look.bots.minus(manifest.bots).document().values()) < 0
+        if (
+            look.sums.minus(_sum_of(since)) != manifest.sums
+            or lost_bots
+            or manifest.corrections.keys() - look.corrections
+        ):
             raise HistoryError(
-                f"province {self.province}, {manifest.day}: history says {manifest.sums.document()}, Redis "
-                f"{look.sums.document()}; if Redis has lost what it had, `smartedu counts rebuild --apply` restores it"
+                f"province {self.province}, {manifest.day}: history says {manifest.sums.document()} and bots "
+                f"{manifest.bots.document()}, Redis {look.sums.document()} and {look.bots.document()}; if Redis has "
+                "lost what it had, `smartedu counts rebuild --apply` restores it"
             )
+        if look.bots != manifest.bots:  # some came between the export and the closing
+            bots = replace(manifest, version=manifest.version + 1, bots=look.bots)
+            found = await self._publish(bots, found.etag)
         return await self._include(found, since, directory)
 
     async def _write(self, day: date, spooled: Spooled, directory: Path) -> Found:

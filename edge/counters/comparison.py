@@ -354,7 +354,7 @@ def _by_field(countries: Mapping[str, Figures]) -> Numbers:
 async def _known_days(days: ProvinceDays) -> set[date]:
     """All days that Redis has counts of."""
     found: set[date] = set()
-    for metric in METRICS:
-        names = [name async for name, _ in days.scan_zset(days.key("days", metric))]
+    for ranking in (*METRICS, "bots"):
+        names = [name async for name, _ in days.scan_zset(days.key("days", ranking))]
         found |= {day for name in names if (day := day_from(name)) is not None}
     return found

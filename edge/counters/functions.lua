@@ -19,11 +19,11 @@
 -- A closed day (`history_through`) is no longer counted into: events of it can only be a replay of what history has.
 -- Except for those of a writer that was first heard after the day was closed (a node that was new, or had signed off,
 -- and was cut off from its first hour on): history can't have them. They are booked as corrections, which history takes
--- in afterwards.
+-- in afterwards; bots, of which there are no corrections, as of the first day that is open.
 --
 -- Keys, all in the hash slot of {province}. <metric> is visits, views, plays or watch_ms, <kind> its number, 0 to 3;
 -- <day> is YYYYMMDD and <hour> YYYYMMDDHH in UTC+8, <minute> minutes since the epoch, <CC> a country; <resource> is `*`
--- for visits. Every amount is a whole number. Bots are in `bots` and `day:<day>:bots`, and nowhere else. Keys of a day
+-- for visits. Every amount is a whole number. Bots are in the keys of that name, and nowhere else. Keys of a day
 -- stay until whoever has put the day into history lets them go; then a correction is booked in the lasting keys only.
 --   {44}:watermarks           hash   writer -> journal position, and who moved it there: `8192 1f3a…`
 --   {44}:complete             zset   open writer -> time (ms) before which all it accepted is applied
@@ -39,6 +39,7 @@
 --   {44}:bots                 hash   <metric> -> n;                       {44}:day:<day>:bots of one day
 --   {44}:<metric>             zset   resource -> n, not for visits;       {44}:day:<day>:<metric> of one day
 --   {44}:days:<metric>        zset   day -> n
+--   {44}:days:bots            zset   open day -> events of bots
 --   {44}:min:<day>            hash   `<minute of the day> <kind> <CC>` -> n
 --   {44}:h:<hour>             hash   `<kind> <resource>` -> n
 --   {44}:m:<minute>           hash   `<kind> <resource>` -> n; for 49 hours
@@ -183,6 +184,28 @@ local function book_resource(sums, shelf, resource, amount)
     end
 end
 
+local MONTHS = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31}
+
+local function day_after(day)
+    local year, month, date = string.match(day, '^(%d%d%d%d)(%d%d)(%d%d)$')
+    year, month, date = tonumber(year), tonumber(month), tonumber(date) + 1
+    local leap = year % 4 == 0 and (year % 100 ~= 0 or year % 400 == 0)
+    if date > MONTHS[month] + (month == 2 and leap and 1 or 0) then
+        month, date = month + 1, 1
+    end
+    if month > 12 then
+        year, month = year + 1, 1
+    end
+    return string.format('%04d%02d%02d', year, month, date)
+end
+
+local function book_bots(sums, metric, day, events, amount)
+    raise(fields_of(sums.few, sums.prefix .. ':bots'), metric, amount)
+    raise(fields_of(sums.few, sums.prefix .. ':day:' .. day .. ':bots'), metric, amount)
+    raise(fields_of(sums.ranks, sums.prefix .. ':days:bots'), day, events)
+    sums.changed = true
+end
+
 local function now_ms()
     local now = redis.call('TIME')
     return now[1] * 1000 + math.floor(now[2] / 1000)
@@ -247,11 +270,7 @@ local function add_up(sums, writer, groups, cells, watched, known, through)
         elseif shelf ~= nil then
             book_sum(sums, shelf, group_amount)
         elseif group_fresh > 0 and agent ~= '0' then
-            raise(fields_of(sums.few, sums.prefix .. ':bots'), METRIC[kind], group_amount)
-            if not closed then
-                raise(fields_of(sums.few, sums.prefix .. ':day:' .. day .. ':bots'), METRIC[kind], group_amount)
-            end
-            sums.changed = true
+            book_bots(sums, METRIC[kind], closed and day_after(through) or day, group_fresh, group_amount)
         end
     end
     return in_history, late

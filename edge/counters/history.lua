@@ -8,24 +8,31 @@
 -- History has a day: nothing of it is added any more (`apply` leaves its events out), and its details may go. Only when
 -- the day is still what was exported: otherwise nothing happens, and 0 is the answer.
 -- keys: {province}:watermarks
--- args: prefix, day, its visits, views, plays, watch_ms, the province's number of corrections, seconds until the details
---       go, then the ids of the corrections that history holds. `*` for the visits: the day was closed before, and only
---       corrections have been exported.
+-- args: prefix, day, its visits, views, plays, watch_ms, the same of bots, the province's number of corrections, seconds
+--       until the details go, then the ids of the corrections that history holds. `*` for the visits: the day was
+--       closed before, and only corrections have been exported.
 local function close_day(keys, args)
     local prefix, day, of_day = args[1], args[2], args[1] .. ':day:' .. args[2]
-    if args[3] ~= '*' then
-        local sums = redis.call('HMGET', of_day, 'visits', 'views', 'plays', 'watch_ms')
+    local function has_changed(key, first)
+        local sums = redis.call('HMGET', key, 'visits', 'views', 'plays', 'watch_ms')
         for i = 1, 4 do
-            if (sums[i] or '0') ~= args[i + 2] then
-                return 0
+            if (sums[i] or '0') ~= args[first + i - 1] then
+                return true
             end
         end
-        if redis.call('HLEN', prefix .. ':corrections') ~= tonumber(args[7]) then
+        return false
+    end
+    if args[3] ~= '*' then
+        if has_changed(of_day, 3) or has_changed(of_day .. ':bots', 7) then
+            return 0
+        end
+        if redis.call('HLEN', prefix .. ':corrections') ~= tonumber(args[11]) then
             return 0
         end
         local through = redis.call('GET', prefix .. ':history_through')
         if not through or through < day then
             redis.call('SET', prefix .. ':history_through', day)
+            redis.call('ZREM', prefix .. ':days:bots', day)
             local now = redis.call('TIME')  -- compared with when a writer was first heard: see functions.lua
             local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
             redis.call('HSET', prefix .. ':closed_at', day, now_ms)
@@ -40,9 +47,9 @@ local function close_day(keys, args)
         details[#details + 1] = string.format('%s:h:%s%02d', prefix, day, hour)
     end
     for _, key in ipairs(details) do
-        redis.call('EXPIRE', key, args[8], 'NX')
+        redis.call('EXPIRE', key, args[12], 'NX')
     end
-    for i = 9, #args do
+    for i = 13, #args do
         redis.call('SADD', prefix .. ':corrections:exported', args[i])
     end
     return 1

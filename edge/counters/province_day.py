@@ -192,11 +192,13 @@ class ProvinceDays(ProvinceKeys):
         pipe = self.client.pipeline(transaction=True)
         pipe.get(self.key("history_through"))
         pipe.hget(self.key("total"), "first_day")
+        pipe.zrange(self.key("days", "bots"), 0, -1)
         pipe.zrange(self.key("complete"), 0, 0, withscores=True)
         pipe.get(self.key("closed"))
-        through, first, slowest, closed = await self.asked(pipe.execute())
+        through, human, bots, slowest, closed = await self.asked(pipe.execute())
         complete = int(slowest[0][1]) if slowest else int(closed) if closed is not None else None
-        return Standing(day_from(through), day_from(first), complete)
+        first = min((day for name in (human, *bots) if (day := day_from(name)) is not None), default=None)
+        return Standing(day_from(through), first, complete)
 
     async def born_ms(self, now_ms: int) -> int:
         """When this Redis was first asked this: one that has lost everything is a new one. ms since the epoch."""
@@ -246,14 +248,14 @@ class ProvinceDays(ProvinceKeys):
     async def close(self, day: date, look: Look, keep_s: int) -> None:
         """History has the day, as it was at that look, with its corrections: count nothing more of it, and let its
         details go in `keep_s`. Raises DayChangedError."""
-        sums = [getattr(look.sums, name) for name in METRICS]
+        sums = [getattr(figures, name) for figures in (look.sums, look.bots) for name in METRICS]
         known, ids = len(look.corrections), look.of_day(day)
         if not await self.call("smartedu_close_day", day_name(day), *sums, known, keep_s, *ids):
             raise DayChangedError(f"{self.province} {day}: changed while it was exported")
 
     async def note_exported(self, day: date, corrections: Iterable[str], keep_s: int) -> None:
         """History has these corrections of a day that it had before."""
-        await self.call("smartedu_close_day", day_name(day), *("*", 0, 0, 0), 0, keep_s, *corrections)
+        await self.call("smartedu_close_day", day_name(day), "*", *[0] * 7, 0, keep_s, *corrections)
 
     async def take_lease(self, holder: str, seconds: int) -> bool:
         """Whether `holder` may work on the province's history for so long; nobody else does meanwhile."""

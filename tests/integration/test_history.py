@@ -7,6 +7,7 @@ import csv
 import io
 import os
 from collections.abc import AsyncIterator
+from datetime import date
 from pathlib import Path
 from time import monotonic
 
@@ -30,8 +31,8 @@ from edge.counters.history import (
 from edge.counters.journal import Journal
 from edge.counters.label import Home
 from edge.counters.parquet import Format, Parquet
-from edge.counters.province_day import ProvinceDays
-from edge.counters.rebuild import Rebuild
+from edge.counters.province_day import DayChangedError, Look, ProvinceDays
+from edge.counters.rebuild import Rebuild, Report
 from edge.counters.record import encode
 from tests.support.broker import S3Address
 from tests.support.counting import PROVINCE, writer
@@ -70,6 +71,23 @@ async def agrees(scene: Scene, manifest: Manifest) -> None:
         assert minutes == {(minute, cc): one for (of, minute, cc), one in ledger.minutes.items() if of == day}
         sketched = {row[0] for row in parquet.sketches(paths["sketches"])}
         assert sketched == {None} | {resource for of, resource, _ in ledger.rows if of == day}
+
+
+class Interrupted(ProvinceDays):
+    """A province of which something comes when one of its days is exported and about to be closed."""
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene.client, PROVINCE)
+        self._scene = scene
+
+    async def close(self, day: date, look: Look, keep_s: int) -> None:
+        await count(self._scene.writer, self._scene.ledger, events_of(day, 5, RANDOM), agent=Agent.BOT)
+        await super().close(day, look, keep_s)
+
+
+async def checked(scene: Scene) -> Report:
+    days = ProvinceDays(scene.client, PROVINCE)
+    return await Rebuild(days, scene.store, scene.tmp_path / "check", holder="", progress=lambda *_: None).check()
 
 
 async def test_a_day_is_closed_once_no_event_of_it_can_come_and_its_objects_are_what_was_counted(scene: Scene) -> None:
@@ -115,6 +133,29 @@ async def test_days_without_events_are_stepped_over(scene: Scene) -> None:
     assert [manifest.day for manifest in closed] == [FIRST, FIRST + 3 * DAY]
     assert await History(scene.store).days() == [FIRST, FIRST + 3 * DAY]
     assert await scene.client.get("{44}:history_through") == f"{FIRST + 4 * DAY:%Y%m%d}".encode()
+
+
+async def test_a_day_of_nothing_but_bots_comes_into_history(scene: Scene) -> None:
+    await scene.at(moment(FIRST, 23))
+    await count(scene.writer, scene.ledger, events_of(FIRST, 30, RANDOM), agent=Agent.BOT)
+    assert (await checked(scene)).differences == ()
+    await count_a_day(scene, 1)
+    await scene.at(moment(FIRST + 4 * DAY, 12))
+    first, second = await scene.closing().catch_up()
+    assert first.sums == Figures()
+    assert (first.bots, second.bots) == (scene.ledger.bots[FIRST], scene.ledger.bots[FIRST + DAY])
+    assert await scene.client.exists("{44}:days:bots") == 0
+    assert (await checked(scene)).differences == ()
+
+
+async def test_bots_that_come_between_the_export_of_a_day_and_its_closing_come_into_history(scene: Scene) -> None:
+    await count_a_day(scene)
+    await scene.at(moment(FIRST + 3 * DAY, 12))
+    with pytest.raises(DayChangedError):
+        await Closing(Interrupted(scene), scene.store, scene.tmp_path / "interrupted", wall=scene.wall).catch_up()
+    (manifest,) = await scene.closing().catch_up()
+    assert manifest.bots == scene.ledger.bots[FIRST]
+    assert (await checked(scene)).differences == ()
 
 
 async def test_exporters_at_the_same_time_end_with_one_and_the_same_day(scene: Scene) -> None:
@@ -293,6 +334,7 @@ async def test_events_of_a_closed_day_from_a_node_that_nobody_waited_for_come_in
     events = events_of(FIRST, 60, RANDOM)
     stamp = away.stamp_ms()
     await away.append(encode(stamp, events, Place(PROVINCE, "CN")), stamp)
+    await away.append(encode(stamp, events_of(FIRST, 20, RANDOM), Place(PROVINCE, "CN"), Agent.BOT), stamp)
     await away.close()
     await scene.at(moment(FIRST + 3 * DAY, 12))
     (first,) = await scene.closing().catch_up()
@@ -305,7 +347,4 @@ async def test_events_of_a_closed_day_from_a_node_that_nobody_waited_for_come_in
     paths = await scene.tables(second)
     with Parquet(paths["resources"].parent) as parquet:
         assert {row[:2]: row[2:] for row in parquet.hours(paths["resources"])} == scene.ledger.hours(FIRST)
-    check = Rebuild(
-        ProvinceDays(scene.client, PROVINCE), scene.store, tmp_path / "check", holder="", progress=lambda *_: None
-    )
-    assert (await check.check()).differences == ()
+    assert (await checked(scene)).differences == ()

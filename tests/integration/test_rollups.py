@@ -150,7 +150,6 @@ async def test_what_history_can_not_have_of_a_closed_day_is_counted_as_correctio
         assert await rollups.total() == {}
         async with writer(tmp_path / "b", counters_url, node="b") as news:
             await take(news, [*late, event(at_ms=midnight_ms)], None)
-            await take(news, late, None, Agent.BOT)
             await settled(news)
             assert news.flusher.state().in_history == 0
     assert await rollups.total() == {"views": 3, "watch_ms": 2_000, "visits": 1}
@@ -162,6 +161,32 @@ async def test_what_history_can_not_have_of_a_closed_day_is_counted_as_correctio
         ("visit", 1, ""),
         ("watch", 2_000, "lesson-1"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("closed", "following"),
+    [
+        ("20271230", "20271231"),
+        ("20271231", "20280101"),
+        ("20280228", "20280229"),
+        ("20290228", "20290301"),
+        ("20280430", "20280501"),
+        ("20991231", "21000101"),
+        ("21000228", "21000301"),
+    ],
+)
+async def test_bots_of_a_closed_day_that_history_can_not_have_are_booked_on_the_day_after(
+    tmp_path: Path, counters_url: str, client: Client, rollups: Rollups, closed: str, following: str
+) -> None:
+    await client.hset("{44}:closed_at", "before", 1)
+    await client.set("{44}:history_through", closed)
+    async with writer(tmp_path, counters_url) as news:
+        await take(news, some_of_all(), None, Agent.BOT)
+        await settled(news)
+    assert await rollups.bots() == {"visits": 1, "views": 2, "plays": 1, "watch_ms": 7_500}
+    assert await client.hget(f"{{44}}:day:{following}:bots", "views") == b"2"
+    assert await client.zrange("{44}:days:bots", 0, -1, withscores=True) == [(following.encode(), 5)]
+    assert await rollups.disagreements() == []
 
 
 async def test_a_reader_of_a_redis_that_went_back_begins_again(

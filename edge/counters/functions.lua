@@ -34,6 +34,7 @@
 --   {44}:closed               string the latest such time among writers that closed
 --   {44}:seen                 zset   numbers of the 5-minute buckets below
 --   {44}:seen:<bucket>        set    digests of the ids accepted in that span
+--   {44}:seen_at              zset   bucket -> when it was last written, ms by this Redis's clock
 --   {44}:total                hash   <metric> -> n; first_day;            {44}:day:<day> of one day
 --   {44}:countries            hash   `<CC> <metric>` -> n;                {44}:day:<day>:countries of one day
 --   {44}:bots                 hash   <metric> -> n;                       {44}:day:<day>:bots of one day
@@ -59,6 +60,8 @@ local KIND = {[0] = 'visit', 'view', 'play', 'watch'}
 local ID_BYTES, VIEWER_BYTES = 12, 8
 local BUCKET_MS = 300000
 local NEIGHBOURS = 2             -- 10 minutes are two buckets either way
+local RECENT_MS = 660000         -- 10 minutes, and one for the way from a journal to here
+local RECENT = 6                 -- twice what a clock that goes on evenly writes to in that time
 local SEEN_TTL_S = 90000         -- bounds memory should a writer never come back: 24 h of isolation, and one more
 local DAY_SKETCH_TTL_S = 262800  -- from its first viewer on, who may be a minute ahead of the day: 3 days and an hour
 local MINUTE_TTL_S = 176400
@@ -87,11 +90,29 @@ local function call_many(command, key, parts)
     end
 end
 
--- Which of the ids have been accepted within ten minutes of this bucket: index -> true.
+local function now_ms()
+    local now = redis.call('TIME')
+    return now[1] * 1000 + math.floor(now[2] / 1000)
+end
+
+-- The last buckets that were written within ten minutes. Not all: a journal of a day can come in a minute.
+local function recent_buckets(prefix)
+    local since = integer(now_ms() - RECENT_MS)
+    return redis.call('ZREVRANGEBYSCORE', prefix .. ':seen_at', '+inf', since, 'LIMIT', 0, RECENT)
+end
+
+-- Which of the ids have been accepted within ten minutes of this bucket, or have come here within ten minutes: that is
+-- the same, but where a node's clock was set meanwhile. index -> true.
 local function duplicates_of(prefix, bucket, ids)
-    local known = {}
-    for near = bucket - NEIGHBOURS, bucket + NEIGHBOURS do
-        local key = prefix .. ':seen:' .. integer(near)
+    local known, near = {}, {}
+    for number = bucket - NEIGHBOURS, bucket + NEIGHBOURS do
+        near[integer(number)] = true
+    end
+    for _, number in ipairs(recent_buckets(prefix)) do
+        near[number] = true
+    end
+    for number in pairs(near) do
+        local key = prefix .. ':seen:' .. number
         if redis.call('EXISTS', key) == 1 then
             for first = 1, #ids, CHUNK do
                 local last = math.min(first + CHUNK - 1, #ids)
@@ -204,11 +225,6 @@ local function book_bots(sums, metric, day, events, amount)
     raise(fields_of(sums.few, sums.prefix .. ':day:' .. day .. ':bots'), metric, amount)
     raise(fields_of(sums.ranks, sums.prefix .. ':days:bots'), day, events)
     sums.changed = true
-end
-
-local function now_ms()
-    local now = redis.call('TIME')
-    return now[1] * 1000 + math.floor(now[2] / 1000)
 end
 
 -- Whether history can't have what the writer accepted of a closed day, because it was first heard afterwards.
@@ -428,6 +444,7 @@ local function write_ids(prefix, bucket, fresh)
         call_many('SADD', key, fresh)
         redis.call('EXPIRE', key, SEEN_TTL_S)
         redis.call('ZADD', prefix .. ':seen', integer(bucket), integer(bucket))
+        redis.call('ZADD', prefix .. ':seen_at', integer(now_ms()), integer(bucket))
     end
 end
 
@@ -511,17 +528,28 @@ local function plan_completeness(plan, prefix, writer, place, complete_ms, closi
 end
 
 -- Ids are forgotten only when no open writer can still deliver an event accepted within ten minutes of them, however
--- late it comes. That is a property of the stored state, not of the wall clock, so it survives a rollback.
+-- late it comes. That is a property of the stored state, not of the wall clock, so it survives a rollback. And not
+-- before they have been here for ten minutes: a node whose clock was set forward seems to be past them.
 local function forget_ids(prefix)
     local slowest = redis.call('ZRANGE', prefix .. ':complete', 0, 0, 'WITHSCORES')
     if #slowest == 0 then
         return
     end
     local oldest = math.floor(tonumber(slowest[2]) / BUCKET_MS) - NEIGHBOURS
-    local key = prefix .. ':seen'
-    for _, bucket in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', '(' .. integer(oldest))) do
-        redis.call('UNLINK', key .. ':' .. bucket)
-        redis.call('ZREM', key, bucket)
+    local past = redis.call('ZRANGEBYSCORE', prefix .. ':seen', '-inf', '(' .. integer(oldest))
+    if #past == 0 then
+        return
+    end
+    local kept = {}
+    for _, bucket in ipairs(recent_buckets(prefix)) do
+        kept[bucket] = true
+    end
+    for _, bucket in ipairs(past) do
+        if not kept[bucket] then
+            redis.call('UNLINK', prefix .. ':seen:' .. bucket)
+            redis.call('ZREM', prefix .. ':seen', bucket)
+            redis.call('ZREM', prefix .. ':seen_at', bucket)
+        end
     end
 end
 

@@ -242,8 +242,9 @@ class Lane:
     def _complete_after(self, stretch: Stretch | None) -> int | None:
         """Everything accepted before this time is applied once `stretch` is; None when that is not known yet.
 
-        Stamps do not go back within a journal. With more on disk, or on its way to it, the last record read is the
-        limit: what follows was stamped no earlier. With nothing left it is now: what comes later is stamped later.
+        Stamps do not go back within a journal, unless its clock is set back by more than ten minutes: then this time
+        goes back, too. With more on disk, or on its way to it, the last record read is the limit: what follows was
+        stamped no earlier. With nothing left it is now: what comes later is stamped later.
         """
         now = self._journal.stamp_ms()
         if (stretch.to if stretch else self._cursor) < self._journal.end:

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -27,6 +28,7 @@ from edge.counters.tally import Batch
 from edge.redis_clients import load_functions
 from edge.slots import Slot
 from tests.support.counting import PROVINCE, Wall, Writer, board, event, totals, writer
+from tests.support.history import complete_past
 from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
 from tests.support.waiting import eventually
 
@@ -152,14 +154,38 @@ async def test_an_id_is_recognised_for_ten_minutes_of_acceptance_however_late_it
     assert await views_of(counts) == 2
 
 
+@pytest.mark.parametrize("slot", [0, 1], ids=["by the same worker", "by another of the node"])
+@pytest.mark.parametrize(
+    ("before_s", "after_s"), [(3600, 0), (8 * 3600, 0), (0, -1200), (-1200, 0), (0, 1200)], ids=str
+)
+async def test_an_id_is_recognised_however_the_nodes_clock_was_set_meanwhile(
+    tmp_path: Path, counters_url: str, counts: Board, slot: int, before_s: int, after_s: int
+) -> None:
+    wall, again = Wall(before_s), event(at_ms=int((time.time() - 7200) * 1000))
+    async with (
+        writer(tmp_path, counters_url, wall=wall) as one,
+        writer(tmp_path, counters_url, wall=wall, slot=1) as two,
+    ):
+        await one.accept(again)
+        await settled(one)
+        wall.ahead_s = after_s
+        repeating = (one, two)[slot]
+        assert await repeating.accept(again, event(at_ms=int((time.time() - 7200) * 1000))) == 2
+        await settled(repeating)
+    assert await views_of(counts) == 2
+
+
 async def test_ids_are_forgotten_once_no_writer_can_bring_them_again(tmp_path: Path, counters_url: str) -> None:
     client = open_client(counters_url)
     wall = Wall(-3600)
     async with writer(tmp_path, counters_url, wall=wall) as one:
         await one.accept(event(at_ms=int(wall() * 1000)))
         await settled(one)
-        assert await client.zcard("{44}:seen") == 1
+        buckets: Any = await client.zrange("{44}:seen", 0, -1)
         wall.ahead_s = 0.0
+        await complete_past(client, time.time() - 60)
+        assert await client.zcard("{44}:seen") == len(buckets) == 1, "it has not been here for ten minutes"
+        await client.zadd("{44}:seen_at", dict.fromkeys(buckets, (time.time() - 700) * 1000))
 
         async def forgotten() -> bool:
             return await client.zcard("{44}:seen") == 0 and not await client.keys("{44}:seen:*")

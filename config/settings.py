@@ -625,6 +625,17 @@ class EdgeSettings(BaseSettings):
         every = self.counts_provinces == "all" or (self.counts_provinces == "auto" and self.province == "00")
         return tuple(PROVINCES) if every else (self.province,)
 
+    @property
+    def accepted_provinces(self) -> tuple[str, ...]:
+        """The provinces whose events this node takes: its own, or any, where viewers' places are told."""
+        return (self.province,) if self.viewer_place == "own" else tuple(PROVINCES)
+
+    @property
+    def served_provinces(self) -> tuple[str, ...]:
+        """The provinces whose events this node takes or whose counts it can be asked for."""
+        # Either are its own one or all of them.
+        return max(self.accepted_provinces, self.counted_provinces, key=len)
+
     def counters_url(self) -> str | None:
         """The Redis URL that counts go to, secrets included; None where the node has no Redis at all."""
         secret = self.counters_redis or self.redis

@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from config.provinces import PROVINCES
 from config.settings import EdgeSettings
 from edge import metrics
 from edge.assembly.history import Keeping, history
@@ -108,7 +107,7 @@ async def _journal(settings: EdgeSettings, directory: Path, slot: int, clock: Cl
         monotonic=clock.monotonic,
         max_bytes=settings.journal_size // settings.workers,
         on_group=metrics.journal_group,
-        provinces=() if settings.viewer_place == "own" else PROVINCES,
+        provinces=settings.accepted_provinces,
     )
 
 

@@ -33,7 +33,7 @@ SUBCOMMANDS = {
     "corrections": (_READ, "Entries that put counts right."),
     "correct": ("edge.commands.counts_correct", "Correct counts by a signed entry with a reason."),
     "export": ("edge.commands.counts_export", "Write a closed day as CSV, Parquet or JSON."),
-    "rebuild": ("edge.commands.counts_rebuild", "Compare a province's Redis with history, and put it right."),
+    "rebuild": ("edge.commands.counts_rebuild", "Compare provinces' Redis with history, and put it right."),
 }
 
 

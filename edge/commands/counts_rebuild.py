@@ -1,4 +1,4 @@
-"""`smartedu counts rebuild`: compare a province's Redis with history, and put it right."""
+"""`smartedu counts rebuild`: compare provinces' Redis with history, and put it right, one province after another."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import socket
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,20 +22,26 @@ from config.provinces import PROVINCES
 from edge.commands.storage import location_of, state_directory, storage_options
 
 if TYPE_CHECKING:
+    from edge.counters.history import ObjectStore
     from edge.counters.rebuild import Report
+    from edge.counters.witnesses import Difference
+    from edge.redis_clients import Client
     from origin.progress import Reporter
     from origin.store import Location
 
 EXAMPLE = """\b
 Examples:
   smartedu counts rebuild --province 44 --counters-redis redis://counters:6379 --origin s3://smartedu
-  smartedu counts rebuild --province 44 --config /etc/smartedu/edge.toml --apply
+  smartedu counts rebuild --config /etc/smartedu/edge.toml --apply
 
 \b
+Without --province all that the node serves, one after another: those whose events it takes and those
+whose counts can be asked for there; on the hub every province.
 Totals must be what history has of closed days and Redis of open ones; closed days what history has.
 --apply puts that right while counting goes on. A Redis that has lost everything is told of the open
 days by the nodes' journals, by itself: wait until the nodes have sent what they have, then apply.
-Exit status 1 when anything differs (with --apply: when it still does)."""
+Exit status 1 when anything differs (with --apply: when it still does), or a province could not be
+compared; the others are done all the same."""
 
 SHOWN = 40
 
@@ -42,7 +49,12 @@ SHOWN = 40
 @click.command(epilog=EXAMPLE)
 @click.option("--check/--apply", "checking", default=True, help="Only compare, or put right, too.  [default: --check]")
 @click.option(
-    "--province", "provinces", multiple=True, type=click.Choice(PROVINCES), metavar="CODE", help="Which (repeatable)."
+    "--province",
+    "provinces",
+    multiple=True,
+    type=click.Choice(PROVINCES),
+    metavar="CODE",
+    help="Which (repeatable).  [default: all that the node serves]",
 )
 @click.option("--counters-redis", metavar="URL", envvar="SMARTEDU_COUNTERS_REDIS", help="Redis that holds the counts.")
 @storage_options
@@ -62,23 +74,29 @@ def rebuild(
     config: Path | None,
     as_json: bool,
 ) -> None:
-    """Recompute a province's counts from history and journals, and report every difference."""
-    from edge.counters.history import HistoryError
+    """Recompute provinces' counts from history and journals, and report every difference."""
     from origin.errors import PublishError
 
     try:
         redis, location, served = _places(config, counters_redis, origin, bucket, s3_endpoint)
-        with _progress() as reporter:
-            reports = asyncio.run(_all(provinces or served, redis, location, checking, reporter))
-    except (HistoryError, PublishError) as error:
+    except PublishError as error:
         raise click.ClickException(str(error)) from None
+    chosen = tuple(dict.fromkeys(provinces)) or served
+    outcomes = asyncio.run(_all(chosen, redis, location, checking, _say if as_json else _show))
     if as_json:
-        click.echo(json.dumps([_document(one) for one in reports], ensure_ascii=False, indent=2))
-    else:
-        for one in reports:
-            _show(one)
-    if any(one.differences for one in reports):
+        click.echo(json.dumps([_document(one) for one in outcomes], ensure_ascii=False, indent=2))
+    elif len(outcomes) > 1:
+        _sum_up(outcomes)
+    if any(isinstance(one, _Failure) or one.differences for one in outcomes):
         ctx.exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """A province that could not be compared, or not be put right, and why."""
+
+    province: str
+    reason: str
 
 
 def _places(
@@ -100,7 +118,7 @@ def _places(
     if config is not None and origin is None and bucket is None:
         origin = str(settings.origin[0])
         s3_endpoint = settings.s3_endpoint
-    return redis, location_of(origin, bucket, s3_endpoint), (settings.province,)
+    return redis, location_of(origin, bucket, s3_endpoint), settings.served_provinces
 
 
 def _local_redis() -> str | None:
@@ -113,31 +131,44 @@ def _local_redis() -> str | None:
 
 
 async def _all(
-    provinces: tuple[str, ...], redis: str, location: Location, checking: bool, reporter: Reporter
-) -> list[Report]:
+    provinces: tuple[str, ...],
+    redis: str,
+    location: Location,
+    checking: bool,
+    tell: Callable[[Report | _Failure], None],
+) -> list[Report | _Failure]:
+    """One province after another; each is told of as soon as it is done. What keeps one from being compared (a slot
+    of a cluster that is away, a damaged object, somebody else's lease) need not be in the way of the others."""
     from edge.assembly.bucket import BucketStore
-    from edge.counters.province_day import ProvinceDays
-    from edge.counters.rebuild import Rebuild
     from edge.counters.sink import open_client
     from origin.store import Store
 
     client, store = open_client(redis, timeout_s=10.0), BucketStore(lambda: Store(location))
-    reports = []
+    outcomes = []
     try:
         with tempfile.TemporaryDirectory(prefix="smartedu-rebuild-") as workplace:
             for province in provinces:
-                one = Rebuild(
-                    ProvinceDays(client, province),
-                    store,
-                    Path(workplace),
-                    holder=f"rebuild {socket.gethostname()} {os.getpid()}",
-                    progress=_teller(reporter, province),
-                )
-                reports.append(await (one.check() if checking else one.apply()))
+                outcomes.append(await _one(province, client, store, Path(workplace), checking))
+                tell(outcomes[-1])
     finally:
         await client.aclose()
         await store.close()
-    return reports
+    return outcomes
+
+
+async def _one(province: str, client: Client, store: ObjectStore, workplace: Path, checking: bool) -> Report | _Failure:
+    from edge.counters.history import HistoryError
+    from edge.counters.province_day import ProvinceDays
+    from edge.counters.rebuild import Rebuild
+
+    holder = f"rebuild {socket.gethostname()} {os.getpid()}"
+    with _progress() as reporter:  # ends before anything is told: bars and tables have one terminal
+        tell = _teller(reporter, province)
+        one = Rebuild(ProvinceDays(client, province), store, workplace, holder=holder, progress=tell)
+        try:
+            return await (one.check() if checking else one.apply())
+        except HistoryError as error:
+            return _Failure(province, str(error).removeprefix(f"province {province}: "))
 
 
 def _teller(reporter: Reporter, province: str) -> Callable[[str, int, int], None]:
@@ -164,48 +195,75 @@ def _progress() -> Iterator[Reporter]:
         yield LineReporter(sys.stderr)
 
 
-def _document(report: Report) -> dict[str, object]:
+def _document(outcome: Report | _Failure) -> dict[str, object]:
+    if isinstance(outcome, _Failure):
+        return {"province": outcome.province, "error": outcome.reason}
     return {
-        "province": report.province,
-        "closed_days": report.closed_days,
-        "history_through": report.through.isoformat() if report.through else None,
-        "resources": report.resources,
-        "complete_through": _iso(report.complete_ms),
+        "province": outcome.province,
+        "closed_days": outcome.closed_days,
+        "history_through": outcome.through.isoformat() if outcome.through else None,
+        "resources": outcome.resources,
+        "complete_through": _iso(outcome.complete_ms),
         "differences": [
             {
-                "key": f"{{{report.province}}}:{one.key}",
+                "key": f"{{{outcome.province}}}:{one.key}",
                 "field": one.field,
                 "redis": one.redis,
                 "history": one.history,
                 "remedy": one.remedy.name.lower(),
             }
-            for one in report.differences
+            for one in outcome.differences
         ],
     }
 
 
-def _show(report: Report) -> None:
+def _say(outcome: Report | _Failure) -> None:
+    """What must not only be in a document: an error."""
+    if isinstance(outcome, _Failure):
+        click.echo(f"Error: province {outcome.province}: {outcome.reason}", err=True)
+
+
+def _show(outcome: Report | _Failure) -> None:
+    _say(outcome)
+    if isinstance(outcome, _Failure):
+        return
+    differences = outcome.differences
+    click.echo(
+        f"province {outcome.province} ({PROVINCES[outcome.province]}): {outcome.closed_days} closed days, through "
+        f"{outcome.through or 'none'}, {outcome.resources:,} resources; complete through "
+        f"{_iso(outcome.complete_ms) or 'no time yet'}; " + (_counted(differences) if differences else "no difference")
+    )
+    if differences:
+        _show_table(differences)
+
+
+def _counted(differences: Sequence[Difference]) -> str:
+    kinds = Counter(one.remedy.name.lower() for one in differences)
+    noun = "difference" if len(differences) == 1 else "differences"
+    return f"{len(differences):,} {noun} ({', '.join(f'{n:,} {kind}' for kind, n in sorted(kinds.items()))})"
+
+
+def _show_table(differences: Sequence[Difference]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
-    console.print(
-        f"province {report.province}: {report.closed_days} closed days, through {report.through or 'none'}, "
-        f"{report.resources:,} resources; complete through {_iso(report.complete_ms) or 'no time yet'}",
-        highlight=False,
-    )
-    if not report.differences:
-        console.print("no difference", highlight=False)
-        return
     table = Table("Key", "Field", "What to do")
     table.add_column("Redis says", justify="right")
     table.add_column("Should be", justify="right")
-    for one in report.differences[:SHOWN]:
+    for one in differences[:SHOWN]:
         table.add_row(one.key, one.field, one.remedy.value, f"{one.redis:,}", f"{one.history:,}")
-    console.print(table)
-    kinds = Counter(one.remedy.name.lower() for one in report.differences)
-    counted = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
-    console.print(f"{len(report.differences):,} differences ({counted}); all of them: --json", highlight=False)
+    Console().print(table)
+    if len(differences) > SHOWN:
+        click.echo(f"the first {SHOWN} of {len(differences):,}; all of them: --json")
+
+
+def _sum_up(outcomes: Sequence[Report | _Failure]) -> None:
+    failed = [one.province for one in outcomes if isinstance(one, _Failure)]
+    differ = [one.province for one in outcomes if not isinstance(one, _Failure) and one.differences]
+    parts = [f"{len(outcomes) - len(failed) - len(differ)} without a difference"]
+    parts += [f"{len(differ)} with ({', '.join(differ)})"] if differ else []
+    parts += [f"{len(failed)} failed ({', '.join(failed)})"] if failed else []
+    click.echo(f"{len(outcomes)} provinces: " + ", ".join(parts))
 
 
 def _iso(ms: int | None) -> str | None:

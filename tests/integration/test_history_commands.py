@@ -6,6 +6,7 @@ import asyncio
 import csv
 import io
 import json
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,8 +15,9 @@ import aiohttp
 import pytest
 from click.testing import CliRunner, Result
 
+from config.provinces import PROVINCES
 from edge.cli import main
-from edge.counters.history import Figures
+from edge.counters.history import Figures, manifest_name
 from edge.counters.parquet import Parquet
 from edge.counters.province_day import ProvinceDays
 from tests.conftest import StartEdge
@@ -111,6 +113,28 @@ async def test_a_day_that_redis_has_let_go_is_answered_from_history(scene: Scene
     assert found == {resource: views for resource, views in by_resource.items() if views}
 
 
+@pytest.mark.parametrize("step", ["minute", "hour"])
+async def test_minutes_and_hours_of_a_day_that_redis_has_let_go_are_refused_with_the_address_of_its_export(
+    scene: Scene, node: Edge, step: str
+) -> None:
+    asked = f"/v1/counts/series?metric=views&step={step}&from={FIRST}&to={FIRST}"
+    async with aiohttp.ClientSession(node.url) as session:
+        async with session.get(asked) as answer:
+            points = (await answer.json())["series"]
+            assert sum(point["views"] for point in points) == scene.ledger.day(FIRST).views
+        await scene.client.delete(*[key async for key in scene.client.scan_iter(f"{{44}}:*{FIRST:%Y%m%d}*")])
+        for narrower in ("", "&resource=lesson-1", "&country=CN"):
+            async with session.get(asked + narrower) as answer:
+                said = await answer.json(content_type=None)
+                assert (answer.status, said["status"], answer.content_type) == (410, 410, "application/problem+json")
+        found = re.search(r"/v1/counts/export\S*day=\d{4}-\d\d-\d\d", said["detail"])
+        assert found, said["detail"]
+        async with session.get(found[0]) as export:
+            assert export.status == 200
+            rows = rows_of(await export.text())
+    assert sum(int(row["views"]) for row in rows) == scene.ledger.day(FIRST).views
+
+
 async def test_a_node_without_a_bucket_for_history_says_so(edge: StartEdge, counters_url: str) -> None:
     node = await edge(counters_redis=counters_url, province="44", counts_history="off")
     done = await smartedu("counts", "export", "--url", node.url, "--day", FIRST.isoformat())
@@ -139,6 +163,73 @@ async def test_rebuild_tells_a_difference_and_puts_it_right(
     assert (await smartedu(*asked, "--apply", env=env)).exit_code == 0
     assert int(await scene.client.hget("{44}:total", "views") or 0) == right
     assert scene.ledger.day(FIRST) != Figures()
+
+
+@pytest.fixture
+async def hub(scene: Scene, s3: S3Address, s3_prefix: str, tmp_path: Path) -> tuple[str, ...]:
+    """`counts rebuild` with the configuration of a node that serves all provinces."""
+    config = tmp_path / "hub.toml"
+    config.write_text(
+        f'counters_redis = "{scene.url}"\norigin = "s3://{s3.bucket}/{s3_prefix}"\ns3_endpoint = "{s3.endpoint}"\n'
+    )
+    return "counts", "rebuild", "--config", str(config)
+
+
+def hub_environment(s3: S3Address, tmp_path: Path) -> dict[str, str]:
+    return s3.environment | {"SMARTEDU_STATE": str(tmp_path)}
+
+
+async def test_rebuild_does_every_province_that_the_node_serves(
+    scene: Scene, hub: tuple[str, ...], s3: S3Address, tmp_path: Path
+) -> None:
+    env = hub_environment(s3, tmp_path)
+    done = await smartedu(*hub, env=env)
+    assert done.exit_code == 0, done.output
+    for code, name in PROVINCES.items():
+        assert f"province {code} ({name}): {int(code == PROVINCE)} closed days" in done.stdout
+    assert done.stdout.endswith("35 provinces: 35 without a difference\n")
+    for code in ("11", PROVINCE):
+        await scene.client.hincrby(f"{{{code}}}:total", "views", 7)
+    done = await smartedu(*hub, env=env)
+    assert done.exit_code == 1
+    assert done.stdout.endswith("35 provinces: 33 without a difference, 2 with (11, 44)\n")
+    done = await smartedu(*hub, "--apply", "--json", env=env)
+    assert done.exit_code == 0, done.output
+    assert [(one["province"], one["differences"]) for one in json.loads(done.stdout)] == [
+        (code, []) for code in PROVINCES
+    ]
+    assert int(await scene.client.hget("{11}:total", "views") or 0) == 0
+    right = total(scene.ledger.minutes.values()).views
+    assert int(await scene.client.hget("{44}:total", "views") or 0) == right
+
+
+async def test_a_province_that_cannot_be_compared_is_told_and_keeps_no_other_from_being_put_right(
+    scene: Scene, hub: tuple[str, ...], s3: S3Address, tmp_path: Path
+) -> None:
+    env = hub_environment(s3, tmp_path)
+    await scene.store.put_if(manifest_name(FIRST, "31"), b"{}", None)
+    await scene.client.hincrby("{44}:total", "views", 7)
+    done = await smartedu(*hub, "--apply", env=env)
+    assert done.exit_code == 1
+    assert "Error: province 31: counts/v1/day=" in done.stderr
+    assert "province 31 (" not in done.stdout
+    assert done.stdout.endswith("35 provinces: 34 without a difference, 1 failed (31)\n")
+    assert int(await scene.client.hget("{44}:total", "views") or 0) == total(scene.ledger.minutes.values()).views
+    done = await smartedu(*hub, "--province", "31", "--province", "44", "--province", "31", "--json", env=env)
+    assert done.exit_code == 1
+    failed, compared = json.loads(done.stdout)
+    assert (failed["province"], "is no manifest" in failed["error"]) == ("31", True)
+    assert (compared["province"], compared["differences"]) == ("44", [])
+    assert "Error: province 31" in done.stderr
+
+
+async def test_a_province_that_somebody_else_works_on_is_told_by_its_name_once(
+    scene: Scene, hub: tuple[str, ...], s3: S3Address, tmp_path: Path
+) -> None:
+    assert await ProvinceDays(scene.client, PROVINCE).take_lease("another", 60)
+    done = await smartedu(*hub, "--province", "44", "--apply", env=hub_environment(s3, tmp_path))
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "Error: province 44: somebody else works on its history" in done.stderr
 
 
 async def test_rebuild_without_a_bucket_or_a_redis_says_what_is_missing(tmp_path: Path, counters_url: str) -> None:

@@ -188,6 +188,25 @@ def test_the_hub_counts_for_all_provinces_and_a_province_for_itself(flags: dict[
 
 
 @pytest.mark.parametrize(
+    ("flags", "accepted", "served"),
+    [
+        ({"province": "44"}, 1, 1),
+        ({"province": "44", "viewer_place": "header"}, 35, 35),
+        ({"province": "44", "counts_provinces": "all"}, 1, 35),
+        ({}, 1, 35),
+    ],
+    ids=str,
+)
+def test_a_node_serves_the_provinces_of_its_viewers_and_those_it_can_be_asked_for(
+    flags: dict[str, str], accepted: int, served: int
+) -> None:
+    settings = load(flags | {"trusted_proxies": "127.0.0.1", "viewer_province_header": "x-province"})
+    assert len(settings.accepted_provinces) == accepted
+    assert len(settings.served_provinces) == served
+    assert settings.province in settings.accepted_provinces
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "redis://h",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,44 @@ async def test_a_journal_that_cannot_promise_answers_503(client: Client, one: Wr
         assert response.status == 503
         assert response.headers["Retry-After"]
         assert response.content_type == "application/problem+json"
+
+
+@pytest.mark.parametrize("back_s", [90, 3600])
+@pytest.mark.parametrize("renewed", [False, True], ids=["same worker", "its successor"])
+async def test_an_id_sent_again_right_after_the_clock_was_set_back_counts_once(
+    tmp_path: Path, counters_url: str, back_s: float, renewed: bool
+) -> None:
+    wall, again = Wall(back_s), event("again")
+    async with AsyncExitStack() as stack:
+        one = await stack.enter_async_context(writer(tmp_path, counters_url, wall=wall))
+        await post(stack, one, counters_url, again)
+        wall.ahead_s = 0.0
+        if renewed:
+            await stack.aclose()
+            one = await stack.enter_async_context(writer(tmp_path, counters_url, wall=wall))
+        client = await post(stack, one, counters_url, again, event("another"))
+        async with client.post("/v1/views", json={"events": [again, event("another")]}) as response:
+            assert (await response.json())["accepted"] == 2
+        await one.settled()
+
+        async def counted() -> bool:
+            answer = await read(client, "/v1/counts/resources?ids=again,another")
+            return [shown["views"] for shown in answer["resources"]] == [1, 2]
+
+        await eventually(counted)
+
+
+async def post(stack: AsyncExitStack, one: Writer, url: str, *events: dict[str, object]) -> Client:
+    """Have all of them accepted and counted through a door of the writer's own, which stays open."""
+    app = routed()
+    app[INTAKE] = one.intake
+    app[BOARD] = Board(open_client(url, repeats=1), (PROVINCE,), wall=Wall())
+    stack.push_async_callback(app[BOARD].close)
+    client = await stack.enter_async_context(TestClient(TestServer(app)))
+    async with client.post("/v1/views", json={"events": events}) as response:
+        assert (await response.json())["accepted"] == len(events)
+    await one.settled()
+    return client
 
 
 async def test_without_redis_views_are_taken_and_counts_answer_503_soon(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,12 +14,15 @@ import pytest
 
 from deploy.local.child import StartError
 from deploy.local.valkey import Valkey
-from edge.counters.event import MAX_EVENTS
+from edge.counters.event import MAX_EVENTS, Reason
+from edge.counters.journal import Refusal
 from edge.counters.sink import open_client, province_prefix
 from tests.conftest import StartEdge
 from tests.support.atlas import write_atlas
-from tests.support.counting import event
+from tests.support.counting import ANY_RATE, event
 from tests.support.edges import Edge
+from tests.support.lessons import Published
+from tests.support.rollups import Rollups
 from tests.support.waiting import eventually
 
 Read = Callable[[], Coroutine[Any, Any, dict[str, int]]]
@@ -143,6 +146,98 @@ async def test_metrics_tell_what_waits_for_redis_what_was_repeated_and_what_is_s
     await post(node, 1)
     await eventually(lambda: _is(views(own_counters.url), {"44": 9}))
     await eventually(lambda: told(counts_replayed_bytes_total=lambda n: n > 0, flush_lag_seconds=lambda n: n < 1))
+    await node.stop()  # before its Redis is
+
+
+async def in_pieces(body: bytes) -> AsyncIterator[bytes]:
+    """A body that takes the full road: it does not come with its head."""
+    for start in range(0, len(body), 100):
+        yield body[start : start + 100]
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["short", "full"])
+async def test_a_node_that_knows_a_catalog_refuses_what_it_does_not_hold_and_counts_the_rest(
+    edge: StartEdge, counters_url: str, lesson: Published, whole: bool
+) -> None:
+    node = await edge(counters_redis=counters_url, province="44", site=True)
+    events = [event(lesson.id), event("never-published"), event(kind="visit"), event("never-published", "play")]
+    body = orjson.dumps({"events": [*events, event(lesson.id, "watch", watched_s=1.5)]})
+    async with aiohttp.ClientSession(node.url, headers={"Content-Type": "application/json"}) as session:
+
+        async def knows_the_catalog() -> bool:
+            async with session.get("/v1/counts/by/section") as answer:
+                return bool((await answer.json())["catalog_version"])
+
+        await eventually(knows_the_catalog)  # before that it counts any
+        async with session.post("/v1/views", data=body if whole else in_pieces(body)) as response:
+            assert response.status == 202
+            answer = await response.json()
+        reason = Reason.RESOURCE_UNKNOWN.value
+        assert answer["accepted"] == 3
+        assert answer["rejected"] == [{"index": 1, "reason": reason}, {"index": 3, "reason": reason}]
+        async with session.post("/v1/views", json=event("never-published")) as response:
+            assert (response.status, (await response.json())["accepted"]) == (202, 0)
+
+    async def told() -> dict[str, float]:
+        found = await figures(node)
+        return found if found.get("smartedu_counts_applied_events_total") == 3 else {}
+
+    found = await eventually(told)
+    assert found['smartedu_view_events_total{result="resource_unknown"}'] == 3
+    assert found['smartedu_view_events_total{result="accepted"}'] == 3
+    client = open_client(counters_url)
+    assert await client.zrange("{44}:views", 0, -1) == [lesson.id.encode()]
+    assert await Rollups(client, "44").total() == {"visits": 1, "views": 1, "watch_ms": 1500}
+    await client.aclose()
+
+
+async def test_a_node_without_a_catalog_counts_any_resource(
+    edge: StartEdge, counters_url: str, lesson: Published
+) -> None:
+    node = await edge(counters_redis=counters_url, province="44")
+    await send(node, [event("never-published"), event(lesson.id)])
+    await eventually(lambda: _is(views(counters_url), {"44": 2}))
+    assert 'smartedu_view_events_total{result="resource_unknown"}' not in await figures(node)
+
+
+async def test_beyond_the_journals_bound_503_says_when_to_come_again_and_all_before_and_after_it_is_counted(
+    edge: StartEdge, own_counters: Valkey
+) -> None:
+    node = await edge(counters_redis=own_counters.url, province="44", workers=1, journal_size="1MiB", **ANY_RATE)
+    await post(node)
+    await eventually(lambda: _is(views(own_counters.url), {"44": 1}))
+    await own_counters.kill()
+    accepted, refused = 1, b""
+    async with aiohttp.ClientSession(node.url, headers={"Content-Type": "application/json"}) as session:
+        while not refused:
+            body = orjson.dumps({"events": [event() for _ in range(MAX_EVENTS)]})
+            async with session.post("/v1/views", data=body) as response:
+                if response.status == 202:
+                    accepted += (await response.json())["accepted"]
+                    continue
+                assert (response.status, response.content_type) == (503, "application/problem+json")
+                assert response.headers["Retry-After"] == "2"
+                assert (await response.json(content_type=None))["detail"] == Refusal.FULL.value
+                refused = body
+        assert accepted > 5 * MAX_EVENTS
+
+        async def told() -> dict[str, float]:
+            found = await figures(node)
+            return found if 'smartedu_view_bodies_total{result="journal_full"}' in found else {}
+
+        found = await eventually(told)
+        assert found['smartedu_view_bodies_total{result="journal_full"}'] == 1
+        assert found['smartedu_view_events_total{result="accepted"}'] == accepted
+        assert found["smartedu_journal_bytes"] <= found["smartedu_journal_limit_bytes"] == 1024**2
+        await own_counters.start()
+        await eventually(lambda: _is(views(own_counters.url), {"44": accepted}), within_s=30)
+
+        async def taken() -> bool:
+            async with session.post("/v1/views", data=refused) as response:
+                return response.status == 202
+
+        await eventually(taken, within_s=30)  # once Redis has what is to go on its disk
+    await eventually(lambda: _is(views(own_counters.url), {"44": accepted + MAX_EVENTS}))
     await node.stop()  # before its Redis is
 
 

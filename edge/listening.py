@@ -19,6 +19,7 @@ from aiohttp.web_protocol import RequestHandler
 from edge.connections import Connections, Limits
 from edge.fastlane import Lane
 from edge.framing import END_OF_HEAD, MAX_FIELDS, MAX_LINE_BYTES, Refusal
+from edge.inflight import InFlight
 from edge.overload import MOST_AGAIN_S, Overload
 from edge.postroad import PostRoad
 from edge.problems import on_the_wire
@@ -31,6 +32,8 @@ _TLS_RECORD = 16 * 1024 + 64
 # aiofastnet keeps two buffers for each connection, by default of 16 records: requests are small.
 _TLS_IN_BYTES = _TLS_RECORD
 _TLS_OUT_BYTES = 8 * _TLS_RECORD
+# The kernel does not tell when a client has taken all: it is asked.
+_LOOK_S = 0.05
 
 
 class EdgeServer(web.Server):
@@ -46,9 +49,11 @@ class EdgeServer(web.Server):
         lane: Lane | None,
         short: ShortRoad | None,
         posts: PostRoad | None,
+        in_flight: InFlight,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self.in_flight = in_flight
         self.lane = lane
         self.short = short
         self.posts = posts
@@ -64,6 +69,20 @@ class EdgeServer(web.Server):
 
     def __call__(self) -> RequestHandler:
         return EdgeProtocol(self, loop=self._loop, **self._kwargs)
+
+    async def delivered(self, within_s: float) -> bool:
+        """Wait until every client has taken all that was sent to it; False when that takes longer.
+
+        A process that ends takes with it what lies in a connection that is still being sent to, and what an encrypting
+        transport has ready, which it does not tell.
+        """
+        deadline = self._loop.time() + within_s
+        waiting = [one for one in self.connections if isinstance(one, EdgeProtocol)]
+        while waiting := [one for one in waiting if one.undelivered()]:
+            if self._loop.time() >= deadline:
+                return False
+            await asyncio.sleep(_LOOK_S)
+        return True
 
     async def shutdown(self, timeout: float | None = None) -> None:
         """Called by the runner: close all connections."""
@@ -85,12 +104,13 @@ class EdgeRunner(web.AppRunner):
         lane: Lane | None = None,
         short: ShortRoad | None = None,
         posts: PostRoad | None = None,
+        in_flight: InFlight | None = None,
         **kwargs: Any,
     ) -> None:
         """limits: what clients may take; overload: of the worker, None takes every request; node: for Proxy-Status.
 
         on_refused: told about each request or connection that no handler will see. lane, short, posts: the worker's;
-        None: all requests take the full road.
+        None: all requests take the full road. in_flight: what a drain waits for.
         """
         super().__init__(app, **kwargs)
         self._new_server = partial(
@@ -102,6 +122,7 @@ class EdgeRunner(web.AppRunner):
             lane=lane,
             short=short,
             posts=posts,
+            in_flight=in_flight or InFlight(),
         )
 
     async def _make_server(self) -> web.Server:

@@ -79,8 +79,6 @@ TOGETHER_BYTES = 64 * 1024
 """Of bodies that answer requests of one read in one write."""
 UNNOTED = 8
 """For that part of the time that a connection may idle it is not noted again that it does not."""
-HIGH_WATER_BYTES = 64 * 1024
-"""What may wait in the connection before it says that the client is slow."""
 
 
 class _Phase(Enum):
@@ -108,6 +106,7 @@ class EdgeProtocol(RequestHandler):
         "_fed",
         "_fields",
         "_half_closed",
+        "_is_closing",
         "_lane",
         "_last",
         "_left",
@@ -164,6 +163,7 @@ class EdgeProtocol(RequestHandler):
 
     _write: Callable[[bytes | memoryview], None]
     _writelines: Callable[[Sequence[bytes | memoryview]], None]
+    _is_closing: Callable[[], bool]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or turn it away when there is no place."""
@@ -175,6 +175,9 @@ class EdgeProtocol(RequestHandler):
             return
         super().connection_made(transport)
         self._write, self._writelines = transport.write, transport.writelines  # type: ignore[attr-defined]
+        self._is_closing = transport.is_closing
+        # Paused means that something is unsent, however little: what is left is lost when the process ends.
+        transport.set_write_buffer_limits(high=0)  # type: ignore[attr-defined]
         if self._edge.lane is not None and not _tells_what_is_unsent(transport):
             self._lane = self._edge.lane.narrow
         self._await(self._edge.guests.heads)
@@ -213,7 +216,13 @@ class EdgeProtocol(RequestHandler):
                         self._write(whole)
                     else:
                         self._write_large(answer)
-                    if answer.count and not self._paused and now < self._seen_until and not lane.logs:
+                    if (
+                        answer.count
+                        and now < self._seen_until
+                        and not self._paused
+                        and not lane.logs
+                        and not self._is_closing()
+                    ):
                         answer.count += 1
                     else:
                         self._sent(lane, (Sent(answer, data, now),))
@@ -287,6 +296,9 @@ class EdgeProtocol(RequestHandler):
         self._answered(now)
         if lane.logs:
             sent = [lane.noted(one) for one in sent]
+        if self._is_closing():  # writing has failed: the client had left
+            self._lost(lane, sent)
+            return
         if self._paused:
             sent = self._begin_to_take(lane, sent)
         for one in sent:
@@ -306,12 +318,9 @@ class EdgeProtocol(RequestHandler):
         self._edge.guests.idle(self)
 
     def _begin_to_take(self, lane: Lane | Narrow, sent: Sequence[Sent]) -> Sequence[Sent]:
-        """Watch over what the client has yet to take; what is on its way to it already."""
+        """Hold on to what the client has yet to take; what is on its way to it already."""
         if self.transport is None:
             return sent
-        # It is over when all has left us, not when little is left: what is left is lost when the process ends.
-        self.transport.set_write_buffer_limits(high=HIGH_WATER_BYTES, low=0)
-        self._unsent_bytes = _untaken(self.transport)
         left = self.transport.get_write_buffer_size()
         gone = len(sent)
         while gone and left > 0:
@@ -320,13 +329,11 @@ class EdgeProtocol(RequestHandler):
         self._unsent = tuple(sent[gone:])
         for one in self._unsent:
             lane.began(one.answer)
-        self._edge.guests.takes.begin(self)
         return sent[:gone]
 
     def _taken(self, *, whole: bool) -> None:
         """The client has taken what the lane had for it, or left."""
         unsent, self._unsent = self._unsent, ()
-        self._edge.guests.takes.end(self)
         self._shows_life()
         lane = self._edge.lane
         if lane is not None:
@@ -335,15 +342,31 @@ class EdgeProtocol(RequestHandler):
                 if lane.logs:
                     lane.log(one, self._client(), whole=whole)
 
+    def _lost(self, lane: Lane | Narrow, sent: Sequence[Sent]) -> None:
+        """The connection broke while these were written; how much of them the client has is not known."""
+        for one in sent:
+            lane.began(one.answer)
+            lane.ended(one.answer, whole=False)
+            if lane.logs:
+                lane.log(one, self._client(), whole=False)
+
+    def pause_writing(self) -> None:
+        """Called by the transport: the client has yet to take something. From now on it is watched."""
+        super().pause_writing()
+        if self.transport is not None:
+            self._unsent_bytes = _untaken(self.transport)
+            self._edge.guests.takes.begin(self)
+
     def resume_writing(self) -> None:
         """Called by the transport: what was written is sent."""
         super().resume_writing()
+        self._edge.guests.takes.end(self)
         if self._unsent:
             self._taken(whole=True)
 
     def stalled(self) -> None:
-        """The client has had time to take something of what the lane had for it."""
-        if self.transport is None or not self._unsent:
+        """The client has had time to take something of what there is for it."""
+        if self.transport is None or not self._paused:
             return
         left = _untaken(self.transport)
         if left == self._unsent_bytes:
@@ -352,9 +375,13 @@ class EdgeProtocol(RequestHandler):
             self._unsent_bytes = left
             self._edge.guests.takes.begin(self)
 
+    def undelivered(self) -> bool:
+        """Whether the client has yet to take something of what was sent to it."""
+        return self.transport is not None and _untaken(self.transport) > 0
+
     def _process_keepalive(self) -> None:
         """Called by the base class, to close a connection that is idle; one that still takes an answer is not."""
-        if self._unsent:
+        if self._paused:
             self._shows_life()
         # After each of its own answers the base class sets the time as if nothing had been noted since.
         noted = self._seen_until + self._keepalive_timeout
@@ -365,7 +392,7 @@ class EdgeProtocol(RequestHandler):
         """Called by the base class, too. Nobody watches over what is unsent after that."""
         transport = self.transport
         super().force_close()
-        if self._unsent and transport is not None:
+        if self._paused and transport is not None:
             transport.abort()
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:
@@ -777,7 +804,7 @@ class EdgeProtocol(RequestHandler):
 
     def _idles(self) -> bool:
         """Whether all that was asked is answered, down to the last byte handed to the transport, or sent by it."""
-        return self._owed == 0 and not self._request_in_progress and not self._unsent
+        return self._owed == 0 and not self._request_in_progress and not self._paused
 
     def _refuse(self, refused: Refused) -> None:
         """Answer what came before it, then this; nothing after it."""
@@ -880,36 +907,53 @@ class EdgeProtocol(RequestHandler):
                 self._overload.ended()
         if resp.keep_alive is False:
             self._lane = None  # nothing is answered after it, though the base class has yet to end the connection
-        finishing = super().finish_response(request, resp, start_time)
         if self._owed == 0 and (self._half_closed or self._lingers):
-            return self._finish_last(resp, finishing)
-        self._edge.guests.idle(self)
-        return finishing
+            self.close()
+            if not resp.prepared:
+                resp.force_close()
+        return self._finish(resp, super().finish_response(request, resp, start_time))
 
-    async def _finish_last(
+    async def _finish(
         self, resp: web.StreamResponse, finishing: Coroutine[Any, Any, tuple[web.StreamResponse, bool]]
     ) -> tuple[web.StreamResponse, bool]:
-        self.close()
-        if not resp.prepared:
-            resp.force_close()
-        result = await finishing
-        if self._lingers and not self._half_closed:
-            await self._close_in_stages()
+        """It is in flight until the kernel has all of it, and until the client may no longer be sending if it is the
+        last. Raises ConnectionError when the client leaves meanwhile."""
+        in_flight = self._edge.in_flight
+        in_flight.enter()
+        try:
+            result = await finishing
+            if self._paused:
+                await self._drain_helper()
+            if not resp.keep_alive and not self._half_closed:
+                await self._close_in_stages()
+        finally:
+            in_flight.leave()
+        self._edge.guests.idle(self)
         return result
 
     async def _close_in_stages(self) -> None:
-        """Say that we are done, and listen until the client is, too: a reset could take our last words from it."""
+        """Say that we are done, and listen until the client is, too: a reset takes from it what it has not read yet,
+        and the kernel resets a connection that is closed to a client that is still sending (RFC 9112, 9.6)."""
         transport = self.transport
         if transport is None or transport.is_closing():
             return
+        self._phase, self._clean = _Phase.DEAF, False
+        self._partial = self._pending = b""
         if transport.can_write_eof():
             transport.write_eof()
-        self._ended = self._loop.create_future()
         if self._discarded > LINGER_BYTES:
             return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LINGER_S):
-                await self._ended
+        self._ended = self._loop.create_future()
+        if not transport.is_reading():
+            transport.resume_reading()
+        left = _untaken(transport)
+        while not self._ended.done():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_S):
+                    await asyncio.shield(self._ended)
+            before, left = left, _untaken(transport)
+            if left in (0, before):
+                return
 
     def _end(self) -> None:
         if self._ended is not None and not self._ended.done():

@@ -25,6 +25,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from enum import Enum
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -258,7 +259,12 @@ class EdgeWorker(Worker):  # type: ignore[misc]
             await web.UnixSite(siblings, node.sibling_socket, backlog=BACKLOG).start()
             stack.callback(node.sibling_socket.unlink, missing_ok=True)
             await node.hear_siblings()
-            shared = {"limits": _limits(settings), "node": settings.node, "on_refused": _refused}
+            shared = {
+                "limits": _limits(settings),
+                "node": settings.node,
+                "on_refused": _refused,
+                "in_flight": node.in_flight,
+            }
             runners = [
                 await self._listen(
                     node.public,
@@ -351,7 +357,7 @@ async def _drain(in_flight: InFlight, runners: list[web.AppRunner], drain_s: flo
     A keep-alive client may be sending its next request just now. It is answered, with `Connection: close`; only
     connections that stay idle through the grace are cut.
     """
-    from edge.listening import EdgeSite  # noqa: PLC0415 - see run()
+    from edge.listening import EdgeServer, EdgeSite  # noqa: PLC0415 - see run()
 
     log.info("worker drains")
     in_flight.draining = True
@@ -360,7 +366,13 @@ async def _drain(in_flight: InFlight, runners: list[web.AppRunner], drain_s: flo
             if isinstance(site, EdgeSite):
                 site.accept_no_more()
     await asyncio.sleep(grace_s)
-    if not await in_flight.wait_empty(drain_s):
+    log.info("worker waits for %d requests in flight and for what clients have yet to take", in_flight.count)
+    deadline = monotonic() + drain_s
+    done = await in_flight.wait_empty(drain_s)
+    for runner in runners:
+        if isinstance(runner.server, EdgeServer):
+            done = await runner.server.delivered(max(0.0, deadline - monotonic())) and done
+    if not done:
         log.warning("drained for %g s, requests still in flight are cut", drain_s)
     for runner in runners:
         await runner.cleanup()

@@ -279,7 +279,9 @@ async def _stream(
                     await _write(response, chunk, account)
         async with asyncio.timeout(STALL_S):
             await response.write_eof()
-        account.end = End.WHOLE
+            await request.writer.drain()
+        if request.transport is not None:
+            account.end = End.WHOLE
     except (OriginError, TimeoutError) as error:
         if isinstance(error, OriginError):
             account.end = End.BROKEN

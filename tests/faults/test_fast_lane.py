@@ -10,7 +10,8 @@ import socket
 import ssl
 import struct
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,7 +27,7 @@ from tests.support.lanes import Identity, Running, running
 from tests.support.origin import Script, ScriptedOrigin
 from tests.support.visitor import Visitor, visiting
 from tests.support.waiting import eventually, eventually_now
-from tests.support.wire import Wire
+from tests.support.wire import LOOPBACK, Wire
 
 KEPT = {"Cache-Control": "public, max-age=3600"}
 LARGE = os.urandom(6_000_000)  # more than a kernel takes for a client that does not read
@@ -198,6 +199,39 @@ def test_who_takes_a_body_keeps_his_place(identity: Identity | None) -> None:
                     assert wire.answer().body == LARGE
         eventually_now(lambda: is_at_rest(here))
         assert here.edge.told.cut_times == 0
+
+
+def test_who_has_all_but_a_little_of_a_body_keeps_his_place_and_is_cut_when_he_stops(identity: Identity | None) -> None:
+    with running(objects(), identity=identity, limits=Limits(connections=1, stall_s=3.0)) as here:
+        warmed(here)
+        with begun_but_for_a_little(here, identity) as slow:
+            with here.wire() as too_many:
+                assert too_many.answer().status == 503
+            eventually_now(lambda: len(here.edge.server.guests) == 0)
+            assert not slow.answer().whole
+        eventually_now(lambda: is_at_rest(here))
+
+
+@contextmanager
+def begun_but_for_a_little(here: Running, identity: Identity | None) -> Iterator[Wire]:
+    """A client that reads nothing of a body, of which all but some tens of kilobytes are in the kernel."""
+    little, size = 48_000, 2_000_000
+    while size < len(LARGE):
+        wire = here.wire(receive_bytes=FEW)
+        wire.send(get("/large", f"Range: bytes=0-{size - 1}"))
+        assert wire.begins()
+        unsent = here.call(
+            lambda: [one.transport.get_write_buffer_size() for one in here.edge.server.connections if one.transport]
+        )
+        if any(unsent):
+            assert identity is not None or max(unsent) <= little, "or the kernel takes less than it did a moment ago"
+            with wire:
+                yield wire
+            return
+        reset(wire)
+        eventually_now(lambda: len(here.edge.server.guests) == 0)
+        size += little
+    pytest.fail("the kernel takes bodies of any size")
 
 
 # -- clients that leave ------------------------------------------------------------------------------------------------
@@ -424,6 +458,89 @@ async def test_a_drain_waits_for_who_takes_a_body_and_it_arrives_whole(
     assert [(one["bytes"], one["end"]) for one in lines] == [(len(LARGE), "whole")] * 5
 
 
+async def test_clients_that_reset_while_a_body_is_written_are_counted_as_cut(
+    edge: StartEdge, origin: ScriptedOrigin, tmp_path: Path, identity: Identity | None
+) -> None:
+    log = tmp_path / "access.log"
+    trust = identity.client if identity is not None else None
+    node = await edge(origin=origin.url, access_log=log, **(identity.flags(tmp_path) if identity else {}))
+
+    def leave_often() -> None:
+        ask_large(port_of(node), trust)
+        for _ in range(20):
+            wire = Wire(port_of(node), receive_bytes=FEW, trust=trust)
+            wire.send(get("/large"))
+            wire._socket.recv(1000)
+            reset(wire)
+
+    await asyncio.to_thread(leave_often)
+    async with visiting(node.url) as visitor:
+        await eventually(lambda: is_idle(visitor, node))
+    await node.stop()
+    assert [one["end"] for one in written(log)] == ["whole"] * 4 + ["cut"] * 20
+
+
+async def test_an_answer_after_which_we_close_reaches_a_client_that_goes_on_sending(
+    edge: StartEdge, origin: ScriptedOrigin, tmp_path: Path, identity: Identity | None
+) -> None:
+    trust = identity.client if identity is not None else None
+    node = await edge(origin=origin.url, **(identity.flags(tmp_path) if identity else {}))
+
+    def ask_and_go_on() -> None:
+        ask_large(port_of(node), trust)
+        wires = [Wire(port_of(node), receive_bytes=FEW, trust=trust) for _ in range(8)]
+        for wire in wires:
+            wire.send(get("/large", "Connection: close", "Range: bytes=0-999999"))
+            assert wire.begins()
+        for wire in wires:
+            wire.send(get("/small"))
+        for wire in wires:
+            with wire:
+                assert wire.answer().body == LARGE[:1_000_000]
+                assert wire.ends()
+
+    await asyncio.to_thread(ask_and_go_on)
+    await node.stop()
+
+
+@pytest.mark.parametrize("road", [{}, {"fast_lane": False}, {"server_timing": True}], ids=["lane", "short", "full"])
+async def test_a_drain_cuts_no_body_however_little_of_it_is_unsent(
+    edge: StartEdge, origin: ScriptedOrigin, tmp_path: Path, identity: Identity | None, road: dict[str, bool]
+) -> None:
+    trust = identity.client if identity is not None else None
+    node = await edge(origin=origin.url, drain_s=30, **road, **(identity.flags(tmp_path) if identity else {}))
+    taken = taken_by_the_kernel()
+    sizes = range(taken - 400_000, taken + 400_000, 50_000)
+
+    def begin() -> list[Wire]:
+        ask_large(port_of(node), trust)
+        wires = [Wire(port_of(node), receive_bytes=FEW, trust=trust) for _ in sizes]
+        for wire, size in zip(wires, sizes, strict=True):
+            wire.send(get("/large", f"Range: bytes=0-{size - 1}"))
+        assert all(wire.begins() for wire in wires)
+        return wires
+
+    wires = await asyncio.to_thread(begin)
+    os.kill(node.pid, signal.SIGTERM)
+    await eventually(lambda: "have yet to take" in node.logs())
+    for wire, size in zip(wires, sizes, strict=True):
+        with wire:
+            answer = await asyncio.to_thread(wire.answer)
+            assert answer.body == LARGE[:size]
+    await node.stop()
+
+
+def taken_by_the_kernel() -> int:
+    """Bytes that it takes at once for a client that does not read."""
+    with socket.create_server((LOOPBACK, 0)) as listener, socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, FEW)
+        client.connect(listener.getsockname())
+        server, _ = listener.accept()
+        with server:
+            server.setblocking(False)
+            return server.send(LARGE)
+
+
 async def test_who_has_not_taken_all_at_the_end_of_a_drain_is_logged_as_cut(
     edge: StartEdge, origin: ScriptedOrigin, tmp_path: Path, identity: Identity | None
 ) -> None:
@@ -445,6 +562,11 @@ def ask_large(port: int, trust: ssl.SSLContext | None) -> None:
     with Wire(port, trust=trust) as wire:
         for _ in range(4):
             assert wire.ask(get("/large")).body == LARGE
+
+
+async def is_idle(visitor: Visitor, node: Edge) -> bool:
+    """Whether no request is in flight, as the node itself says."""
+    return await visitor.metric(node.admin_url, "smartedu_in_flight_requests") == 0
 
 
 async def is_taking(visitor: Visitor, node: Edge) -> bool:

@@ -164,6 +164,7 @@ async def lane_edge(
         node="edge-1",
         lane=lane,
         short=_short_road(engine, delivery, lane, clock) if lane is not None else None,
+        in_flight=in_flight,
         access_log=None,
         handler_cancellation=True,
         keepalive_timeout=keepalive_s,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import select
 import socket
 import ssl
 from dataclasses import dataclass
@@ -119,6 +120,10 @@ class Wire:
         """Send a request; its answer."""
         self.send(data, cuts)
         return self.answer(method)
+
+    def begins(self) -> bool:
+        """Whether something comes, which is left where it is; waits for it."""
+        return bool(select.select([self._socket], [], [], WITHIN_S)[0])
 
     def ends(self) -> bool:
         """Whether the other side ends the connection, and says nothing before; waits for it."""

@@ -101,15 +101,13 @@ class Judge:
 class Connection:
     """One keep-alive connection with at most one request on its way."""
 
-    __slots__ = ("_at", "_buffer", "_missing", "_socket", "_view")
+    __slots__ = ("_begun", "_missing", "_socket")
 
     def __init__(self, address: Address) -> None:
         self._socket = socket.create_connection(address, STALL_S)
         self._socket.settimeout(None)  # we only read what epoll has announced
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._buffer = bytearray(MAX_HEAD_BYTES)
-        self._view = memoryview(self._buffer)
-        self._at = 0
+        self._begun = b""  # of a head, as far as it has come
         self._missing = 0
 
     def fileno(self) -> int:
@@ -136,22 +134,24 @@ class Connection:
             count = self._socket.recv_into(_nowhere, min(self._missing, len(_nowhere)))
             self._missing -= count
         else:
-            count = self._socket.recv_into(self._view[self._at :])
-            self._head(self._at + count, judge)
+            at = len(self._begun)
+            _head[:at] = self._begun
+            count = self._socket.recv_into(_view[at:] if at else _view)
+            self._take_head(at + count, judge)
         if not count:
             raise WrongAnswerError("the server closed a connection in the middle of an answer")
-        return not (self._missing or self._at)
+        return not (self._missing or self._begun)
 
-    def _head(self, filled: int, judge: Judge) -> None:
+    def _take_head(self, filled: int, judge: Judge) -> None:
         """Judge the head if it is whole, and count what of the body came with it."""
-        end = self._buffer.find(END_OF_HEAD, 0, filled)
+        end = _head.find(END_OF_HEAD, 0, filled)
         if end < 0:
             if filled == MAX_HEAD_BYTES:
                 raise WrongAnswerError(f"the head is longer than {MAX_HEAD_BYTES} bytes")
-            self._at = filled
+            self._begun = bytes(_view[:filled])
             return
-        self._at = 0
-        self._missing = judge(bytes(self._view[:end])) - (filled - end - len(END_OF_HEAD))
+        self._begun = b""
+        self._missing = judge(bytes(_view[:end])) - (filled - end - len(END_OF_HEAD))
         if self._missing < 0:
             raise WrongAnswerError(f"{-self._missing} bytes more than Content-Length says")
 
@@ -184,8 +184,11 @@ def connect(address: Address, tls: ssl.SSLContext | None = None) -> Connection:
     return SecureConnection(address, tls) if tls else Connection(address)
 
 
-# Where bodies go; small enough to stay in a core's own cache.
+# Where bodies go, and heads with what comes together with them. One for all connections, and small enough to stay in the
+# core's own cache: thousands of buffers would drive the server's memory out of the one that both cores share.
 _nowhere = bytearray(256 * 1024)
+_head = bytearray(MAX_HEAD_BYTES)
+_view = memoryview(_head)
 
 
 class Crowd:

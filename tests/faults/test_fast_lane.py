@@ -510,7 +510,7 @@ async def test_a_drain_cuts_no_body_however_little_of_it_is_unsent(
     trust = identity.client if identity is not None else None
     node = await edge(origin=origin.url, drain_s=30, **road, **(identity.flags(tmp_path) if identity else {}))
     taken = taken_by_the_kernel()
-    sizes = range(taken - 400_000, taken + 400_000, 50_000)
+    sizes = range(taken - 700_000, taken + 200_000, 50_000)
 
     def begin() -> list[Wire]:
         ask_large(port_of(node), trust)

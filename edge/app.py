@@ -35,7 +35,6 @@ from edge.cache.engine import Engine
 from edge.cache.pages import Pipe
 from edge.catalog_view import CatalogView
 from edge.clock import Clock, SystemClock
-from edge.counters.corrections import Corrections
 from edge.delivery import Delivery
 from edge.fastlane import Lane
 from edge.handlers import content, counts, health, purge
@@ -214,7 +213,7 @@ def _admin(parts: _Parts) -> web.Application:
     application[purge.PURGER] = parts.cache.purging.purger
     application[appkeys.ADMIN_TOKEN] = AdminToken.read(settings.admin_token_file)
     if parts.counting is not None:
-        application[appkeys.CORRECTIONS] = Corrections(parts.counting.journal)
+        application[appkeys.CORRECTIONS] = parts.counting.corrections
     application[purge.CANONICAL] = (
         _canonical_published
         if settings.bucket is not None

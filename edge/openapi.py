@@ -1,4 +1,5 @@
-"""The interface, described (OpenAPI 3.1): views in, counts out. Served as `/v1/openapi.json`, shown as `/docs`.
+"""The interface, described (OpenAPI 3.1): views in, counts out. Served as `/v1/openapi.json`; where the site is on,
+shown as `/docs`.
 
 Made of the limits and names that the code itself goes by. A test walks the routes, and holds real answers against the
 schemas (`schemas.py`); these allow no member that is not named.

@@ -15,6 +15,7 @@ from edge.catalog_view import CatalogView
 from edge.clock import Clock
 from edge.counters.allowance import Allowances
 from edge.counters.board import Board
+from edge.counters.corrections import Booked, Corrections
 from edge.counters.flush import Flusher
 from edge.counters.intake import Intake
 from edge.counters.journal import Journal, JournalError
@@ -37,6 +38,7 @@ class Counting:
     """The counting side of one worker."""
 
     intake: Intake
+    corrections: Corrections
     board: Board
     flusher: Flusher
     journal: Journal
@@ -95,7 +97,10 @@ async def counting(
     stack.push_async_callback(leftovers.stop)
     board = _board(settings, url, clock, catalog, keeping)
     stack.push_async_callback(board.close)
-    return Counting(_intake(settings, journal, known, clock), board, flusher, journal, sink, keeping)
+    booked = Booked(open_client(url, repeats=1))
+    stack.push_async_callback(booked.close)
+    intake = _intake(settings, journal, known, clock)
+    return Counting(intake, Corrections(journal, booked), board, flusher, journal, sink, keeping)
 
 
 async def _journal(settings: EdgeSettings, directory: Path, slot: int, clock: Clock) -> Journal:

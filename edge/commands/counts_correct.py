@@ -1,7 +1,10 @@
-"""`smartedu counts correct`: a signed entry beside what was counted, through the admin listener of any node."""
+"""`smartedu counts correct`: a signed entry beside what was counted, through the admin listener of a node."""
 
 from __future__ import annotations
 
+import json
+import math
+import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,10 +18,11 @@ Examples:
 
 \b
 The entry is added to the counts of its minute and listed with its reason; what was counted stays.
-It is booked once for ever by its id: after a failure, give the same --id again."""
+It is booked once for ever by its id: after a failure, give the same --id again. An id that stands
+for another correction already is refused, as far as that can be known while Redis is away."""
 
 DEFAULT_ADMIN = "http://127.0.0.1:9090"
-TIMEOUT_S = 30.0
+_ANY = "00"  # which province a node has is of no matter for what a correction may say
 KINDS = ("visit", "view", "play", "watch")
 
 
@@ -32,7 +36,11 @@ KINDS = ("visit", "view", "play", "watch")
 @click.option("--province", metavar="CODE", help="Two digits.  [default: the node's own]")
 @click.option("--country", metavar="CC", help="Two letters, where it is not the province's.")
 @click.option(
-    "--admin", default=DEFAULT_ADMIN, show_default=True, envvar="SMARTEDU_ADMIN_URL", help="Admin address of any node."
+    "--admin",
+    default=DEFAULT_ADMIN,
+    show_default=True,
+    envvar="SMARTEDU_ADMIN_URL",
+    help="Admin address of a node that takes the province's events.",
 )
 @click.option(
     "--token-file",
@@ -51,9 +59,28 @@ def correct(amount: float, name: str | None, admin: str, token_file: Path | None
             f"--admin {admin!r} is not an address; allowed: http://HOST[:PORT] or https://HOST[:PORT]"
         )
     entry: dict[str, object] = {key: value for key, value in members.items() if value is not None}
-    entry |= {"id": name or str(uuid4()), "amount": int(amount) if amount.is_integer() else amount}
+    entry |= {"id": name or str(uuid4()), "amount": _number(amount)}
+    _check(entry)
     try:
         document = send(admin.rstrip("/") + "/counts/corrections", entry, token_file)
     except click.ClickException as error:
-        raise click.ClickException(f"{error.message} (correction {entry['id']})") from None
-    click.echo(f"correction {document['id']} is taken and will be booked in province {document['province']}")
+        raise type(error)(f"{error.message} (correction {entry['id']})") from None
+    became = "was booked before, and is not booked again" if document.get("known") else "is taken and will be booked"
+    click.echo(f"correction {document['id']} {became} in province {document['province']}")
+
+
+def _number(amount: float) -> int | float | None:
+    """As JSON can have it."""
+    if not math.isfinite(amount):
+        return None
+    return int(amount) if amount.is_integer() else amount
+
+
+def _check(entry: dict[str, object]) -> None:
+    """Refuse what no node would take, as the node would say it. What time it is, is the node's to say."""
+    from edge.counters.corrections import CorrectionError, parse_correction
+
+    try:
+        parse_correction(json.dumps(entry).encode(), sys.maxsize, _ANY)
+    except CorrectionError as error:
+        raise click.UsageError(f"--{error}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
@@ -21,6 +22,7 @@ FILTERS = {
     "edition": ("ID", "Only resources of this edition."),
     "country": ("CC", "Only this country; ZZ: not known."),
 }
+_UNASKED = datetime.fromtimestamp(0, UTC)
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -55,9 +57,10 @@ def filtered(command: Command) -> Command:
 
 
 def ask(url: str, token_file: Path | None, path: str, asked: Mapping[str, object]) -> dict[str, Any]:
-    """The document under `/v1/counts/`; a wrong address is wrong usage, a refusal one line and exit status 1."""
+    """The document under `/v1/counts/`; what nobody can answer is wrong usage, a refusal one line and exit status 1."""
     from http.client import HTTPException
 
+    _check(path, asked)
     address = address_of(url, path, asked)
     try:
         with opened(address, token_file, TIMEOUT_S) as answer:
@@ -65,6 +68,27 @@ def ask(url: str, token_file: Path | None, path: str, asked: Mapping[str, object
     except (HTTPException, OSError, ValueError) as error:
         raise click.ClickException(f"{address} cannot be read: {error}") from None
     return document
+
+
+def _check(path: str, asked: Mapping[str, object]) -> None:
+    """Refuse what no node would answer, as the node would say it. What time it is, is the node's to say."""
+    from config.provinces import PROVINCES
+    from edge.counters import question
+
+    parameters = [(name, str(value)) for name, value in asked.items() if value is not None]
+    what, _, dimension = path.partition("/")
+    checks: dict[str, Callable[[], object]] = {
+        "resources": lambda: question.resources(parameters),
+        "top": lambda: question.top(parameters, PROVINCES),
+        "by": lambda: question.totals(dimension, parameters, PROVINCES),
+        "corrections": lambda: question.page(parameters, PROVINCES),
+    }
+    if "to" in dict(parameters):
+        checks["series"] = lambda: question.series(parameters, PROVINCES, _UNASKED)
+    try:
+        checks.get(what, tuple)()
+    except question.QuestionError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def address_of(url: str, path: str, asked: Mapping[str, object]) -> str:
@@ -76,7 +100,7 @@ def address_of(url: str, path: str, asked: Mapping[str, object]) -> str:
 
 
 def opened(address: str, token_file: Path | None, timeout_s: float) -> Any:
-    """The answer, to be read; a refusal is one line and exit status 1."""
+    """The answer, to be read; a refusal is one line and exit status 1, or 2 where what was asked is wrong."""
     from urllib.error import HTTPError, URLError
     from urllib.request import Request, urlopen
 
@@ -84,8 +108,10 @@ def opened(address: str, token_file: Path | None, timeout_s: float) -> Any:
     try:
         return urlopen(Request(address, headers=headers), timeout=timeout_s)  # noqa: S310  http(s) was checked
     except HTTPError as error:
-        detail = detail_of(error.read()) or f"{address} answers {error.code} {error.reason}"
-        raise click.ClickException(detail) from None
+        detail = detail_of(error.read())
+        if error.code == 400 and detail:
+            raise click.UsageError(detail) from None
+        raise click.ClickException(detail or f"{address} answers {error.code} {error.reason}") from None
     except (URLError, OSError, ValueError) as error:
         raise click.ClickException(f"{address} cannot be read: {getattr(error, 'reason', error)}") from None
 

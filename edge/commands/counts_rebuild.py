@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -267,4 +266,6 @@ def _sum_up(outcomes: Sequence[Report | _Failure]) -> None:
 
 
 def _iso(ms: int | None) -> str | None:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="seconds") if ms is not None else None
+    from edge.counters.counting_day import moment_of
+
+    return moment_of(ms / 1000).isoformat(timespec="seconds") if ms is not None else None

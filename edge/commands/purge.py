@@ -82,7 +82,7 @@ def _order(urls: tuple[str, ...], prefix: str | None, tags: tuple[str, ...], eve
 
 
 def send(url: str, order: dict[str, object], token_file: Path | None) -> dict[str, Any]:
-    """The answer to the order; a refusal becomes one line and exit status 1."""
+    """The answer to the order; a refusal becomes one line and exit status 1, or 2 where what was asked is wrong."""
     from urllib.error import HTTPError, URLError
     from urllib.request import Request, urlopen
 
@@ -94,7 +94,10 @@ def send(url: str, order: dict[str, object], token_file: Path | None) -> dict[st
         with urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
             document: dict[str, Any] = json.load(answer)
     except HTTPError as error:
-        _refuse(_detail(error.read()) or f"{url} answers {error.code} {error.reason}")
+        detail = _detail(error.read())
+        if error.code == 400 and detail:
+            raise click.UsageError(detail) from None
+        _refuse(detail or f"{url} answers {error.code} {error.reason}")
     except (URLError, OSError, ValueError) as error:
         _refuse(f"{url} cannot be asked: {getattr(error, 'reason', error)}")
     return document

@@ -12,7 +12,7 @@ from enum import Enum, IntEnum
 from functools import partial
 from typing import Final, NamedTuple, cast
 
-import orjson
+from edge.counters import body as json_body
 
 MAX_BODY_BYTES: Final = 256 * 1024
 MAX_EVENTS: Final = 500
@@ -94,8 +94,8 @@ class BodyReason(Enum):
 class BodyError(ValueError):
     """The body as a whole can't be read as events; nothing of it was accepted."""
 
-    def __init__(self, reason: BodyReason) -> None:
-        super().__init__(reason.value)
+    def __init__(self, reason: BodyReason, detail: str = "") -> None:
+        super().__init__(f"{reason.value}: {detail}" if detail else reason.value)
         self.reason = reason
 
 
@@ -143,8 +143,10 @@ def parse(body: bytes, now_ms: int, known: Callable[[str], bool] | None = None) 
     oldest_ms, newest_ms = now_ms - MAX_AGE_MS, now_ms + MAX_AHEAD_MS
     events: list[ViewEvent] = []
     rejected: list[Rejection] = []
-    for place, item in enumerate(_items(body)):
-        verdict = _check(item, oldest_ms, newest_ms, known)
+    items, odd = _items(body)
+    check = _check_odd if odd else _check
+    for place, item in enumerate(items):
+        verdict = check(item, oldest_ms, newest_ms, known)
         if type(verdict) is ViewEvent:
             events.append(verdict)
         else:
@@ -152,21 +154,33 @@ def parse(body: bytes, now_ms: int, known: Callable[[str], bool] | None = None) 
     return Parsed(events, rejected)
 
 
-def _items(body: bytes) -> list[object]:
+def _items(body: bytes) -> tuple[list[object], bool]:
+    """The events, and whether they are of an odd document."""
     try:
-        document: object = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise BodyError(BodyReason.NOT_JSON) from error
+        document, odd = json_body.read(body)
+    except json_body.NotJSONError as error:
+        raise BodyError(BodyReason.NOT_JSON, str(error)) from error
     if not isinstance(document, dict):
         raise BodyError(BodyReason.NOT_EVENTS)
     if "events" not in document:
-        return [document]
+        return [document], odd
     items: object = document["events"]
     if not isinstance(items, list):
         raise BodyError(BodyReason.NOT_EVENTS)
     if len(items) > MAX_EVENTS:
         raise BodyError(BodyReason.TOO_MANY)
-    return items
+    return items, odd
+
+
+def _check_odd(item: object, oldest_ms: int, newest_ms: int, known: Callable[[str], bool] | None) -> ViewEvent | Reason:
+    """Of a document whose strings may be such that no journal can hold them. Of what is checked anyway, only these two
+    may have any characters; a number that is infinite is in no range."""
+    verdict = _check(item, oldest_ms, newest_ms, known)
+    if type(verdict) is not ViewEvent:
+        return verdict
+    if not json_body.is_encodable(verdict.id):
+        return Reason.ID
+    return verdict if json_body.is_encodable(verdict.viewer) else Reason.VIEWER
 
 
 def _check(item: object, oldest_ms: int, newest_ms: int, known: Callable[[str], bool] | None) -> ViewEvent | Reason:

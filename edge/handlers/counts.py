@@ -157,7 +157,7 @@ async def get_corrections(request: web.Request) -> web.StreamResponse:
 
 
 async def get_stream(request: web.Request) -> web.StreamResponse:
-    """`/v1/counts/stream`: server-sent events, the summary once a second."""
+    """`/v1/counts/stream`: server-sent events, the summary once a second. HEAD: what they would begin with."""
     token = request.app.get(READ_TOKEN, _OPEN)
     refusal = token.refusal(request) or _wrong_question(request, token)
     summaries = request.app.get(SUMMARIES)
@@ -169,6 +169,8 @@ async def get_stream(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no", **token.fields})
     response.content_type = "text/event-stream"
     await response.prepare(request)
+    if request.method == "HEAD":
+        return response
     await response.write(b"retry: %d\n\n" % RECONNECT_MS)
     async with aclosing(summaries.messages()) as messages:
         async for message in messages:

@@ -1,4 +1,4 @@
-"""`GET /v1/openapi.json`: the interface, described for programs; `/docs` shows the same to people."""
+"""`GET /v1/openapi.json`: the interface, described for programs; where the site is on, `/docs` shows it to people."""
 
 from __future__ import annotations
 

@@ -30,7 +30,8 @@ _OPEN: Final = ReadToken(None)
 
 
 async def get_export(request: web.Request) -> web.StreamResponse:
-    """All provinces' counts of the day, by resource and hour."""
+    """All provinces' counts of the day, by resource and hour. HEAD: whether they can be had; the file is made for that,
+    too, as only then it is known."""
     token = request.app.get(READ_TOKEN, _OPEN)
     refusal = token.refusal(request)
     if refusal is not None:
@@ -66,6 +67,8 @@ async def _send(
     try:
         async with aclosing(pieces):  # from before the head is sent: the client may have left meanwhile
             await response.prepare(request)
+            if request.method == "HEAD":
+                return response
             async for piece in pieces:
                 async with asyncio.timeout(SLOW_S):
                     await response.write(piece)

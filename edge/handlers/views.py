@@ -20,7 +20,8 @@ from edge.sender import Sender, Senders
 
 READ_TIMEOUT_S: Final = 10.0
 RETRY_AFTER_S: Final = 2
-MOST_RETRY_AFTER_S: Final = 60
+MOST_RETRY_AFTER_S: Final = 3600
+"""Whoever comes earlier than needed is only refused again."""
 _HIDDEN_FROM_SCRIPTS: Final = "Retry-After"  # unless it is named
 _ALL_ALIKE: Final = Senders()
 
@@ -72,7 +73,7 @@ async def _take(request: web.Request, intake: Intake, sender: Sender, body: byte
         receipt = await intake.accept(body, sender.place, sender.agent, sender.client)
     except BodyError as error:
         status = 413 if error.reason is BodyReason.TOO_MANY else 400
-        return _refused(request, status, error.reason.name.lower(), error.reason.value)
+        return _refused(request, status, error.reason.name.lower(), str(error))
     except JournalError as error:
         return _unpromised(request, error)
     count(receipt, sender)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +16,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from edge.admin_token import AdminToken
 from edge.appkeys import ADMIN_TOKEN, CORRECTIONS
-from edge.counters.corrections import Corrections
+from edge.counters.corrections import Booked, Corrections
 from edge.counters.sink import Client, open_client
 from edge.handlers.corrections import post_correction
 from edge.problems import as_problems
@@ -116,12 +117,14 @@ async def test_of_a_day_that_has_gone_to_history_the_lasting_counts_are_correcte
 
 
 @asynccontextmanager
-async def admin(one: Writer | None, token: bytes | None = None) -> AsyncIterator[TestClient[Any, Any]]:
-    """The admin listener of a node that counts, or of one that does not."""
+async def admin(
+    one: Writer | None, token: bytes | None = None, *, redis: Client | None = None
+) -> AsyncIterator[TestClient[Any, Any]]:
+    """The admin listener of a node that counts, or of one that does not. redis: where it asks what is booked."""
     application = web.Application(middlewares=[as_problems])
     application[ADMIN_TOKEN] = AdminToken(token)
     if one is not None:
-        application[CORRECTIONS] = Corrections(one.journal)
+        application[CORRECTIONS] = Corrections(one.journal, Booked(redis) if redis is not None else None)
     application.router.add_route("POST", "/counts/corrections", post_correction)
     async with TestClient(TestServer(application)) as asker:
         yield asker
@@ -137,7 +140,10 @@ async def test_an_operator_hears_that_a_correction_is_taken_once_it_is_on_disk(
         assert (await asker.post("/counts/corrections", json=GIVEN)).status == 401
         assert one.journal.end == 0
         answer = await asker.post("/counts/corrections", json=GIVEN, headers={"Authorization": "Bearer secret"})
-        assert (answer.status, await answer.json()) == (202, {"id": "c-9", "province": "44", "accepted": True})
+        assert (answer.status, await answer.json()) == (
+            202,
+            {"id": "c-9", "province": "44", "accepted": True, "known": False},
+        )
         assert one.journal.end > 0
         await one.settled()
     assert await rollups.total() == {"views": 3}
@@ -163,3 +169,56 @@ async def test_a_node_that_counts_nothing_takes_no_correction(tmp_path: Path, co
     async with writer(tmp_path, counters_url) as one, admin(one) as asker:
         await one.journal.close()
         assert (await asker.post("/counts/corrections", json=GIVEN)).status == 503
+
+
+async def test_an_id_that_stands_for_another_correction_is_refused_with_what_is_booked(
+    tmp_path: Path, counters_url: str, client: Client, rollups: Rollups
+) -> None:
+    async with writer(tmp_path, counters_url) as one, admin(one, redis=client) as asker:
+        assert (await asker.post("/counts/corrections", json=GIVEN)).status == 202
+        end = one.journal.end
+        for change in ({"amount": -7}, {"kind": "play"}, {"resource": "lesson-2"}, {"reason": "another"}):
+            answer = await asker.post("/counts/corrections", json=GIVEN | change)
+            assert (answer.status, answer.content_type) == (409, "application/problem+json")
+            said = await answer.json(content_type=None)
+            assert said["detail"].startswith("id: c-9 is booked in province 44 already, as view lesson-1 3 ")
+            booked = said["booked"]
+            assert (booked["id"], booked["kind"], booked["amount"], booked["reason"]) == ("c-9", "view", 3, "a test")
+        assert one.journal.end == end
+        again = await asker.post("/counts/corrections", json=GIVEN)
+        assert (again.status, (await again.json())["known"]) == (202, True)
+        await one.settled()
+    assert await rollups.total() == {"views": 3}
+
+
+async def test_of_two_corrections_under_one_id_at_the_same_time_the_one_that_is_passed_over_hears_of_it(
+    tmp_path: Path, counters_url: str, client: Client, rollups: Rollups
+) -> None:
+    async with writer(tmp_path, counters_url) as one, admin(one, redis=client) as asker:
+        bodies = [GIVEN | {"amount": amount} for amount in (3, -7)]
+        answers = await asyncio.gather(*(asker.post("/counts/corrections", json=body) for body in bodies))
+        assert sorted(answer.status for answer in answers) == [202, 409]
+        taken = next(body for body, answer in zip(bodies, answers, strict=True) if answer.status == 202)
+    assert await rollups.total() == {"views": taken["amount"]}
+
+
+async def test_while_redis_cannot_be_asked_a_correction_is_taken_and_booked_once(
+    tmp_path: Path, counters_url: str, rollups: Rollups
+) -> None:
+    nobody = open_client("redis://127.0.0.1:1")
+    async with writer(tmp_path, counters_url) as one, admin(one, redis=nobody) as asker:
+        for amount in (3, -7):
+            answer = await asker.post("/counts/corrections", json=GIVEN | {"amount": amount})
+            assert (answer.status, (await answer.json())["known"]) == (202, False)
+        await one.settled()
+    await nobody.aclose()
+    assert await rollups.total() == {"views": 3}
+
+
+async def test_a_correction_that_is_not_booked_soon_is_taken_all_the_same(
+    tmp_path: Path, counters_url: str, client: Client
+) -> None:
+    async with writer(tmp_path, counters_url) as one, admin(one, redis=client) as asker:
+        await one.flusher.abandon()
+        answer = await asker.post("/counts/corrections", json=GIVEN)
+        assert (answer.status, (await answer.json())["known"]) == (202, False)

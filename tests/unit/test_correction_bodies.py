@@ -65,6 +65,8 @@ def test_a_moment_is_milliseconds_or_iso_8601(at: object) -> None:
         ({"amount": 10**13}, "amount"),
         ({"kind": "watch", "amount": 1e300}, "amount"),
         ({"kind": "watch", "amount": 0.0001}, "amount"),
+        ({"amount": 2**62}, "amount"),
+        ({"amount": 1e300}, "amount"),
         ({"reason": ...}, "reason"),
         ({"reason": "  "}, "reason"),
         ({"reason": "x" * 501}, "reason"),
@@ -77,6 +79,36 @@ def test_a_moment_is_milliseconds_or_iso_8601(at: object) -> None:
 def test_a_wrong_member_is_named(members: dict[str, object], word: str) -> None:
     with pytest.raises(CorrectionError, match=f"^{word}: "):
         parse_correction(body(**members), NOW, "44")
+
+
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [
+        ({"amount": 2**62}, "amount: a whole number from -1,000,000,000,000 to 1,000,000,000,000 that is not 0"),
+        ({"kind": "watch", "amount": 1e10}, "amount: seconds from -1,000,000,000 to 1,000,000,000, at least"),
+        ({"at": "2099-01-01T00:00:00+08:00"}, "at: a time since 2000 that is not to come, in milliseconds since"),
+        ({"at": NOW + 120_000}, "as in 2026-11-29T08:00:00+08:00"),
+    ],
+)
+def test_a_refusal_names_all_that_is_allowed(members: dict[str, object], said: str) -> None:
+    with pytest.raises(CorrectionError) as refused:
+        parse_correction(body(**members), NOW, "44")
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "word"),
+    [("amount", b"1e999", "amount"), ("amount", b"9" * 5000, "amount"), ("reason", b'"\\ud800"', "reason")],
+)
+def test_an_odd_member_is_named(name: str, text: bytes, word: str) -> None:
+    with pytest.raises(CorrectionError, match=f"^{word}: "):
+        parse_correction(body(**{name: ...})[:-1] + b',"%b":%b}' % (name.encode(), text), NOW, "44")
+
+
+def test_a_member_that_cannot_even_be_written_is_refused_by_a_name_that_can() -> None:
+    with pytest.raises(CorrectionError, match=r"^'\\ud800': allowed members: amount") as refused:
+        parse_correction(rb'{"\ud800": 1}', NOW, "44")
+    assert str(refused.value).encode()
 
 
 @pytest.mark.parametrize("wrong", [b"", b"{", b"[]", b"3", b'"x"'])

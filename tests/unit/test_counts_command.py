@@ -16,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.commands.counts import counts
+from edge.commands.counts_rebuild import _document
 from edge.commands.counts_shown import chart
+from edge.counters.rebuild import Report
 
 SUMMARY: dict[str, object] = {
     "views": 1234567,
@@ -77,6 +79,8 @@ class Node(BaseHTTPRequestHandler):
         document: dict[str, object] = SUMMARY
         if "ids=bad" in self.path:
             status, document = 503, {"detail": "the counts can't be read now"}
+        elif "from=2999-01-01" in self.path:
+            status, document = 400, {"detail": "from is before to"}
         elif "ids=secret" in self.path and self.headers["Authorization"] != "Bearer open sesame":
             status, document = 401, {"detail": "reading counts needs the token"}
         else:
@@ -182,6 +186,36 @@ def test_the_token_in_a_file_opens_the_counts(url: str, tmp_path: Path) -> None:
 )
 def test_wrong_usage_of_a_command_is_exit_status_2(arguments: list[str]) -> None:
     assert CliRunner().invoke(counts, arguments).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["top", "--day", "yesterday"], "day is a date such as 2026-11-29, or today, not 'yesterday'"),
+        (["by", "grade", "--metric", "visits"], "allowed by grade: views, plays, watch_seconds"),
+        (["resources", "a b"], "'a b' is not a resource id: 1 to 64 of the characters A-Z a-z 0-9 . _ -"),
+        (["a b"], "'a b' is not a resource id"),
+        (["series", "--to", "soon"], "to is an ISO 8601 time such as"),
+        (["corrections", "--province", "99"], "allowed: 00, 11, 12"),
+    ],
+)
+def test_what_no_node_would_answer_is_wrong_usage_and_never_asked(url: str, arguments: list[str], said: str) -> None:
+    Node.asked.clear()
+    refused = CliRunner().invoke(counts, [*arguments, "--url", url])
+    assert refused.exit_code == 2
+    assert said in refused.output
+    assert Node.asked == []
+
+
+def test_what_the_node_calls_a_wrong_question_is_wrong_usage(url: str) -> None:
+    refused = CliRunner().invoke(counts, ["series", "--from", "2999-01-01", "--url", url])
+    assert refused.exit_code == 2
+    assert "Error: from is before to\n" in refused.output
+
+
+def test_rebuild_tells_times_in_the_offset_that_all_others_are_told_in() -> None:
+    told = _document(Report("44", 0, None, 0, 1_764_000_000_000, ()))
+    assert told["complete_through"] == "2025-11-25T00:00:00+08:00"
 
 
 @pytest.mark.parametrize("arguments", [["a", "--top", "3"], ["--url", "ftp://x"], ["--top", "0"], ["a"] * 201])

@@ -26,8 +26,12 @@ class Node(BaseHTTPRequestHandler):
         entry = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.asked.append((self.path, entry, self.headers["Authorization"]))
         status, document = 202, {"id": entry["id"], "province": "44", "accepted": True}
-        if entry.get("resource") == "bad id":
-            status, document = 400, {"detail": "resource: 1 to 64 of the characters A-Z a-z 0-9 . _ -"}
+        if entry["id"] == "old":
+            document["known"] = True
+        elif entry["id"] == "taken":
+            status, document = 409, {"detail": "id: taken is booked in province 44 already"}
+        elif entry.get("province") == "43":
+            status, document = 400, {"detail": "province: this node takes no events of that province: 43"}
         body = json.dumps(document).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -66,16 +70,46 @@ def test_the_entry_is_sent_with_the_token(admin: str, tmp_path: Path) -> None:
 
 def test_each_correction_gets_an_id_of_its_own(admin: str) -> None:
     for _ in range(2):
-        assert run(admin, "--kind", "watch", "--resource", "a", "--amount", "1.5", "--province", "43").exit_code == 0
+        assert run(admin, "--kind", "watch", "--resource", "a", "--amount", "1.5", "--province", "11").exit_code == 0
     first, second = (entry for _, entry, _ in Node.asked)
     assert first["id"] != second["id"]
-    assert (first["amount"], first["kind"], first["province"]) == (1.5, "watch", "43")
+    assert (first["amount"], first["kind"], first["province"]) == (1.5, "watch", "11")
 
 
 def test_a_refusal_is_one_line_with_the_id_to_try_again_with(admin: str) -> None:
-    told = run(admin, "--resource", "bad id", "--amount", "1", "--id", "c-2")
+    told = run(admin, "--resource", "a", "--amount", "1", "--id", "taken")
     assert told.exit_code == 1
-    assert told.output == "Error: resource: 1 to 64 of the characters A-Z a-z 0-9 . _ - (correction c-2)\n"
+    assert told.output == "Error: id: taken is booked in province 44 already (correction taken)\n"
+
+
+def test_a_correction_that_was_booked_before_is_told(admin: str) -> None:
+    told = run(admin, "--resource", "a", "--amount", "1", "--id", "old")
+    assert told.exit_code == 0
+    assert told.output == "correction old was booked before, and is not booked again in province 44\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--amount", "0"], "--amount: a whole number from -1,000,000,000,000 to 1,000,000,000,000 that is not 0"),
+        (["--amount", "nan"], "--amount: a whole number from"),
+        (["--amount", "inf"], "--amount: a whole number from"),
+        (["--amount", "1e300"], "--amount: a whole number from"),
+        (["--amount", "1", "--at", "yesterday"], "--at: in milliseconds since the epoch, or as in 2026-11-29T08:00"),
+        (["--amount", "1", "--resource", "bad id"], "--resource: 1 to 64 of the characters A-Z a-z 0-9 . _ -"),
+    ],
+)
+def test_what_no_node_would_take_is_wrong_usage_and_never_sent(admin: str, arguments: list[str], said: str) -> None:
+    told = run(admin, "--resource", "a", *arguments)
+    assert told.exit_code == 2
+    assert f"Error: {said}" in told.output
+    assert Node.asked == []
+
+
+def test_what_the_node_refuses_as_wrong_is_wrong_usage(admin: str) -> None:
+    told = run(admin, "--resource", "a", "--amount", "1", "--id", "c-3", "--province", "43")
+    assert told.exit_code == 2
+    assert "Error: province: this node takes no events of that province: 43 (correction c-3)\n" in told.output
 
 
 def test_a_wrong_address_is_wrong_usage() -> None:

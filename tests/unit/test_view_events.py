@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import orjson
 import pytest
 
@@ -124,7 +126,6 @@ def test_a_catalog_refuses_what_it_does_not_hold() -> None:
         (b"{", BodyReason.NOT_JSON),
         (b"id=1&kind=view", BodyReason.NOT_JSON),
         (b'{"id": "\xff"}', BodyReason.NOT_JSON),
-        (b'{"id": "\\ud800"}', BodyReason.NOT_JSON),
         (b'{"at": NaN}', BodyReason.NOT_JSON),
         (b"[" * 200_000, BodyReason.NOT_JSON),
         (b"null", BodyReason.NOT_EVENTS),
@@ -138,6 +139,37 @@ def test_a_body_that_is_no_events_is_refused_as_a_whole(body: bytes, reason: Bod
     with pytest.raises(BodyError) as refused:
         parse(body, NOW)
     assert refused.value.reason is reason
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"id": "1",}', "trailing comma is not allowed"),
+        (b'{"id": "\xff"}', "str is not valid UTF-8"),
+        (b'{"at": NaN}', "unexpected character"),
+        (b'{"at": 1e999, "watched_s": -Infinity}', "-Infinity is not a JSON value"),
+        (b"[" * 100_000 + b"]" * 100_000, "nested more than 3,000 deep"),
+    ],
+)
+def test_a_body_that_cannot_be_read_is_refused_with_what_is_wrong(body: bytes, said: str) -> None:
+    with pytest.raises(BodyError) as refused:
+        parse(body, NOW)
+    assert refused.value.reason is BodyReason.NOT_JSON
+    assert str(refused.value).startswith(f"the body is not JSON: {said}")
+
+
+def test_a_pair_of_surrogates_is_a_character_beside_an_odd_event() -> None:
+    good = b'{"id": "\\ud83d\\ude00", "kind": "visit", "at": %d}' % NOW
+    parsed = parse(b'{"events": [%b, %b]}' % (good.replace(rb"\ude00", b""), good), NOW)
+    assert [one.id for one in parsed.events] == ["😀"]
+    assert parsed.rejected == [(0, Reason.ID)]
+
+
+def test_what_an_event_has_beside_its_members_may_be_nested_deeply() -> None:
+    limit = sys.getrecursionlimit()
+    body = b'{"id": "1", "kind": "visit", "at": %d, "more": %b}' % (NOW, b"[" * 2900 + b"]" * 2900)
+    assert len(parse(body, NOW).events) == 1
+    assert sys.getrecursionlimit() == limit
 
 
 def test_every_reason_is_one_sentence_of_its_own() -> None:

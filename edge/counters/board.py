@@ -32,7 +32,7 @@ from edge.counters.answer import (
     Table,
 )
 from edge.counters.counting_day import day_name, day_named, moment_of
-from edge.counters.days import DayGoneError, Days, Remember
+from edge.counters.days import Days, Remember
 from edge.counters.event import HUB, UNKNOWN_COUNTRY, Kind
 from edge.counters.groups import Groups, Look, Term
 from edge.counters.holdings import Held, Holdings, credited
@@ -153,7 +153,7 @@ class Board:
         held = await self._held(asked.slice.provinces)
         if asked.metric is Metric.UNIQUES:
             return Table(await self._viewers(asked.slice, held), self._moment(held))
-        view = await self._view(asked.slice, held)
+        view = await self._view(asked.slice, held, with_bots=asked.dimension is Dimension.AGENT)
         return Table(self._rows(asked, view), view.moment, self._catalog(asked.dimension, asked.slice))
 
     async def top(self, asked: Top) -> Ranking:
@@ -221,8 +221,8 @@ class Board:
                 raise one.trouble or BoardError(f"province {one.code} was not read yet")
         return held
 
-    async def _view(self, part: Slice, held: Mapping[str, Held]) -> _View:
-        """The counts of the time that is meant."""
+    async def _view(self, part: Slice, held: Mapping[str, Held], *, with_bots: bool = False) -> _View:
+        """The counts of the time that is meant. with_bots: those of days with nothing else are wanted, too."""
         moment = self._moment(held)
         if part.day is None:
             sums = {code: one.total for code, one in held.items()}
@@ -240,15 +240,14 @@ class Board:
                 moment,
                 every=len(held) == len(self.provinces),
             )
-        found = await self._days.of(part.day, tuple(held))
+        found = await self._days.of(part.day, tuple(held), bots=with_bots)
         hashes = await self._reading.hashes([(code, f":day:{part.day}{kind}") for kind in _KINDS for code in held])
         numbers = [{name.decode(): int(n) for name, n in one.items()} for one in hashes]
         booked: dict[str, Hash] = dict(zip(held, numbers[: len(held)], strict=True))
         booked |= found.countries
         countries = {code: credited(code, one, found.sums[code]) for code, one in booked.items()}
-        bots = dict(zip(held, numbers[len(held) :], strict=True))
-        gone = part.day if found.countries else None
-        return _View(held, found.sheet, found.sums, countries, bots, moment, gone=gone)
+        bots_of_day: dict[str, Hash] = dict(zip(held, numbers[len(held) :], strict=True))
+        return _View(held, found.sheet, found.sums, countries, bots_of_day | dict(found.bots), moment)
 
     def _rows(self, asked: Totals, view: _View) -> tuple[Row, ...]:
         metrics = (asked.metric,) if asked.metric is not None else _metrics(asked.dimension, asked.slice)
@@ -260,8 +259,6 @@ class Board:
             wanted = [name for name in names if asked.slice.country in (None, name)]
             return tuple(_row(name, {key: fields.get(f"{name} {key}", 0) for key in _KEYS}, metrics) for name in wanted)
         if asked.dimension is Dimension.AGENT:
-            if view.gone is not None:
-                raise DayGoneError(view.gone)
             kinds = {"human": _sum(view.sums.values()), "bot": _sum(view.bots.values())}
             return tuple(_row(name, sums, metrics) for name, sums in kinds.items())
         return self._by_group(asked, view, metrics)
@@ -322,7 +319,7 @@ class Board:
 class _View:
     """The counts of some time in some provinces. every: all provinces of the sheet are meant.
 
-    sums, countries, bots: by province. gone: the day, when some of it is from history, which has no bots.
+    sums, countries, bots: by province.
     """
 
     held: Mapping[str, Held]
@@ -332,7 +329,6 @@ class _View:
     bots: Mapping[str, Hash]
     moment: Moment
     every: bool = False
-    gone: str | None = None
 
     def places(self) -> list[int] | None:
         """The provinces' places in the sheet; None for all that it has."""

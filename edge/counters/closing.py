@@ -127,8 +127,8 @@ class Closing:
         """A further version of a closed day, with those of the corrections that it lacks. Raises HistoryError."""
         async with passing_directory(self._workplace) as directory:
             found = await self._history.find(day, self.province)
-            if found is None:  # a day on which nothing had been counted
-                found = await self._write(day, await empty_spool(directory, NOTHING), directory)
+            if found is None:
+                found = await self._make(day, corrections, directory)
             manifest = await self._include(found, corrections, directory)
             await self._verify(manifest, directory)
             await self._days.note_exported(day, corrections, self._keep_s)
@@ -184,17 +184,30 @@ class Closing:
     async def _write(self, day: date, spooled: Spooled, directory: Path) -> Found:
         """Put the tables and the manifest of a day that is not there. Somebody else's, when they were faster."""
         paths = await asyncio.to_thread(_make_tables, directory, spooled)
+        return await self._put_first(day, spooled.look, paths, directory)
+
+    async def _make(self, day: date, corrections: Mapping[str, Correction], directory: Path) -> Found:
+        """Put a day on which nothing had been counted, its corrections in its first version: without them it would be
+        zeros for whoever reads in between."""
+        async with passing_directory(directory) as apart:
+            tables = await asyncio.to_thread(_make_tables, apart, await empty_spool(apart, NOTHING))
+            base = {table: tables[table] for table in ("resources", "minutes")}
+            tables |= await asyncio.to_thread(_correct_tables, directory, base, list(corrections.values()))
+            look = Look(_sum_of(corrections), Figures(), {}, corrections)
+            return await self._put_first(day, look, tables, directory)
+
+    async def _put_first(self, day: date, look: Look, paths: Mapping[str, Path], directory: Path) -> Found:
         contents, countries = await asyncio.to_thread(_measure, directory, paths)
-        _check(self.province, day, spooled.look.sums, contents)
+        _check(self.province, day, look.sums, contents)
         manifest = Manifest(
             self.province,
             day,
             1,
             await self._put_all(day, paths, contents),
-            spooled.look.sums,
+            look.sums,
             countries,
-            spooled.look.bots,
-            {key: dict(one.entry) for key, one in spooled.look.of_day(day).items()},
+            look.bots,
+            {key: dict(one.entry) for key, one in look.of_day(day).items()},
             contents["minutes"].unplaced,
         )
         return await self._publish(manifest, None)

@@ -27,11 +27,14 @@ from edge.counters.past import Past, Progress
 from edge.counters.province_day import (
     Correction,
     ProvinceDays,
+    correction_of,
     figures_of,
     sums_by_country,
 )
 from edge.counters.witnesses import Difference, Keys, Remedy, compare, weigh
 
+FIRST_DAY: Final = "first_day"
+"""Its field among the totals. It is no sum: a difference has the days as numbers, YYYYMMDD, and 0 for none."""
 RANKS: Final = {"views": Kind.VIEW, "plays": Kind.PLAY, "watch_ms": Kind.WATCH}
 _AT_ONCE: Final = 500
 
@@ -88,17 +91,19 @@ class Comparison:
         """Totals, countries, bots, and the days' sums."""
         days = self._days
         pipe = days.client.pipeline(transaction=True)
-        for name in ("total", "countries", "bots"):
+        for name in ("total", "countries", "bots", "corrections"):
             pipe.hgetall(days.key(name))
         for metric in METRICS:
             pipe.zrange(days.key("days", metric), 0, -1, withscores=True)
         for day in self._open:
             for parts in (("day", day), ("day", day, "countries"), ("day", day, "bots"), ("min", day)):
                 pipe.hgetall(days.key(*parts))
-        total, countries, bots, *rest = await days.asked(pipe.execute())
+        total, countries, bots, entries, *rest = await days.asked(pipe.execute())
         ranked = [{name.decode(): int(score) for name, score in one} for one in rest[:4]]
         open_days = [_OpenDay.of(*rest[i : i + 4]) for i in range(4, len(rest), 4)]
+        corrections = [correction_of(entry, days.province) for entry in entries.values()]
         return [
+            *self._compare_first_day(day_from(total.get(b"first_day")), open_days, corrections),
             *self._weigh_sums(figures_of(total), open_days),
             *self._weigh_countries(_by_field(sums_by_country(countries)), open_days),
             *self._compare_bots(figures_of(bots), open_days),
@@ -135,6 +140,18 @@ class Comparison:
             pipe.exists(*(self._days.key(*parts) for parts in detail_keys(day)))
         there = await self._days.asked(pipe.execute())
         return [day for day, count in zip(closed, there, strict=True) if count]
+
+    def _compare_first_day(
+        self, told: date | None, open_days: Sequence[_OpenDay], corrections: Sequence[Correction]
+    ) -> list[Difference]:
+        """Days begin with the first event of people: a correction of a day before that moves nothing."""
+        days = {self._ground.past.first_day()}
+        for day, one in zip(self._ground.open_days, open_days, strict=True):
+            if one.sums != _sum(entry for entry in corrections if entry.day == day):
+                days.add(day)
+        first = min((day for day in days if day is not None), default=None)
+        redis, history = (int(day_name(day)) if day is not None else 0 for day in (told, first))
+        return [Difference("total", FIRST_DAY, redis, history, Remedy.REPLACE)] if told != first else []
 
     def _weigh_sums(self, total: Figures, open_days: Sequence[_OpenDay]) -> Iterator[Difference]:
         past = self._ground.past.sums().plus(_sum(self._ground.late.values()))

@@ -29,7 +29,7 @@ MAX_AMOUNT: Final = 10**12  # far above any count, far below what a sum of score
 BOOKED_WITHIN_S: Final = 1.0
 _ASK_AGAIN_S: Final = 0.05
 _MS: Final = 1000
-# What is older is seconds that were taken for milliseconds; and a first day of counts, once booked, stays the first.
+# What is older is seconds that were taken for milliseconds.
 _EARLIEST_MS: Final = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * _MS
 _KINDS: Final = {kind.name.lower(): kind for kind in Kind}
 _A_TIME: Final = "in milliseconds since the epoch, or as in 2026-11-29T08:00:00+08:00"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import date
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,13 @@ _ASKED_AT_ONCE: Final = 8
 _PIECE: Final = 64 * 1024
 
 
+class _Absent(Enum):
+    """Why a province has no part of a day."""
+
+    BEFORE = "nothing was counted until then"
+    EMPTY = "it is closed, and nothing was counted on it"
+
+
 @dataclass(frozen=True, slots=True)
 class DayTable:
     """A closed day of a province. resources: views, plays, ms watched by resource; minutes: by minute of the day and
@@ -29,6 +37,15 @@ class DayTable:
     manifest: Manifest
     resources: Mapping[str, tuple[int, int, int]]
     minutes: Mapping[tuple[int | None, str], Figures]
+
+    @property
+    def bots(self) -> Figures:
+        return self.manifest.bots
+
+    @property
+    def corrections(self) -> Collection[str]:
+        """Ids of those that are included."""
+        return self.manifest.corrections.keys()
 
 
 class Exports:
@@ -51,7 +68,7 @@ class Exports:
         Raises NotClosedError, NoHistoryError; HistoryError when storage, or a Redis, can't be read now.
         """
         manifests = await self._manifests(day)
-        pieces = self._pieces(manifests, how)
+        pieces = self._pieces(day, manifests, how)
         await anext(pieces)  # everything that can fail is done
         return pieces
 
@@ -64,7 +81,7 @@ class Exports:
             manifest, paths = await self._fetch(found.manifest, directory)
             return await asyncio.to_thread(_table, manifest, directory, paths)
 
-    async def _pieces(self, manifests: Sequence[Manifest], how: Format) -> AsyncGenerator[bytes]:
+    async def _pieces(self, day: date, manifests: Sequence[Manifest], how: Format) -> AsyncGenerator[bytes]:
         """First nothing, when the file is made; then its pieces."""
         if self._under_way >= MOST_AT_ONCE:
             raise HistoryError(f"{MOST_AT_ONCE} exports are being read already")
@@ -77,7 +94,7 @@ class Exports:
                 manifest, paths = await self._fetch(wanted, directory)
                 sources.append(Source(manifest.province, paths["resources"], paths["minutes"]))
             target = directory / f"export.{how.value}"
-            await asyncio.to_thread(_export, directory, manifests[0].day, sources, target, how)
+            await asyncio.to_thread(_export, directory, day, sources, target, how)
             yield b""
             file = await asyncio.to_thread(target.open, "rb")
             stack.callback(file.close)
@@ -85,25 +102,32 @@ class Exports:
                 yield piece
 
     async def _manifests(self, day: date) -> list[Manifest]:
+        """What history has of a closed day: nothing, when nothing was counted anywhere."""
         if day >= moment_of(self._wall()).date():
             raise NotClosedError(f"{day} is not over")
         found = await asyncio.gather(*(self._manifest(day, one) for one in self._days))
-        manifests = [manifest for manifest in found if manifest is not None]
-        if not manifests:
-            raise NoHistoryError(f"history has nothing of {day}")
-        return manifests
+        if all(part is _Absent.BEFORE for part in found):
+            raise NoHistoryError(f"history has nothing of {day}, which is before everything that was counted")
+        return [part for part in found if isinstance(part, Manifest)]
 
-    async def _manifest(self, day: date, days: ProvinceDays) -> Manifest | None:
-        """The province's part of a day; None when nothing was counted there."""
+    async def _manifest(self, day: date, days: ProvinceDays) -> Manifest | _Absent:
+        """The province's part of a day, or why there is none.
+
+        What was counted is asked after history: a day that comes into history in between is refused for a moment, and
+        never given as an empty one.
+        """
         async with self._asking:
             found = await self._history.find(day, days.province)
             if found is not None:
                 return found.manifest
             standing = await days.standing()
-        counts = standing.first is not None and standing.first <= day
-        if counts and (standing.through is None or standing.through < day):
+            counted = await days.was_counted(day)
+        began = counted or (standing.first is not None and standing.first <= day)
+        if began and (standing.through is None or standing.through < day):
             raise NotClosedError(f"{day} is not closed yet in province {days.province}")
-        return None
+        if counted:
+            raise HistoryError(f"history does not have yet what was counted on {day} in province {days.province}")
+        return _Absent.EMPTY if began else _Absent.BEFORE
 
     async def _fetch(self, manifest: Manifest, directory: Path) -> tuple[Manifest, dict[str, Path]]:
         """The tables of a day; of its next version, when a correction came in between and the old ones are gone."""

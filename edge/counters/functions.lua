@@ -35,7 +35,7 @@
 --   {44}:seen                 zset   numbers of the 5-minute buckets below
 --   {44}:seen:<bucket>        set    digests of the ids accepted in that span
 --   {44}:seen_at              zset   bucket -> when it was last written, ms by this Redis's clock
---   {44}:total                hash   <metric> -> n; first_day;            {44}:day:<day> of one day
+--   {44}:total                hash   <metric> -> n; first_day (of events); {44}:day:<day> of one day
 --   {44}:countries            hash   `<CC> <metric>` -> n;                {44}:day:<day>:countries of one day
 --   {44}:bots                 hash   <metric> -> n;                       {44}:day:<day>:bots of one day
 --   {44}:<metric>             zset   resource -> n, not for visits;       {44}:day:<day>:<metric> of one day
@@ -147,16 +147,14 @@ local function nothing_yet(prefix)
     return {prefix = prefix, hashes = {}, ranks = {}, few = {}, moved = {}, expires = {}, changed = false}
 end
 
--- Where amounts of one kind, minute and country belong. lasting: the keys of the day have gone, leave them so.
+-- Where amounts of one kind, minute and country belong. lasting: the keys of the day have gone, leave them so; those of
+-- resources by minute go by themselves.
 local function shelf_of(sums, kind, minute, day, country, lasting)
     local prefix, metric = sums.prefix, METRIC[kind]
     local of_day = (tonumber(minute) + UTC8_MINUTES) % DAY_MINUTES
     local key_of_minute = prefix .. ':m:' .. minute
     local function among(kinds, key)
-        if lasting and redis.call('EXISTS', key) == 0 then
-            return {}
-        end
-        return fields_of(kinds, key)
+        return lasting and {} or fields_of(kinds, key)
     end
     sums.expires[key_of_minute] = tonumber(minute) * 60 + MINUTE_TTL_S
     return {
@@ -170,11 +168,34 @@ local function shelf_of(sums, kind, minute, day, country, lasting)
         minutes = among(sums.few, prefix .. ':min:' .. day),
         days = fields_of(sums.ranks, prefix .. ':days:' .. metric),
         in_hour = among(sums.hashes, string.format('%s:h:%s%02d', prefix, day, math.floor(of_day / 60))),
-        in_minute = among(sums.hashes, key_of_minute),
+        in_minute = fields_of(sums.hashes, key_of_minute),
         seen = fields_of(sums.ranks, prefix .. ':views'),
         rank = fields_of(sums.ranks, prefix .. ':' .. metric),
         rank_of_day = among(sums.ranks, prefix .. ':day:' .. day .. ':' .. metric),
     }
+end
+
+-- Of a closed day, until when (s) its details stay; -1 for ever, nil when they have gone. They go together: a key that
+-- is not there although others are is one of something that nobody did that day, and a correction may still make it.
+local function details_until(prefix, day)
+    for _, key in ipairs({prefix .. ':day:' .. day, prefix .. ':day:' .. day .. ':bots'}) do
+        local at_s = redis.call('EXPIRETIME', key)
+        if at_s ~= -2 then
+            return at_s
+        end
+    end
+end
+
+-- What a correction makes of a closed day goes with the rest of its details.
+local function expire_with(sums, shelf, minute, at_s)
+    local of_day = sums.prefix .. ':day:' .. shelf.day
+    local hour = math.floor((minute + UTC8_MINUTES) % DAY_MINUTES / 60)
+    for _, key in ipairs({
+        of_day, of_day .. ':countries', of_day .. ':' .. shelf.metric, sums.prefix .. ':min:' .. shelf.day,
+        string.format('%s:h:%s%02d', sums.prefix, shelf.day, hour),
+    }) do
+        sums.expires[key] = at_s
+    end
 end
 
 -- The sums over resources of one shelf.
@@ -186,9 +207,6 @@ local function book_sum(sums, shelf, amount)
     raise(shelf.minutes, shelf.minute, amount)
     raise(shelf.days, shelf.day, amount)
     sums.changed = true
-    if sums.first_day == nil or shelf.day < sums.first_day then
-        sums.first_day = shelf.day
-    end
 end
 
 local function book_resource(sums, shelf, resource, amount)
@@ -285,6 +303,9 @@ local function add_up(sums, writer, groups, cells, watched, known, through)
             in_history = in_history + group_fresh
         elseif shelf ~= nil then
             book_sum(sums, shelf, group_amount)
+            if sums.first_day == nil or day < sums.first_day then
+                sums.first_day = day
+            end
         elseif group_fresh > 0 and agent ~= '0' then
             book_bots(sums, METRIC[kind], closed and day_after(through) or day, group_fresh, group_amount)
         end
@@ -306,15 +327,21 @@ local function corrections_of(prefix, late, call, bucket)
     return late
 end
 
--- Corrections are booked once for ever, by id, whatever day they are of: history may have been told of them or not.
+-- Corrections are booked once for ever, by id, whatever day they are of: history may have been told of them or not. Days
+-- begin with the first event: a correction before that makes no day that averages would count.
 local function add_corrections(plan, sums, corrections, through)
     local taken = {}
     for _, one in ipairs(corrections) do
         local key = sums.prefix .. ':corrections'
         if not taken[one.id] and redis.call('HEXISTS', key, one.id) == 0 then
             taken[one.id] = true
-            local minute = integer(one.minute)
-            local shelf = shelf_of(sums, integer(one.kind), minute, one.day, one.country, one.day <= through)
+            local minute, closed = integer(one.minute), one.day <= through
+            local until_s = closed and details_until(sums.prefix, one.day)
+            local lasting = closed and until_s == nil
+            local shelf = shelf_of(sums, integer(one.kind), minute, one.day, one.country, lasting)
+            if until_s and until_s > 0 then
+                expire_with(sums, shelf, one.minute, until_s)
+            end
             book_resource(sums, shelf, one.resource, one.amount)
             book_sum(sums, shelf, one.amount)
             plan[#plan + 1] = {'HSET', key, one.id, one.entry}

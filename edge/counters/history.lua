@@ -100,6 +100,21 @@ local function adjust(keys, args)
     return 1
 end
 
+-- The day that everything begins with, unless it has changed since it was read; empty for none.
+-- keys: {province}:watermarks    args: prefix, the day that was read, the day that it should be
+local function replace_first_day(keys, args)
+    local key = args[1] .. ':total'
+    if (redis.call('HGET', key, 'first_day') or '') ~= args[2] then
+        return 0
+    end
+    if args[3] == '' then
+        redis.call('HDEL', key, 'first_day')
+    else
+        redis.call('HSET', key, 'first_day', args[3])
+    end
+    return 1
+end
+
 -- Add sketches of viewers to those that are there. keys: {province}:watermarks    args: prefix, then key without its prefix, sketch
 local function merge_sketches(keys, args)
     local prefix = args[1]
@@ -124,4 +139,5 @@ end
 offer('close_day', close_day)
 offer('trust_history', trust_history)
 offer('adjust', adjust)
+offer('replace_first_day', replace_first_day)
 offer('merge_sketches', merge_sketches)

@@ -9,9 +9,12 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
+import orjson
+
 from edge.counters.closing import passing_directory
 from edge.counters.history import Figures, History, Manifest
 from edge.counters.parquet import Parquet
+from edge.counters.province_day import correction_of
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how much of it is done, and how much there is."""
@@ -30,6 +33,10 @@ class Past:
     def through(self) -> date | None:
         """The last day of it."""
         return max(self.manifests, default=None)
+
+    def first_day(self) -> date | None:
+        """The first day of events of people. Corrections alone make none."""
+        return next((day for day in sorted(self.manifests) if _events_of(self.manifests[day]) != Figures()), None)
 
     def sums(self) -> Figures:
         total = Figures()
@@ -53,6 +60,14 @@ class Past:
     def corrections(self) -> dict[str, Mapping[str, object]]:
         """The entries that history holds, by id."""
         return {key: entry for manifest in self.manifests.values() for key, entry in manifest.corrections.items()}
+
+
+def _events_of(manifest: Manifest) -> Figures:
+    """The sums without the corrections."""
+    events = manifest.sums
+    for entry in manifest.corrections.values():
+        events = events.minus(correction_of(orjson.dumps(entry), manifest.province).figures)
+    return events
 
 
 async def read_past(history: History, province: str, workplace: Path, progress: Progress) -> Past:

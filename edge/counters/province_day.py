@@ -200,6 +200,13 @@ class ProvinceDays(ProvinceKeys):
         first = min((day for name in (human, *bots) if (day := day_from(name)) is not None), default=None)
         return Standing(day_from(through), first, complete)
 
+    async def was_counted(self, day: date) -> bool:
+        """Whether anything of people was counted on a day, as its sums say, which stay for ever."""
+        pipe = self.client.pipeline(transaction=True)
+        for metric in METRICS:
+            pipe.zscore(self.key("days", metric), day_name(day))
+        return any(await self.asked(pipe.execute()))
+
     async def born_ms(self, now_ms: int) -> int:
         """When this Redis was first asked this: one that has lost everything is a new one. ms since the epoch."""
         key = self.key("history", "born")

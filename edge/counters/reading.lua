@@ -7,6 +7,7 @@
 -- batch; the batch's tag (writer and position, in the trail) tells the two apart, and then the reader begins anew.
 
 local METRICS = {'views', 'plays', 'watch_ms'}
+local DAY_MINUTES = 1440
 local CHUNK = 4000               -- Lua passes at most some 8,000 arguments to one call
 
 -- Before when the province is exact: its slowest open writer, or with none open the last that closed.
@@ -89,20 +90,52 @@ local function was_counted(prefix, day)
     return false
 end
 
--- One day, if it is not as the reader knows it: any event changes one of its sums, a correction the number of those.
--- args: prefix, day, mark that the reader has of it
--- returns: complete, mark; then the day's three rankings, nothing when the mark is the same, or 0 when history has it
+-- The entries of that day that history is not known to hold. Those that it is known to hold are in what it says from
+-- now on: they are noted after its manifest was written.
+local function waiting(prefix, first_minute)
+    local key, found = prefix .. ':corrections', {}
+    local ids = redis.call('HKEYS', key)
+    for first = 1, #ids, CHUNK do
+        local last = math.min(first + CHUNK - 1, #ids)
+        local exported = redis.call('SMISMEMBER', key .. ':exported', unpack(ids, first, last))
+        for i = first, last do
+            local entry = exported[i - first + 1] == 0 and redis.call('HGET', key, ids[i])
+            local minute = entry and tonumber(cjson.decode(entry).minute) - first_minute
+            if minute and minute >= 0 and minute < DAY_MINUTES then
+                found[#found + 1] = entry
+            end
+        end
+    end
+    return found
+end
+
+-- One day, if it is not as the reader knows it: any event changes one of its sums, a correction the number of those. Of
+-- a day whose details have gone, its sums are those that stay.
+-- args: prefix, day, mark that the reader has of it, its first minute since the epoch, whether bots are wanted (0|1)
+-- returns: complete, mark; then the day's three rankings, nothing when the mark is the same, or where only history can
+--   have it 0 and the corrections that history may not hold yet
 local function day(_, args)
-    local prefix, of_day = args[1], args[1] .. ':day:' .. args[2]
-    local sums = redis.call('HMGET', of_day, 'views', 'plays', 'watch_ms', 'visits')
-    local mark = tostring(redis.call('ZCARD', prefix .. ':corrections:at'))
-    for i = 1, 4 do
-        mark = mark .. ' ' .. (sums[i] or '0')
+    local prefix, name, of_day = args[1], args[2], args[1] .. ':day:' .. args[2]
+    local there = redis.call('EXISTS', of_day) == 1
+    local counted = not there and was_counted(prefix, name)
+    -- A day of nothing but bots has left no sums: whoever wants them has to look into history.
+    local bots_only = args[5] == '1' and not there and redis.call('EXISTS', of_day .. ':bots') == 0
+        and name <= (redis.call('GET', prefix .. ':history_through') or '')
+    local gone = counted or bots_only
+    local mark = (gone and 'gone:' or '') .. redis.call('ZCARD', prefix .. ':corrections:at')
+    for _, metric in ipairs({'views', 'plays', 'watch_ms', 'visits'}) do
+        local sum = there and redis.call('HGET', of_day, metric)
+        mark = mark .. ' ' .. (sum or counted and redis.call('ZSCORE', prefix .. ':days:' .. metric, name) or '0')
     end
     local answer = {complete(prefix), mark}
-    if redis.call('EXISTS', of_day) == 0 and was_counted(prefix, args[2]) then
-        answer[2], answer[3] = 'gone:' .. mark, 0  -- not the mark of the time before anything was counted
-    elseif mark ~= args[3] then
+    if mark == args[3] then
+        return answer
+    elseif gone then
+        answer[3] = 0
+        for _, entry in ipairs(waiting(prefix, tonumber(args[4]))) do
+            answer[#answer + 1] = entry
+        end
+    else
         for i, metric in ipairs(METRICS) do
             answer[2 + i] = redis.call('ZRANGE', of_day .. ':' .. metric, 0, -1, 'WITHSCORES')
         end

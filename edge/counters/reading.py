@@ -20,6 +20,7 @@ import numpy as np
 from redis.asyncio import RedisCluster
 from redis.exceptions import ResponseError
 
+from edge.counters.counting_day import begin_of_day, day_named
 from edge.counters.sheet import Ints
 from edge.counters.sink import province_prefix
 from edge.redis_clients import FAILURES, Client, load_functions
@@ -86,16 +87,18 @@ class Unchanged:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A day of a province. rankings: None when it is as the reader knows it. gone: only history has it.
+    """A day of a province. rankings: None when it is as the reader knows it, or only history has them.
 
-    mark: what tells whether it has changed. sums: by metric.
+    mark: what tells whether it has changed. sums: by metric. waiting: of a day that Redis has let go, the corrections,
+    as they are kept, that history was not known to hold when this was read; all others are in what it says from then
+    on. None of any other day.
     """
 
     complete_ms: int | None
     mark: bytes
     sums: Hash
     rankings: Sequence[Ranking] | None
-    gone: bool
+    waiting: Sequence[bytes] | None
 
 
 class Reading:
@@ -142,9 +145,14 @@ class Reading:
 
         return list(await asyncio.gather(*map(alone, calls)))
 
-    async def day(self, asked: Sequence[tuple[str, bytes]], day: str) -> list[Day]:
-        """By province and mark: the day, if it is not as marked. Raises BoardError."""
-        return [_day(one) for one in await self._functions("day", [(code, (day, mark)) for code, mark in asked])]
+    async def day(self, asked: Sequence[tuple[str, bytes]], day: str, *, bots: bool = False) -> list[Day]:
+        """By province and mark: the day, if it is not as marked. Raises BoardError.
+
+        bots: a day of which nobody else is known is gone, too, when it is closed: history alone may know of bots.
+        """
+        first_minute = int(begin_of_day(day_named(day)).timestamp()) // 60
+        calls = [(code, (day, mark, first_minute, int(bots))) for code, mark in asked]
+        return [_day(one) for one in await self._functions("day", calls)]
 
     async def days(self, province: str) -> dict[str, int]:
         """Views of every day. Raises BoardError."""
@@ -279,10 +287,10 @@ def _glance(answer: Sequence[Any]) -> Glance | Unchanged | None:
 
 
 def _day(answer: Sequence[Any]) -> Day:
-    complete, mark, *rankings = answer
-    gone = rankings[:1] == [0]
+    complete, mark, *more = answer
+    waiting = more[1:] if more[:1] == [0] else None
     sums = dict(zip((*_METRICS, "visits"), map(int, mark.split()[1:]), strict=True))
-    return Day(_ms(complete), mark, sums, [*map(_ranking, rankings)] if rankings and not gone else None, gone)
+    return Day(_ms(complete), mark, sums, [*map(_ranking, more)] if more and waiting is None else None, waiting)
 
 
 def _numbers(flat: Sequence[bytes]) -> dict[str, int]:

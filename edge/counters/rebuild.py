@@ -23,7 +23,7 @@ import orjson
 
 from edge.counters.closing import KEEP_S, passing_directory
 from edge.counters.comparison import Comparison, Ground, Numbers, detail_keys, ground_of
-from edge.counters.counting_day import day_from, day_name
+from edge.counters.counting_day import day_name
 from edge.counters.history import Figures, History, HistoryError, ObjectStore, folder_of
 from edge.counters.parquet import Parquet
 from edge.counters.past import Past, Progress, read_past
@@ -100,7 +100,7 @@ class Rebuild:
             compared = await self._compare(past)
             await self._refuse_lost_days(compared)
             await self._adjust([one for one in compared.differences if one.remedy is Remedy.ADJUST])
-            await self._set_first_day(past)
+            await self._set_first_day([one for one in compared.differences if one.remedy is Remedy.REPLACE])
             await self._restore_details(compared)
             if compared.differences or not await self._days.asked(self._days.client.exists(self._days.key("u"))):
                 await self._merge_sketches(past)
@@ -176,13 +176,11 @@ class Rebuild:
         if not await self._days.call("smartedu_adjust", *head, *amounts):
             raise LeaseError(f"province {self._days.province}: the lease was lost on the way; begin again")
 
-    async def _set_first_day(self, past: Past) -> None:
-        """The first day of all, which history may know better."""
-        key = self._days.key("total")
-        stored = day_from(await self._days.asked(self._days.client.hget(key, "first_day")))
-        first = min(past.manifests, default=None)
-        if first is not None and (stored is None or first < stored):
-            await self._days.asked(self._days.client.hset(key, "first_day", day_name(first)))
+    async def _set_first_day(self, differences: Sequence[Difference]) -> None:
+        """The first day of all. An event of an earlier one may come while it is compared: then that one stays."""
+        for one in differences:
+            told, first = (str(day) if day else "" for day in (one.redis, one.history))
+            await self._days.call("smartedu_replace_first_day", told, first)
 
     async def _restore_details(self, compared: _Compared) -> None:
         """The last closed days are written again where they differ; what is left of earlier ones goes."""

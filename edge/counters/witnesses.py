@@ -19,6 +19,7 @@ class Remedy(Enum):
     """How a difference can be put right."""
 
     ADJUST = "what is lacking is added, while counting goes on"
+    REPLACE = "it is written anew, unless it has changed meanwhile"
     RESTORE = "the day is written again from history"
     NONE = "it can't be known what is right"
 

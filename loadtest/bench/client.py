@@ -184,8 +184,8 @@ def connect(address: Address, tls: ssl.SSLContext | None = None) -> Connection:
     return SecureConnection(address, tls) if tls else Connection(address)
 
 
-# Where bodies go, and heads with what comes together with them. One for all connections, and small enough to stay in the
-# core's own cache: thousands of buffers would drive the server's memory out of the one that both cores share.
+# Where bodies go, and heads with what comes together with them. One for all connections, and small enough to stay in
+# the core's own cache: thousands of buffers would drive the server's memory out of the one that both cores share.
 _nowhere = bytearray(256 * 1024)
 _head = bytearray(MAX_HEAD_BYTES)
 _view = memoryview(_head)

@@ -338,6 +338,8 @@ class Past:
 
     resources: dict[str, tuple[int, int, int]]
     minutes: dict[tuple[int | None, str], Figures]
+    bots: Figures
+    corrections: tuple[str, ...] = ()
 
 
 def past(ledger: Ledger, day: str, province: str) -> Past:
@@ -348,7 +350,8 @@ def past(ledger: Ledger, day: str, province: str) -> Past:
     for place, country in enumerate(("CN", "SG", "ZZ")):
         visits, *counts = (ledger.sum(metric, day=day, province=province, country=country) for metric in METRICS)
         minutes[place, country] = Figures(int(visits), int(counts[0]), int(counts[1]), round(counts[2] * 1000))
-    return Past(resources, minutes)
+    bots = (ledger.sum(metric, bots=True, day=day, province=province) for metric in METRICS[:3])
+    return Past(resources, minutes, Figures(*map(int, bots)))
 
 
 async def let_go(counters_url: str, day: date) -> None:
@@ -369,6 +372,7 @@ async def test_a_day_that_redis_has_let_go_is_answered_from_history_or_said_to_b
     almost_a_day_ago = int((time.time() - 24 * 3600 + 60) * 1000)
     for code in PROVINCES:
         await world.take([event("lesson-1", at_ms=almost_a_day_ago)], code)
+    await world.take([event("lesson-1", at_ms=almost_a_day_ago)], "11", agent=Agent.BOT)
     await world.settled()
     day = (datetime.now(UTC8) - timedelta(days=1)).date()
     await let_go(counters_url, day)
@@ -391,7 +395,8 @@ async def test_a_day_that_redis_has_let_go_is_answered_from_history_or_said_to_b
                 found = await remembering.read(f"by/{dimension}?day={day}")
                 wanted = world.ledger.by(dimension, metric, day=day.isoformat())
                 assert table(found, metric) == pytest.approx(wanted), (dimension, metric)
-        await remembering.read(f"by/agent?day={day}", 410)
+        agents = {row["id"]: row["views"] for row in (await remembering.read(f"by/agent?day={day}"))["by"]}
+        assert agents == {"human": world.ledger.sum("views", day=day.isoformat()), "bot": 1}
         slices: tuple[dict[str, Any], ...] = ({"grade": "grade-1"}, {"country": "SG"}, {"resource": "lesson-1"})
         for chosen in (*slices, {"province": "11", "country": "CN"}):
             narrow = f"from={day}&to={day}&" + "&".join(f"{name}={value}" for name, value in chosen.items())
@@ -542,6 +547,18 @@ async def test_the_stream_tells_the_summary_again_and_again(world: World) -> Non
     times = [one["as_of"] for one in await first]
     assert times == sorted(times)
     assert len(set(times)) == 3
+
+
+async def test_head_of_the_stream_is_its_head_at_once_and_takes_no_room(world: World) -> None:
+    async with TestClient(TestServer(served(world.board))) as client:
+        async with client.get("/v1/counts/stream") as followed:
+            wanted = (followed.status, followed.content_type, followed.headers["Cache-Control"])
+        for _ in range(5):
+            async with client.head("/v1/counts/stream") as head:
+                assert (head.status, head.content_type, head.headers["Cache-Control"]) == wanted
+                assert await head.read() == b""
+        async with client.head("/v1/counts/stream?province=44") as refused:
+            assert refused.status == 400
 
 
 async def test_the_stream_has_room_for_so_many_and_ends_whole_in_a_drain(world: World) -> None:

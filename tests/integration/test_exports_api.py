@@ -85,6 +85,20 @@ async def test_what_is_read_for_a_client_is_let_go_when_it_leaves_before_the_hea
     await eventually(exports.all_let_go)
 
 
+async def test_head_answers_as_get_does_and_holds_nothing(client: Client, exports: Endless) -> None:
+    async with client.get(ASKED) as answer:
+        wanted = {**answer.headers}
+        answer.close()
+    async with client.head(ASKED) as head:
+        assert (head.status, await head.read()) == (200, b"")
+        told = {**head.headers}
+    for name in ("Content-Type", "Content-Disposition", "Cache-Control"):
+        assert told[name] == wanted[name]
+    await eventually(exports.all_let_go)
+    async with client.head("/v1/counts/export?day=today") as refused:
+        assert (refused.status, refused.content_type) == (400, "application/problem+json")
+
+
 @pytest.mark.parametrize("day", ["today", "20.11.2026", "2026-02-30", ""])
 async def test_a_day_that_cannot_be_exported_is_refused_with_one_that_can(client: Client, day: str) -> None:
     async with client.get(f"/v1/counts/export?day={day}") as answer:

@@ -176,9 +176,10 @@ class EdgeProtocol(RequestHandler):
         super().connection_made(transport)
         self._write, self._writelines = transport.write, transport.writelines  # type: ignore[attr-defined]
         self._is_closing = transport.is_closing
-        # Paused means that something is unsent, however little: what is left is lost when the process ends.
-        transport.set_write_buffer_limits(high=0)  # type: ignore[attr-defined]
-        if self._edge.lane is not None and not _tells_what_is_unsent(transport):
+        if _tells_what_is_unsent(transport):
+            # Paused means that something is unsent, however little: what is left is lost when the process ends.
+            transport.set_write_buffer_limits(high=0)  # type: ignore[attr-defined]
+        elif self._edge.lane is not None:
             self._lane = self._edge.lane.narrow
         self._await(self._edge.guests.heads)
 

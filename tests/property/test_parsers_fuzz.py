@@ -74,6 +74,12 @@ class MemoryTransport(asyncio.Transport):
             self._closing = True
             self._loop.call_soon(self._protocol.connection_lost, None)
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def is_reading(self) -> bool:
+        return True
+
     def pause_reading(self) -> None:
         pass
 

@@ -55,7 +55,7 @@ REQUESTS = Batched(
 IN_FLIGHT = Level(
     "smartedu_in_flight_requests",
     "requests",
-    "Requests being answered now.",
+    "Requests being answered, until the last byte has left the process.",
     across="livesum",
 )
 REFUSALS = Batched(

@@ -137,7 +137,7 @@ class EdgeProtocol(RequestHandler):
         self._address: str | None = None  # of the client, once somebody has asked
         self._seen_until = 0.0  # when the next hit on the lane is to be noted as a sign of life
         self._unsent: tuple[Sent, ...] = ()  # answers of the lane that the client has yet to take
-        self._unsent_bytes = 0  # of them, when it was last looked at
+        self._unsent_bytes = 0  # of all that it has yet to take, when that was last looked at
         self._awaited: Patience | None = None  # what the client has to deliver in time
         self._phase = _Phase.HEAD
         self._clean = True  # at the beginning of a request, nothing kept back

@@ -255,7 +255,7 @@ def _export() -> Json:
                 "application/json": {"schema": {}},
             },
         },
-        **_problems({404: "The day is not over, or not in history."}),
+        **_problems({404: "The day is not over, not closed, or before everything that was counted."}),
     }
     return operation
 

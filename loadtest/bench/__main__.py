@@ -23,14 +23,14 @@ COLUMNS = 180
 
 
 @click.command()
-@click.option("--rounds", "count", type=click.IntRange(1, 1000), default=5, show_default=True, help="Rounds.")
-@click.option("--seconds", type=click.FloatRange(0.01, 600), default=0.5, show_default=True, help="Of one measurement.")
+@click.option("--rounds", "count", type=click.IntRange(1, 1000), default=25, show_default=True, help="Rounds.")
+@click.option("--seconds", type=click.FloatRange(0.01, 600), default=0.2, show_default=True, help="Of one measurement.")
 @click.option("--connections", type=click.IntRange(1, 5000), default=64, show_default=True, help="Keep-alive, at once.")
 @click.option("--only", type=click.Choice(PARTS), multiple=True, help="This part alone; may be given again.")
 @click.option("--million", is_flag=True, help="Grow the cache to a million objects; takes some minutes and 4 GB.")
 @click.option("--quick", is_flag=True, help="Only show that it works: 2 very short rounds.")
 def bench(count: int, seconds: float, connections: int, only: tuple[str, ...], million: bool, quick: bool) -> None:
-    """Measure the edge beside its peers, those that are installed; takes about ten minutes.
+    """Measure the edge beside its peers, those that are installed; takes about a quarter of an hour.
 
     published: objects from storage, beside nginx with files. proxied: an HTTP origin, beside nginx and Varnish as
     caches. Both also beside aiohttp's web.Application, a bare uvloop protocol and a bare server in C. tls: the origin

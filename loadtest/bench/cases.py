@@ -26,7 +26,12 @@ NGINX_DEFAULT = "nginx untuned"
 VARNISH = "Varnish"
 FLOOR = "bare uvloop"
 C_FLOOR = "bare C"
+OWN_HIT = "its own hit"
+"""The edge again, asked for the hit that a case is compared with."""
 CACHES = (NGINX_CACHE, VARNISH)
+
+MANY = 5_000
+"""Connections that ask at once where there are many."""
 
 
 class WrongAnswerError(Exception):
@@ -120,6 +125,11 @@ class Case:
     part: int = RANGE_BYTES
     hot: int = 1
 
+    @property
+    def seldom(self) -> bool:
+        """Whether it takes longer to begin, or to end, than a short measurement lasts."""
+        return bool(self.cold) or self.connections == MANY or self.thing.size > LARGE.size
+
     def hot_paths(self) -> list[str]:
         """Where what is asked for again and again is."""
         return [self.thing.path, *map(self.thing.cold_path, range(self.hot - 1))]
@@ -173,8 +183,6 @@ STORED = tuple(Proxied(thing.name, thing.size) for thing in THINGS)
 _DOCUMENT, _, _SEGMENT, _ = STORED
 FILM = Proxied("film", 64 * 1024 * 1024)
 PRIVATE_FILM = Proxied("private", 64 * 1024 * 1024, stored=False)
-MANY = 5_000
-"""Connections that ask at once where there are many."""
 _ROADS = (FULL_ROAD, *CACHES)
 _MEANWHILE = (NGINX_CACHE, NGINX_DEFAULT, VARNISH)
 PROXIED = (

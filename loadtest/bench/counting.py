@@ -51,10 +51,11 @@ POSTED_PER_S = 200
 """While Redis is away: what it takes is in the figures."""
 POLL_S = 0.01
 TICK_S = 0.002
-PAIRS = 6
+PAIRS = 24
+"""Two processes of the same program differ by some percent for as long as they live: many are started."""
 HITS_S = 0.5
 """Short, and many: the moods of the machine last for seconds."""
-REST_S = 5.0
+REST_S = 2.0
 COUNTED_WITHIN_S = 300.0
 VIEWERS = 1_000_000
 FLAGS = ("--province", "44", "--views-per-client", "0", "--client-views-per-minute", "0")

@@ -25,16 +25,17 @@ from loadtest.bench.cases import (
     NGINX,
     NGINX_CACHE,
     NGINX_DEFAULT,
+    OWN_HIT,
     VARNISH,
     Case,
 )
 from loadtest.bench.growth import Step
 from loadtest.bench.idle import Held
-from loadtest.bench.rounds import Plan, Results, Sample, per_cpu_s
+from loadtest.bench.rounds import SELDOM, Plan, Results, Sample, per_cpu_s
 
 PACKAGES = ("smartedu-edge", "aiohttp", "uvloop", "aiofastnet")
 PEERS = (NGINX, NGINX_CACHE, NGINX_DEFAULT, VARNISH, APPLICATION, FLOOR, C_FLOOR)
-ENOUGH_ROUNDS = 5
+ENOUGH_ROUNDS = 5 * SELDOM
 BUSY = 0.9
 # Below this size CPU-seconds per GB say little.
 SIZABLE_BYTES = 100_000
@@ -96,25 +97,28 @@ class Compared:
         made.add_column("case", no_wrap=True)
         made.add_column("edge", justify="right", no_wrap=True)
         made.add_column("core used", justify="right", no_wrap=True)
-        for name in (*self.peers(), "its own hit"):
+        for name in (*self.peers(), OWN_HIT):
             made.add_column(f": {name}", justify="right")
         for case in self.rows:
             if case.length < measure.least_bytes:
                 continue
-            made.add_row(case.title, *self._cells(measure, case, EDGE, case.beside))
+            made.add_row(case.title, *self._cells(measure, case, EDGE, OWN_HIT))
             if self.results.of(case.title, FULL_ROAD):
-                made.add_row("  by the full road", *self._cells(measure, case, FULL_ROAD, case.beside or case.title))
+                own = OWN_HIT if case.beside else EDGE
+                made.add_row("  by the full road", *self._cells(measure, case, FULL_ROAD, own))
         return made
 
-    def _cells(self, measure: Measure, case: Case, who: str, beside: str) -> list[str]:
-        def ratio(title: str, other: str) -> str:
-            return _spread(self.results.ratios((case.title, who), (title, other), measure.value))
+    def _cells(self, measure: Measure, case: Case, who: str, own: str) -> list[str]:
+        """own: whose samples of the case are those of the edge's own hit."""
+
+        def ratio(other: str) -> str:
+            return _spread(self.results.ratios((case.title, who), (case.title, other), measure.value))
 
         return [
             count(self.results.median(case.title, who, measure.value) or 0.0),
             f"{self.results.median(case.title, who, _busy) or 0.0:.0%}",
-            *(ratio(case.title, name) for name in self.peers()),
-            ratio(beside, EDGE) if beside else "",
+            *(ratio(name) for name in self.peers()),
+            ratio(own),
         ]
 
 
@@ -187,7 +191,10 @@ def notes(parts: Sequence[Part], plan: Plan, circumstances: Circumstances) -> li
     where = f"server on core {circumstances.server_core}, load on core {circumstances.load_core}"
     if circumstances.server_core == circumstances.load_core:
         where = f"one core for server and load together (core {circumstances.server_core}): requests/s is of both"
-    measured = f"{plan.rounds} rounds of {plan.seconds:g} s each, {plan.connections} connections if not said, loopback"
+    measured = (
+        f"{plan.rounds} rounds of {plan.seconds:g} s each (what takes long to begin: {SELDOM} times as long, "
+        f"in every {SELDOM}th), {plan.connections} connections if not said, loopback"
+    )
     if plan.most < MANY:
         measured += f" (and never more than {plan.most}, whatever a row says)"
     found = [f"{name} {number}" for name, number in circumstances.peers.items()]
@@ -198,7 +205,7 @@ def notes(parts: Sequence[Part], plan: Plan, circumstances: Circumstances) -> li
         f"versions  Python {platform.python_version()}, "
         + ", ".join([*(f"{name} {version(name)}" for name in PACKAGES), *found])
         + (f"; not found, so not measured: {', '.join(missing)}" if missing else ""),
-        f"method    {measured}; {where}; a ratio is the median of the rounds' ratios, its range in brackets",
+        f"method    {measured}; {where}; a ratio is the median of the rounds' ratios, in brackets their middle half",
         f"command   {circumstances.command}",
     ]
     shared = circumstances.server_core == circumstances.load_core
@@ -228,10 +235,13 @@ def warnings(results: Results, plan: Plan, *, one_core: bool) -> list[str]:
 
 
 def _spread(ratios: Sequence[float]) -> str:
-    """For example `0.62 (0.60-0.65)`; '' when there is nothing to compare."""
+    """Median and the middle half of the rounds, for example `0.62 (0.60-0.65)`; '' when there is nothing to compare."""
     if not ratios:
         return ""
-    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+    low, high = min(ratios), max(ratios)
+    if len(ratios) > 1:
+        low, _, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return f"{statistics.median(ratios):.2f} ({low:.2f}-{high:.2f})"
 
 
 def _busy(sample: Sample) -> float:

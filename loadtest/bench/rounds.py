@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from itertools import cycle
 
 from loadtest.bench import cases
-from loadtest.bench.cases import EDGE, MANY, PUBLISHED, Case, Kind, WrongAnswerError
+from loadtest.bench.cases import EDGE, MANY, OWN_HIT, PUBLISHED, Case, Kind, WrongAnswerError
 from loadtest.bench.client import Connection, Crowd, Judge, fetch
 from loadtest.bench.processes import cpu_s
 from loadtest.bench.servers import Server
 
 GIGABYTE = 1e9
+# What takes long to begin is measured in every so many-th round, and for so many times as long.
+SELDOM = 5
 # Cases measured by count end when all is answered; this only bounds a server that hangs.
 COUNTED_WITHIN_S = 60.0
-# How much longer many objects are asked for before than they are measured.
-WARM = 20
+# How often each of many objects is asked for before they are measured: stored, found, and known to be hot.
+WARM = 3
 # The clock of another process moves in steps: on a busy machine a short measurement can fall between two of them.
 TRIES = 20
 
@@ -27,6 +29,9 @@ class Plan:
     """How much to measure.
 
     seconds: of each measurement. scale: multiplies the number of cold objects. most: connections at once in any case.
+
+    Short and often: a busy machine's moods last for seconds, so neighbours in time share them, and many of them leave
+    a median that few do not.
     """
 
     rounds: int
@@ -35,8 +40,16 @@ class Plan:
     scale: float = 1.0
     most: int = MANY
 
+    def visits(self, case: Case) -> range:
+        """The rounds in which a case is measured."""
+        return range(0, self.rounds, SELDOM if case.seldom else 1)
+
+    def lasting_s(self, case: Case) -> float:
+        """How long it is measured each time, seconds."""
+        return self.seconds * (SELDOM if case.seldom else 1)
+
     def cold(self, case: Case) -> int:
-        """Distinct objects that a case asks for in each round."""
+        """Distinct objects that a case asks for each time."""
         return max(1, round(case.cold * self.scale)) if case.cold else 0
 
     def at_once(self, case: Case) -> int:
@@ -111,7 +124,7 @@ def paths(plan: Plan) -> list[tuple[str, cases.Thing]]:
         (case.thing.cold_path(number), case.thing)
         for case in PUBLISHED
         if isinstance(case.thing, cases.Thing)
-        for number in range(plan.cold(case) * plan.rounds)
+        for number in range(plan.cold(case) * len(plan.visits(case)))
     ]
     return hot + cold
 
@@ -135,19 +148,34 @@ def run(
     results = Results()
     for number in range(plan.rounds):
         for case in rows:
-            taking_part = subjects(case, servers)
-            first = number % len(taking_part)
-            for server in taking_part[first:] + taking_part[:first]:
-                results.add(case.title, server.name, _measure(plan, number, case, server, tags))
+            if number not in plan.visits(case):
+                continue
+            visit = plan.visits(case).index(number)
+            order = turns(case, rows, servers)
+            first = visit % len(order)
+            for name, asked, server in order[first:] + order[:first]:
+                # Own hits are measured as long as what stands beside them.
+                results.add(case.title, name, _measure(plan, visit, asked, server, tags, plan.lasting_s(case)))
                 tick()
     for case, server in pairs:
         check_bytes(case, server, tags.get(case.thing.path, ""))
     return results
 
 
+def turns(case: Case, rows: Sequence[Case], servers: Sequence[Server]) -> list[tuple[str, Case, Server]]:
+    """Who is asked for what in one visit, and under which name that is noted: the edge's own hit is its neighbour."""
+    own = next((row for row in rows if row.title == case.beside), None)
+    made = []
+    for server in subjects(case, servers):
+        made.append((server.name, case, server))
+        if own and server.name == EDGE:
+            made.append((OWN_HIT, own, server))
+    return made
+
+
 def measurements(plan: Plan, rows: Sequence[Case], servers: Sequence[Server]) -> int:
     """How many `run` takes."""
-    return plan.rounds * sum(len(subjects(case, servers)) for case in rows)
+    return sum(len(plan.visits(case)) * len(turns(case, rows, servers)) for case in rows)
 
 
 def check_bytes(case: Case, server: Server, tag: str) -> None:
@@ -164,7 +192,7 @@ def check_bytes(case: Case, server: Server, tag: str) -> None:
         )
 
 
-def _measure(plan: Plan, number: int, case: Case, server: Server, tags: Mapping[str, str]) -> Sample:
+def _measure(plan: Plan, visit: int, case: Case, server: Server, tags: Mapping[str, str], seconds: float) -> Sample:
     tag = tags.get(case.thing.path, "")
     turns = [cases.request(path, case.fields(tag)) for path in case.hot_paths()]
     judge = Judge(case.status, case.length, server.says.get(case.kind, b""))
@@ -176,14 +204,14 @@ def _measure(plan: Plan, number: int, case: Case, server: Server, tags: Mapping[
         connection.settle(hot_once, warm)
 
     with Crowd(server.address(case.thing.path), plan.at_once(case), server.tls, greet) as crowd:
-        if case.hot > 1 and number == 0:  # all of them are stored, and known to be hot, before the clocks are read
-            crowd.ask(cycle(turns), Judge(200, case.thing.size), plan.seconds * WARM)
+        for _ in range(WARM if case.hot > 1 and visit == 0 else 0):
+            crowd.ask(iter(turns), Judge(200, case.thing.size), COUNTED_WITHIN_S)
         for _ in range(1 if case.kind is Kind.MISS else TRIES):
             before = cpu_s(server.pid)
             if case.kind is Kind.MISS:
-                load = crowd.ask(_cold(plan, number, case), judge, COUNTED_WITHIN_S)
+                load = crowd.ask(_cold(plan, visit, case), judge, COUNTED_WITHIN_S)
             else:
-                load = crowd.ask(cycle(turns), judge, plan.seconds)
+                load = crowd.ask(cycle(turns), judge, seconds)
             used = cpu_s(server.pid) - before
             if used > 0:
                 break
@@ -192,8 +220,8 @@ def _measure(plan: Plan, number: int, case: Case, server: Server, tags: Mapping[
     return Sample(load.answers, load.wall_s, used, load.answers * case.length)
 
 
-def _cold(plan: Plan, number: int, case: Case) -> Iterator[bytes]:
-    """Requests for objects that no round before has asked for."""
+def _cold(plan: Plan, visit: int, case: Case) -> Iterator[bytes]:
+    """Requests for objects that no visit before has asked for."""
     count = plan.cold(case)
-    for one in range(number * count, (number + 1) * count):
+    for one in range(visit * count, (visit + 1) * count):
         yield cases.request(case.thing.cold_path(one), {})

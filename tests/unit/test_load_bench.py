@@ -20,6 +20,7 @@ from loadtest.bench.cases import (
     EDGE,
     FULL_ROAD,
     MANY,
+    OWN_HIT,
     PROXIED,
     PUBLISHED,
     THINGS,
@@ -36,7 +37,7 @@ from loadtest.bench.floor import response
 from loadtest.bench.nginx import _quoted
 from loadtest.bench.replica import Reply
 from loadtest.bench.report import Compared, count
-from loadtest.bench.rounds import Plan, Results, Sample, paths, subjects
+from loadtest.bench.rounds import SELDOM, Plan, Results, Sample, paths, subjects, turns
 from loadtest.bench.servers import Server
 
 BODY = b"x" * 200_000
@@ -236,7 +237,7 @@ def test_no_more_connections_are_opened_than_files_may_be(descriptors: int, conn
 
 
 def test_each_cold_object_is_stored_and_is_asked_for_once() -> None:
-    plan = Plan(rounds=3, seconds=1, connections=1)
+    plan = Plan(rounds=2 * SELDOM + 1, seconds=1, connections=1)
     found = [path for path, _ in paths(plan)]
     assert len(found) == len(set(found))
     assert len(found) == len(THINGS) + 3 * sum(case.cold for case in PUBLISHED)
@@ -271,6 +272,25 @@ def test_a_case_is_asked_of_the_edge_and_of_its_peers_alone() -> None:
     assert subjects(Case("a", thing, peers=(C_FLOOR, "not here")), here) == [here[0], here[2]]
 
 
+def test_the_hit_that_a_case_is_compared_with_is_the_edges_next_measurement() -> None:
+    hit = Case("hit", THINGS[0])
+    rows = (hit, Case("many", THINGS[0], beside="hit", connections=MANY))
+    peer, edge = Server(C_FLOOR, 1, {}), Server(EDGE, 2, {})
+    assert turns(rows[1], rows, [peer, edge]) == [
+        (C_FLOOR, rows[1], peer),
+        (EDGE, rows[1], edge),
+        (OWN_HIT, hit, edge),
+    ]
+    assert [name for name, _, _ in turns(hit, rows, [peer, edge])] == [C_FLOOR, EDGE]
+
+
+def test_what_takes_long_to_begin_is_measured_seldom_and_for_as_long_in_all() -> None:
+    plan = Plan(rounds=5 * SELDOM, seconds=1, connections=8)
+    often, seldom = Case("a", THINGS[0]), Case("a", THINGS[0], connections=MANY)
+    assert len(plan.visits(seldom)) == 5
+    assert len(plan.visits(often)) * plan.lasting_s(often) == len(plan.visits(seldom)) * plan.lasting_s(seldom)
+
+
 def test_a_quick_run_opens_no_more_connections_than_it_says() -> None:
     case = Case("a", THINGS[0], connections=MANY)
     assert Plan(rounds=1, seconds=1, connections=8).at_once(case) == MANY
@@ -298,6 +318,7 @@ def test_a_table_has_a_row_for_the_full_road_and_nothing_where_a_peer_took_no_pa
         (*("small", FULL_ROAD), 4.0),
         (*("small", C_FLOOR), 0.5),
         (*("large", EDGE), 2.0),
+        (*("large", OWN_HIT), 1.0),
     ):
         results.add(case, who, Sample(answers=100, wall_s=1, cpu_s=cpu_s, bytes=100_000))
     lines = [

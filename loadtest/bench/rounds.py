@@ -20,6 +20,8 @@ SELDOM = 5
 COUNTED_WITHIN_S = 60.0
 # How often each of many objects is asked for before they are measured: stored, found, and known to be hot.
 WARM = 3
+# Bodies of which TCP sends more at once from answer to answer, until it knows the way: not measured before that.
+SIZABLE_BYTES = 100_000
 # The clock of another process moves in steps: on a busy machine a short measurement can fall between two of them.
 TRIES = 20
 
@@ -206,6 +208,8 @@ def _measure(plan: Plan, visit: int, case: Case, server: Server, tags: Mapping[s
     with Crowd(server.address(case.thing.path), plan.at_once(case), server.tls, greet) as crowd:
         for _ in range(WARM if case.hot > 1 and visit == 0 else 0):
             crowd.ask(iter(turns), Judge(200, case.thing.size), COUNTED_WITHIN_S)
+        if not case.cold and case.length >= SIZABLE_BYTES:
+            crowd.ask(cycle(turns), judge, plan.seconds)
         for _ in range(1 if case.kind is Kind.MISS else TRIES):
             before = cpu_s(server.pid)
             if case.kind is Kind.MISS:

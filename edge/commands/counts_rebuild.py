@@ -250,10 +250,16 @@ def _show_table(differences: Sequence[Difference]) -> None:
     table.add_column("Redis says", justify="right")
     table.add_column("Should be", justify="right")
     for one in differences[:SHOWN]:
-        table.add_row(one.key, one.field, one.remedy.value, f"{one.redis:,}", f"{one.history:,}")
+        table.add_row(one.key, one.field, one.remedy.value, _shown(one, one.redis), _shown(one, one.history))
     Console().print(table)
     if len(differences) > SHOWN:
         click.echo(f"the first {SHOWN} of {len(differences):,}; all of them: --json")
+
+
+def _shown(difference: Difference, number: int) -> str:
+    if difference.is_of_day:
+        return str(number or "none")
+    return f"{number:,}"
 
 
 def _sum_up(outcomes: Sequence[Report | _Failure]) -> None:

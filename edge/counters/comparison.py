@@ -31,10 +31,8 @@ from edge.counters.province_day import (
     figures_of,
     sums_by_country,
 )
-from edge.counters.witnesses import Difference, Keys, Remedy, compare, weigh
+from edge.counters.witnesses import FIRST_DAY, Difference, Keys, Remedy, compare, weigh
 
-FIRST_DAY: Final = "first_day"
-"""Its field among the totals. It is no sum: a difference has the days as numbers, YYYYMMDD, and 0 for none."""
 RANKS: Final = {"views": Kind.VIEW, "plays": Kind.PLAY, "watch_ms": Kind.WATCH}
 _AT_ONCE: Final = 500
 

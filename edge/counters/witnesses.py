@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
 
+FIRST_DAY: Final = "first_day"
+"""Its field among the totals. It is no sum: a difference has the days as numbers, YYYYMMDD, and 0 for none."""
 _RANKED: Final = ("views", "plays", "watch_ms", "visits")
 
 
@@ -41,6 +43,11 @@ class Difference:
     def is_rank(self) -> bool:
         """Whether the key is a sorted set and not a hash."""
         return self.key.startswith("days:") or self.key.rpartition(":")[2] in _RANKED
+
+    @property
+    def is_of_day(self) -> bool:
+        """Whether the numbers are days."""
+        return (self.key, self.field) == ("total", FIRST_DAY)
 
     @property
     def is_of_resource(self) -> bool:

@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.commands.counts import counts
-from edge.commands.counts_rebuild import _document
+from edge.commands.counts_rebuild import _document, _show
 from edge.commands.counts_shown import chart
 from edge.counters.rebuild import Report
+from edge.counters.witnesses import Difference, Remedy
 
 SUMMARY: dict[str, object] = {
     "views": 1234567,
@@ -171,6 +172,20 @@ def test_a_chart_is_as_wide_as_it_may_be_and_its_highest_column_is_full(values: 
     assert all(len(line) <= min(width, len(values)) for line in lines)
     assert "█" in lines[0] or max(values) == 0
     assert "▁" in lines[-1] or "█" in lines[-1] or set(lines[-1]) <= set("▁▂▃▄▅▆▇█")
+
+
+def test_a_difference_between_days_is_shown_as_days_and_one_between_counts_as_counts(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = (
+        Difference("total", "first_day", 20261124, 0, Remedy.REPLACE),
+        Difference("views", "first_day", 1000, 1234567, Remedy.ADJUST),
+    )
+    _show(Report("44", 1, None, 2, None, found))
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in capsys.readouterr().out.splitlines()]
+    shown = {row[0]: row[-2:] for row in rows if len(row) > 1}
+    assert shown["total"] == ["20261124", "none"]
+    assert shown["views"] == ["1,000", "1,234,567"]
 
 
 def test_the_token_in_a_file_opens_the_counts(url: str, tmp_path: Path) -> None:

@@ -196,10 +196,10 @@ def check_bytes(case: Case, server: Server, tag: str) -> None:
 
 def _measure(plan: Plan, visit: int, case: Case, server: Server, tags: Mapping[str, str], seconds: float) -> Sample:
     tag = tags.get(case.thing.path, "")
-    turns = [cases.request(path, case.fields(tag)) for path in case.hot_paths()]
+    requests = [cases.request(path, case.fields(tag)) for path in case.hot_paths()]
     judge = Judge(case.status, case.length, server.says.get(case.kind, b""))
     warm = Judge(200, case.thing.size) if case.kind is Kind.MISS else judge
-    hot_once = cases.request(case.thing.path, {}) if case.kind is Kind.MISS else turns[0]
+    hot_once = cases.request(case.thing.path, {}) if case.kind is Kind.MISS else requests[0]
 
     def greet(connection: Connection) -> None:
         # Every connection is accepted and has answered once before the clocks are read.
@@ -207,15 +207,15 @@ def _measure(plan: Plan, visit: int, case: Case, server: Server, tags: Mapping[s
 
     with Crowd(server.address(case.thing.path), plan.at_once(case), server.tls, greet) as crowd:
         for _ in range(WARM if case.hot > 1 and visit == 0 else 0):
-            crowd.ask(iter(turns), Judge(200, case.thing.size), COUNTED_WITHIN_S)
+            crowd.ask(iter(requests), Judge(200, case.thing.size), COUNTED_WITHIN_S)
         if not case.cold and case.length >= SIZABLE_BYTES:
-            crowd.ask(cycle(turns), judge, plan.seconds)
+            crowd.ask(cycle(requests), judge, plan.seconds)
         for _ in range(1 if case.kind is Kind.MISS else TRIES):
             before = cpu_s(server.pid)
             if case.kind is Kind.MISS:
                 load = crowd.ask(_cold(plan, visit, case), judge, COUNTED_WITHIN_S)
             else:
-                load = crowd.ask(cycle(turns), judge, seconds)
+                load = crowd.ask(cycle(requests), judge, seconds)
             used = cpu_s(server.pid) - before
             if used > 0:
                 break

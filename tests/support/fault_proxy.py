@@ -7,6 +7,8 @@ from contextlib import suppress
 from types import TracebackType
 from urllib.parse import urlsplit, urlunsplit
 
+from tests.support.connections import Connections
+
 _PIECE_BYTES = 64 * 1024
 
 
@@ -16,7 +18,7 @@ class FaultProxy:
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
         self._server: asyncio.Server | None = None
-        self._links: set[asyncio.Task[None]] = set()
+        self._links = Connections(self._link)
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._cut = False
@@ -45,7 +47,7 @@ class FaultProxy:
     def cut(self) -> None:
         """Break all connections, and every new one as soon as it is made."""
         self._cut = True
-        self._break_all()
+        self._links.cancel()
 
     def stall(self) -> None:
         """Keep all connections, and let nothing through: packets are lost, nobody says so."""
@@ -57,7 +59,7 @@ class FaultProxy:
         self._flowing.set()
 
     async def __aenter__(self) -> FaultProxy:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._links, "127.0.0.1", 0)
         return self
 
     async def __aexit__(
@@ -66,22 +68,12 @@ class FaultProxy:
         assert self._server is not None
         self._server.close()
         self.cut()
-        await asyncio.gather(*self._links, return_exceptions=True)
-
-    def _break_all(self) -> None:
-        for link in self._links:
-            link.cancel()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.accepted += 1
-        if self._cut:
-            writer.transport.abort()
-            return
-        link = asyncio.create_task(self._link(reader, writer))
-        self._links.add(link)
-        link.add_done_callback(self._links.discard)
+        await self._links.cut()
 
     async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        if self._cut:
+            return
         far: asyncio.StreamWriter | None = None
         try:
             with suppress(OSError):
@@ -94,7 +86,6 @@ class FaultProxy:
                         way.cancel()
                     await asyncio.gather(*ways, return_exceptions=True)
         finally:
-            writer.transport.abort()
             if far is not None:
                 far.transport.abort()
 

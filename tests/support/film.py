@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 import re
 
+from tests.support.connections import Connections
+
 _PERIOD = hashlib.shake_256(b"film").digest(1024 * 1024 + 7)  # no whole number of blocks
 _RANGE = re.compile(rb"\r\nrange:[ \t]*bytes=([0-9]+)-([0-9]*)", re.IGNORECASE)
 
@@ -18,36 +20,25 @@ class FilmOrigin:
         self.asked: list[tuple[int, int]] = []
         self.port = 0
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections = Connections(self._serve)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> FilmOrigin:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._connections, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
         assert self._server is not None
         self._server.close()
-        for connection in self._connections:
-            connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._connections.cut()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = asyncio.current_task()
-        assert connection is not None
-        self._connections.add(connection)
-        try:
-            while True:
-                await self._exchange(await reader.readuntil(b"\r\n\r\n"), writer)
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass  # ended by the other side, or by us: asyncio's streams cannot bear a cancelled server task
-        finally:
-            self._connections.discard(connection)
-            writer.transport.abort()
+        while True:
+            await self._exchange(await reader.readuntil(b"\r\n\r\n"), writer)
 
     async def _exchange(self, head: bytes, writer: asyncio.StreamWriter) -> None:
         match = _RANGE.search(head)

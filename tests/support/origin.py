@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
 
+from tests.support.connections import Connections
+
 PIECE_BYTES = 64 * 1024  # per write, so that a reader that does not read stops the origin
 
 
@@ -84,7 +86,7 @@ class ScriptedOrigin:
         self.sent_bytes = 0
         self.port = 0
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections = Connections(self._serve)
         self._changed = asyncio.Event()
 
     @property
@@ -103,16 +105,14 @@ class ScriptedOrigin:
 
     async def start(self) -> None:
         """Listen; on the same port as before after a stop."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._connections, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Refuse connections and cut those that are open."""
         if self._server is not None:
             self._server.close()
-        for connection in self._connections:
-            connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await self._connections.cut()
 
     async def __aenter__(self) -> ScriptedOrigin:
         await self.start()
@@ -122,17 +122,8 @@ class ScriptedOrigin:
         await self.stop()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = asyncio.current_task()
-        assert connection is not None
-        self._connections.add(connection)
-        try:
-            while await self._exchange(reader, writer):
-                pass
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        while await self._exchange(reader, writer):
             pass
-        finally:
-            self._connections.discard(connection)
-            writer.transport.abort()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """One request and its response; whether the connection goes on."""

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from tests.support.connections import Connections
+
 
 class End(Enum):
     """What becomes of the connection after an answer."""
@@ -63,7 +65,7 @@ class RawOrigin:
         self._tls = tls
         self._host = host
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._open = Connections(self._serve)
 
     @property
     def url(self) -> str:
@@ -71,16 +73,14 @@ class RawOrigin:
 
     async def start(self) -> None:
         """Listen; on the same port as before after a stop."""
-        self._server = await asyncio.start_server(self._serve, self._host, self.port, ssl=self._tls)
+        self._server = await asyncio.start_server(self._open, self._host, self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Refuse connections and cut those that are open."""
         if self._server is not None:
             self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._open.cut()
 
     async def __aenter__(self) -> RawOrigin:
         await self.start()
@@ -90,19 +90,10 @@ class RawOrigin:
         await self.stop()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         self.connections += 1
         number = self.connections
-        try:
-            while await self._exchange(reader, writer, number):
-                pass
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+        while await self._exchange(reader, writer, number):
             pass
-        finally:
-            self._tasks.discard(task)
-            writer.transport.abort()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).removesuffix(b"\r\n\r\n")

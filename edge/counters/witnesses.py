@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 FIRST_DAY: Final = "first_day"
-"""Its field among the totals. It is no sum: a difference has the days as numbers, YYYYMMDD, and 0 for none."""
+"""The first day's field among the totals. It is no sum: a difference has days as numbers, YYYYMMDD, and 0 for none."""
 _RANKED: Final = ("views", "plays", "watch_ms", "visits")
 
 

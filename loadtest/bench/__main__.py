@@ -30,7 +30,7 @@ COLUMNS = 180
 @click.option("--million", is_flag=True, help="Grow the cache to a million objects; takes some minutes and 4 GB.")
 @click.option("--quick", is_flag=True, help="Only show that it works: 2 very short rounds.")
 def bench(count: int, seconds: float, connections: int, only: tuple[str, ...], million: bool, quick: bool) -> None:
-    """Measure the edge beside its peers, those that are installed; takes about a quarter of an hour.
+    """Measure the edge beside its peers, those that are installed; takes about half an hour.
 
     published: objects from storage, beside nginx with files. proxied: an HTTP origin, beside nginx and Varnish as
     caches. Both also beside aiohttp's web.Application, a bare uvloop protocol and a bare server in C. tls: the origin

@@ -2,8 +2,8 @@
 
 Two workers behind the edge's own connections, one with a lane and one without, and one origin. Each connection sends
 what was generated three times: the first may be a miss, the second a hit that the lane learns from, the third is its
-own. What has been asked for often is moved into pages after each example. Values that tell the time (Date, Age, ttl)
-are left out of the comparison, nothing else. `SMARTEDU_LONG=1` tries many more.
+own. What has been asked for often is moved into pages after each example, one large body before the first. Values that
+tell the time (Date, Age, ttl) are left out of the comparison, nothing else. `SMARTEDU_LONG=1` tries many more.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 
 from tests.support.lanes import LaneEdge, lane_edge
 from tests.support.origin import Script, ScriptedOrigin
+from tests.support.waiting import eventually_now
 from tests.support.wire import Raw, Wire
 
 LONG = bool(os.environ.get("SMARTEDU_LONG"))
@@ -85,6 +86,8 @@ class Pair:
     lane: LaneEdge
     road: LaneEdge
     sent: int = 0
+    met_pages: int = 0
+    """Examples that came while a body lay in pages."""
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """There, and wait for it here."""
@@ -313,6 +316,7 @@ def is_last(answer: Raw) -> bool:
 
 
 def assert_equal(pair: Pair, batches: list[tuple[list[Sending], tuple[int, ...]]]) -> None:
+    pair.met_pages += pair.in_pages() > 0
     by_lane, by_road = told(pair.lane.port, batches), told(pair.road.port, batches)
     pair.sent += sum(map(len, by_lane))
     pair.on_the_lane()  # as it does itself a few times a second: what is hot goes into pages
@@ -325,6 +329,17 @@ def assert_equal(pair: Pair, batches: list[tuple[list[Sending], tuple[int, ...]]
             assert timeless(ours) == timeless(theirs)
 
 
+def made_hot(pair: Pair, path: str) -> None:
+    """Asked for until its body lies in pages, since few examples ask for the same large one often enough."""
+    get = Sending("GET", path, f"GET {path} HTTP/1.1\r\nHost: edge\r\n\r\n".encode())
+
+    def moved() -> bool:
+        assert_equal(pair, [([get], ())] * 3)
+        return pair.in_pages() > 0
+
+    eventually_now(moved)
+
+
 EAGER = settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -333,8 +348,9 @@ EAGER = settings(
 
 
 def test_one_request_after_the_other_is_answered_as_the_full_road_does(pair: Pair) -> None:
+    made_hot(pair, "/media/large.m4s")
     before = pair.on_the_lane()
-    pair.sent = 0
+    pair.sent = pair.met_pages = 0
 
     @EAGER
     @given(st.lists(st.tuples(requests(), cuts()), min_size=1, max_size=4))
@@ -343,12 +359,13 @@ def test_one_request_after_the_other_is_answered_as_the_full_road_does(pair: Pai
 
     check()
     assert pair.on_the_lane() - before > pair.sent / 10
-    assert pair.in_pages()
+    assert pair.met_pages > EXAMPLES / 10
 
 
 def test_requests_that_come_together_are_answered_in_order_as_the_full_road_does(pair: Pair) -> None:
+    made_hot(pair, "/media/large.m4s")
     before = pair.on_the_lane()
-    pair.sent = 0
+    pair.sent = pair.met_pages = 0
 
     @EAGER
     @given(st.lists(requests(), min_size=2, max_size=6), cuts(1500))
@@ -360,7 +377,7 @@ def test_requests_that_come_together_are_answered_in_order_as_the_full_road_does
 
     check()
     assert pair.on_the_lane() - before > pair.sent / 10
-    assert pair.in_pages()
+    assert pair.met_pages > EXAMPLES / 10
 
 
 @pytest.mark.parametrize("path", sorted(set(OBJECTS) - set(CHANGING)))

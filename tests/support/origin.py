@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -148,13 +149,12 @@ class ScriptedOrigin:
         if script.etag is not None and asked.get("if-none-match") == script.etag:
             return await _head_only(writer, 304, fields)
         body, status = script.body, script.status
-        if script.ranges and asked.get("range", "").startswith("bytes="):
-            first, _, last = asked["range"].removeprefix("bytes=").partition("-")
-            end = min(int(last) if last else len(script.body), len(script.body) - 1)
-            if int(first) > end:
-                return await _head_only(writer, 416, fields | {"Content-Range": f"bytes */{len(script.body)}"})
-            body, status = body[int(first) : end + 1], 206
-            fields["Content-Range"] = f"bytes {first}-{end}/{len(script.body)}"
+        part = _part(asked.get("range", ""), len(body)) if script.ranges else None
+        if part is not None:
+            if part.start >= len(body):
+                return await _head_only(writer, 416, fields | {"Content-Range": f"bytes */{len(body)}"})
+            fields["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{len(body)}"
+            body, status = body[part.start : part.stop], 206
         if script.chunked:
             fields["Transfer-Encoding"] = "chunked"
         else:
@@ -188,6 +188,19 @@ class ScriptedOrigin:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _part(wanted: str, length: int) -> range | None:
+    """The bytes that a single range asks for; None when it asks for no single range, and all is sent."""
+    found = re.fullmatch(r"bytes=(\d*)-(\d*)", wanted)
+    if found is None or found[0] == "bytes=-":
+        return None
+    first, last = found.groups()
+    if not first:
+        return range(max(length - int(last), 0) if int(last) else length, length)
+    if last and int(last) < int(first):
+        return None
+    return range(int(first), min(int(last) + 1, length) if last else length)
 
 
 def _chunk(piece: bytes) -> bytes:

@@ -72,6 +72,8 @@ AT_ONCE: Final = 20
 AHEAD_BYTES: Final = 2 * 1024 * 1024
 """A journal's clock stands while it has more than that to be counted."""
 JOURNAL_BYTES: Final = 64 * 1024 * 1024
+PATIENCE_S: Final = 120.0
+"""For the disk to confirm: a client would ask again, these writers do not, and so much to write stalls disks."""
 POLL_S: Final = 0.02
 
 
@@ -140,6 +142,7 @@ class Province:
             wall=self._clock,
             monotonic=time.monotonic,
             max_bytes=JOURNAL_BYTES,
+            append_timeout_s=PATIENCE_S,
         )
         stack.push_async_callback(self._journal.close)
         self.flusher = Flusher(self._journal, sink.beside(self.code), monotonic=time.monotonic, max_events=max_events)

@@ -411,7 +411,7 @@ class EdgeSettings(BaseSettings):
     max_object: SizeSetting | None = Field(
         None,
         ge=64 * 1024,
-        description="Largest object kept whole; default: an eighth of a worker's memory, 32MiB at most.",
+        description="Largest object kept whole; default: an eighth of a worker's memory, 8MiB at most.",
         json_schema_extra=_allowed(f"at least 64KiB: {_SIZE_UNITS}, e.g. 8MiB"),
     )
     block_size: SizeSetting = Field(
@@ -556,7 +556,7 @@ class EdgeSettings(BaseSettings):
     )
     site: bool = Field(
         False,
-        description="Serve the portal, the player and the board.",
+        description="Portal, player and board; counts by subject, grade and so on, and of known resources only.",
         json_schema_extra=_allowed("true or false"),
     )
 

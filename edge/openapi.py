@@ -214,7 +214,11 @@ def _series() -> Json:
                 _metric(ADDITIVE, "views"),
                 _asked("step", names_of(Step) | {"default": "hour"}, "How finely it is cut."),
                 _asked("from", {"type": "string"}, "A time (without offset: UTC+8) or a date; in the first point."),
-                _asked("to", {"type": "string"}, "A time, which is not included, or a date, which is. Default: now."),
+                _asked(
+                    "to",
+                    {"type": "string"},
+                    "A time, rounded up to a whole step and not included, or a date, which is. Default: now.",
+                ),
                 _asked("resource", RESOURCE, "Only this resource."),
                 *(one for one in _filters() if one["name"] != "day"),
             ],

@@ -34,8 +34,8 @@ from gunicorn.workers.base import Worker
 
 from config.settings import Address, ConfigurationError, EdgeSettings
 from edge import garbage
-from edge.admin_token import AdminToken
 from edge.assembly.placing import WrongFileError, check_atlas
+from edge.bearer import secret_in
 from edge.slots import Slot
 from edge.tls import CertificateError, server_context
 
@@ -64,7 +64,7 @@ def run(settings: EdgeSettings, reload: Callable[[], EdgeSettings]) -> None:
     Raises ConfigurationError when an address is taken or the data directory cannot be used.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s")
-    _check_token(settings)
+    _check_tokens(settings)
     _check_atlas(settings)
     tls = _tls(settings)
     _allow_descriptors(settings)
@@ -78,12 +78,15 @@ def run(settings: EdgeSettings, reload: Callable[[], EdgeSettings]) -> None:
     Node(settings, reload, [*public, admin], node_lock, tls).run()
 
 
-def _check_token(settings: EdgeSettings) -> None:
-    """The workers read it; a wrong one is to be known before there are any."""
-    try:
-        AdminToken.read(settings.admin_token_file)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"admin_token_file: {error}") from None
+def _check_tokens(settings: EdgeSettings) -> None:
+    """The workers read them; a wrong one is to be known before there are any."""
+    for key in ("admin_token_file", "counts_read_token_file"):
+        file = getattr(settings, key)
+        try:
+            if file is not None:
+                secret_in(file)
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"{key}: {error}") from None
 
 
 def _check_atlas(settings: EdgeSettings) -> None:

@@ -62,13 +62,20 @@ def by(dimension: str, url: str, token_file: Path | None, as_json: bool, **asked
     show(ask(url, token_file, f"by/{dimension}", asked), as_json=as_json)
 
 
-@click.command(epilog="\b\nExample:\n  smartedu counts series --step minute --from 2026-11-29T08:00 --province 44")
+@click.command(
+    epilog="\b\nExample:\n  smartedu counts series --step minute --from 2026-11-29T08:00 --to 2026-11-29T09:00"
+)
 @click.option("--metric", type=click.Choice(METRICS[:-1]), default="views", show_default=True, help="What is counted.")
 @click.option(
     "--step", type=click.Choice(("minute", "hour", "day")), default="hour", show_default=True, help="How finely."
 )
 @click.option("--from", "begin", metavar="TIME", help="ISO 8601 time (UTC+8 without an offset) or date.")
-@click.option("--to", "end", metavar="TIME", help="Time, not included, or date, included.  [default: now]")
+@click.option(
+    "--to",
+    "end",
+    metavar="TIME",
+    help="Time, rounded up to a step and not included, or date, included.  [default: now]",
+)
 @click.option("--resource", metavar="ID", help="Only this resource.")
 @filtered
 @reads

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edge.counters.witnesses import Difference
     from edge.redis_clients import Client
     from origin.progress import Reporter
-    from origin.store import Location
+    from origin.store import Store
 
 EXAMPLE = """\b
 Examples:
@@ -77,11 +77,11 @@ def rebuild(
     from origin.errors import PublishError
 
     try:
-        redis, location, served = _places(config, counters_redis, origin, bucket, s3_endpoint)
+        redis, opened, served = _places(config, counters_redis, origin, bucket, s3_endpoint)
     except PublishError as error:
         raise click.ClickException(str(error)) from None
     chosen = tuple(dict.fromkeys(provinces)) or served
-    outcomes = asyncio.run(_all(chosen, redis, location, checking, _say if as_json else _show))
+    outcomes = asyncio.run(_all(chosen, redis, opened, checking, _say if as_json else _show))
     if as_json:
         click.echo(json.dumps([_document(one) for one in outcomes], ensure_ascii=False, indent=2))
     elif len(outcomes) > 1:
@@ -100,9 +100,10 @@ class _Failure:
 
 def _places(
     config: Path | None, counters_redis: str | None, origin: str | None, bucket: str | None, s3_endpoint: str | None
-) -> tuple[str, Location, tuple[str, ...]]:
-    """Redis, bucket and provinces: what the options say, else a node's settings, else the local stack."""
+) -> tuple[str, Callable[[], Store], tuple[str, ...]]:
+    """Redis, how to open the bucket, provinces: what the options say, else a node's settings, else the local stack."""
     from config.settings import ConfigurationError, load
+    from origin.store import Store, client_for
 
     given = {
         key: value for key, value in {"counters_redis": counters_redis, "s3_endpoint": s3_endpoint}.items() if value
@@ -117,7 +118,12 @@ def _places(
     if config is not None and origin is None and bucket is None:
         origin = str(settings.origin[0])
         s3_endpoint = settings.s3_endpoint
-    return redis, location_of(origin, bucket, s3_endpoint), settings.served_provinces
+    location = location_of(origin, bucket, s3_endpoint)
+
+    def opened() -> Store:
+        return Store(location, client_for(location, settings.origin_ca, settings.s3_region))
+
+    return redis, opened, settings.served_provinces
 
 
 def _local_redis() -> str | None:
@@ -132,7 +138,7 @@ def _local_redis() -> str | None:
 async def _all(
     provinces: tuple[str, ...],
     redis: str,
-    location: Location,
+    opened: Callable[[], Store],
     checking: bool,
     tell: Callable[[Report | _Failure], None],
 ) -> list[Report | _Failure]:
@@ -140,9 +146,8 @@ async def _all(
     of a cluster that is away, a damaged object, somebody else's lease) need not be in the way of the others."""
     from edge.assembly.bucket import BucketStore
     from edge.counters.sink import open_client
-    from origin.store import Store
 
-    client, store = open_client(redis, timeout_s=10.0), BucketStore(lambda: Store(location))
+    client, store = open_client(redis, timeout_s=10.0), BucketStore(opened)
     outcomes = []
     try:
         with tempfile.TemporaryDirectory(prefix="smartedu-rebuild-") as workplace:

@@ -20,7 +20,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def storage_options(command: Command) -> Command:
     """Adds --origin, --bucket, --s3-endpoint to a command."""
     options = (
-        click.option("--origin", metavar="s3://BUCKET[/PREFIX]", help="Where to publish."),
+        click.option(
+            "--origin", metavar="s3://BUCKET[/PREFIX]", help="Storage of lessons, catalog and history of counts."
+        ),
         click.option("--bucket", metavar="NAME", help="Short for --origin s3://NAME."),
         click.option("--s3-endpoint", metavar="URL", help="S3 endpoint; without it AWS's own, or the local stack's."),
     )

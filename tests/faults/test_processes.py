@@ -7,10 +7,13 @@ import os
 import signal
 import time
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
+import pytest
 
+from deploy.local.child import StartError
 from tests.conftest import StartEdge
 from tests.support.broker import S3Address
 from tests.support.edges import smartedu
@@ -139,6 +142,21 @@ async def test_a_second_node_on_the_same_data_directory_is_refused_and_disturbs_
     assert sorted(path.name for path in (node.data_dir / "run").glob("*.sock")) == ["worker-0.sock", "worker-1.sock"]
     async with aiohttp.ClientSession() as session, session.get(f"{node.admin_url}/metrics") as response:
         assert "smartedu_in_flight_requests" in await response.text()
+
+
+@pytest.mark.parametrize("key", ["admin_token_file", "counts_read_token_file"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("  \n", "is empty; allowed: a file that holds the token"), (None, "allowed: a readable file")],
+)
+async def test_a_token_file_without_a_token_is_told_in_one_line_before_there_are_workers(
+    edge: StartEdge, tmp_path: Path, key: str, content: str | None, said: str
+) -> None:
+    token = tmp_path / "token"
+    if content is not None:
+        token.write_text(content)
+    with pytest.raises(StartError, match=f"{key}: .*{said}"):
+        await edge(**{key: token})
 
 
 async def test_an_unknown_path_is_a_problem_document_and_counted_without_its_name(edge: StartEdge) -> None:

@@ -7,16 +7,17 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
 import pytest
+import trustme
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.commands.counts import counts
-from edge.commands.counts_rebuild import _document, _show
+from edge.commands.counts_rebuild import _document, _places, _show
 from edge.commands.counts_shown import chart
 from edge.counters.rebuild import Report
 from edge.counters.witnesses import Difference, Remedy
@@ -226,6 +227,21 @@ def test_what_the_node_calls_a_wrong_question_is_wrong_usage(url: str) -> None:
     refused = CliRunner().invoke(counts, ["series", "--from", "2999-01-01", "--url", url])
     assert refused.exit_code == 2
     assert "Error: from is before to\n" in refused.output
+
+
+def test_rebuild_opens_the_bucket_as_the_node_does(tmp_path: Path) -> None:
+    ca, config = tmp_path / "ca.pem", tmp_path / "edge.toml"
+    trustme.CA().cert_pem.write_to_path(str(ca))
+    config.write_text(
+        'origin = "s3://lessons/grade-1"\ns3_endpoint = "https://127.0.0.1:1"\ns3_region = "cn-north-1"\n'
+        f'origin_ca = "{ca}"\ncounters_redis = "redis://127.0.0.1:1"\nprovince = "44"\n'
+    )
+    redis, opened, provinces = _places(config, None, None, None, None)
+    store: Any = opened()
+    assert (redis, provinces) == ("redis://127.0.0.1:1", ("44",))
+    assert (store.location.bucket, store.location.endpoint) == ("lessons", "https://127.0.0.1:1")
+    assert store._client.meta.region_name == "cn-north-1"
+    assert store._client._endpoint.http_session._verify == str(ca)
 
 
 def test_rebuild_tells_times_in_the_offset_that_all_others_are_told_in() -> None:

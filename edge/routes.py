@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
+from typing import Final
 
 from aiohttp import web
 
@@ -16,7 +18,7 @@ from edge.problems import expect
 def content_label(path: str, *, published: bool) -> str | None:
     """The label (`edge.inflight.route_of`) of a target under which content may be; None where none is."""
     if not published:
-        return "/{path}"  # what is served otherwise under it is never stored
+        return "/{path}"  # what is ours under it is never stored: `content.proxy` sees to that
     return next((f"{prefix}{{path}}" for prefix in target.PREFIXES if path.startswith(prefix)), None)
 
 
@@ -49,7 +51,25 @@ def add_public(application: web.Application, *, site_on: bool, published: bool) 
         get("/docs", site.get_docs)
         get("/static/{path:.*}", site.get_static)
     if not published:
-        add("*", "/{path:(?!v1/).*}", content.proxy)  # /v1/ is ours, what is not there, too
+        application[content.OURS] = _ours(application)
+        add("*", "/{path:(?!v1/).*}", content.proxy)
+
+
+_UNDER_V1: Final = "/v1/.*"
+"""All of it is ours, what is not there, too."""
+_GROUP: Final = re.compile(r"\(\?P<\w+>")
+
+
+def _ours(application: web.Application) -> re.Pattern[str]:
+    """What matches the canonical targets that are the edge's own: all that there are routes for so far.
+
+    A client may spell them so that no route of theirs knows them (`/x/../healthz`).
+    """
+    paths = [_UNDER_V1]
+    for resource in application.router.resources():
+        known = resource.get_info()
+        paths.append(re.escape(known["path"]) if "path" in known else _GROUP.sub("(?:", known["pattern"].pattern))
+    return re.compile(rf"(?:{'|'.join(paths)})(?:\?.*)?", re.DOTALL)
 
 
 def add_admin(application: web.Application) -> None:

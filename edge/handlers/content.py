@@ -7,6 +7,7 @@ end, so that the client sees a truncated response and not a short one.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -45,6 +46,9 @@ _ANY_METHOD = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 HEADERS: web.ResponseKey[CIMultiDict[str]] = web.ResponseKey("HEADERS", CIMultiDict)
 """The fields of an answer as they are meant, before aiohttp adds what it thinks fit."""
 DELIVERY: web.AppKey[Delivery] = web.AppKey("DELIVERY", Delivery)
+OURS: web.AppKey[re.Pattern[str]] = web.AppKey("OURS", re.Pattern)
+"""What matches the canonical targets that other handlers answer."""
+NOTHING: Final = re.compile("(?!)")
 
 
 async def get_content(request: web.Request) -> web.StreamResponse:
@@ -77,6 +81,8 @@ async def proxy(request: web.Request) -> web.StreamResponse:
         return problem(400, str(bad))
     except LoopError:
         return problem(508, "the request has been here before")
+    if request.app[OURS].fullmatch(uri) is not None:
+        return _not_so(request.method, uri)
     ask = Ask(
         uri,
         request.method,
@@ -93,6 +99,14 @@ async def proxy(request: web.Request) -> web.StreamResponse:
         return await _answer(request, ask)
     except LoopError:
         return problem(508, "the request has been here before")
+
+
+def _not_so(method: str, uri: str) -> web.Response:
+    """What is the edge's own is never asked of the origin and never stored: a hit would answer in its place."""
+    path = uri.partition("?")[0]
+    if method not in METHODS:
+        return problem(405, f"{method} is not possible at {path!r}", headers={"Allow": ", ".join(METHODS)})
+    return problem(404, f"{path!r} is the edge's own; allowed: asking for it in this spelling")
 
 
 async def get_for_sibling(request: web.Request) -> web.StreamResponse:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import aiohttp
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application
+from yarl import URL
 
 from edge import openapi, routes
 from edge.problems import as_problems
+from tests.conftest import StartEdge
+from tests.support.origin import Script, ScriptedOrigin
+from tests.support.wire import Raw, Wire
 
 OTHERS = [
     ("GET", "/v1/views", 405, "OPTIONS, POST"),
@@ -31,6 +38,45 @@ async def test_what_our_own_paths_do_not_take_is_refused_and_never_passed_on(
     async with TestClient(TestServer(app)) as client, client.request(method, path) as response:
         assert (response.status, response.headers.get("Allow")) == (status, allow)
         assert response.content_type == "application/problem+json"
+
+
+OURS = ["/healthz", "/v1/openapi.json", "/v1/counts/summary", "/v1/nothing", "/", "/board", "/docs", "/lesson/1?a=b"]
+SPELLED = {
+    "dots": "/x/..{path}",
+    "encoded dots": "/x/%2e%2e{path}",
+    "a dot": "/.{path}",
+    "absolute": "http://edge/x/..{path}",
+}
+
+
+@pytest.mark.parametrize("spelled", SPELLED)
+async def test_nothing_of_the_origin_is_ever_an_answer_to_what_is_ours(edge: StartEdge, spelled: str) -> None:
+    lasting = {"Cache-Control": "max-age=86400"}
+    async with ScriptedOrigin() as origin:
+        origin.objects.update(dict.fromkeys(OURS, Script(b"the origin's", headers=lasting, ranges=False)))
+        node = await edge(origin=origin.url, site=True)
+
+        def ask(target: str) -> Raw:
+            with Wire(URL(node.url).port or 0) as wire:
+                return wire.ask(f"GET {target} HTTP/1.1\r\nHost: edge\r\n\r\n".encode())
+
+        for path in OURS:
+            before = await asyncio.to_thread(ask, path)
+            other = await asyncio.to_thread(ask, SPELLED[spelled].format(path=path))
+            for _ in range(3):
+                after = await asyncio.to_thread(ask, path)
+                assert (after.status, after.field("content-type")) == (before.status, before.field("content-type"))
+                assert after.field("cache-status") is None
+            assert (other.status, other.field("content-type")) == (404, b"application/problem+json")
+        assert not {one.path for one in origin.seen} & set(OURS)
+
+
+async def test_what_is_ours_is_not_posted_to_the_origin(edge: StartEdge) -> None:
+    async with ScriptedOrigin() as origin, aiohttp.ClientSession() as session:
+        node = await edge(origin=origin.url)
+        async with session.post(f"{node.url}/healthz") as response:
+            assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
+        assert origin.seen == []
 
 
 @pytest.mark.parametrize("site_on", [True, False])

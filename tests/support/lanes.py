@@ -154,7 +154,7 @@ async def lane_edge(
     application.on_response_prepare.append(content.exact_fields)
     application[NODE], application[ENGINE] = "edge-1", engine
     delivery = Delivery(Accounts(None, clock.monotonic), "edge-1", published=published, obeys=not published)
-    application[content.DELIVERY] = delivery
+    application[content.DELIVERY], application[content.OURS] = delivery, content.NOTHING
     handler = content.get_content if published else content.proxy
     application.router.add_route("*", "/{path:.*}", handler, expect_handler=expect)
     runner = EdgeRunner(

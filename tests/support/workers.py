@@ -111,7 +111,7 @@ async def worker(
     internal = web.Application()
     internal.router.add_route("GET", "/{path:.*}", content.get_for_sibling)
     for app in (public, internal):
-        app[NODE], app[ENGINE] = "edge-1", engine
+        app[NODE], app[ENGINE], app[content.OURS] = "edge-1", engine, content.NOTHING
         app[content.DELIVERY] = Delivery(
             Accounts(None, clock.monotonic), "edge-1", published=not forwards, obeys=forwards
         )

@@ -215,7 +215,7 @@ def _judged(got: _Arrival, rules: Rules, request: RequestFacts) -> Freshness:
     received = Received(
         got.status,
         said,
-        explicit=own is not None,
+        lifetime_s=own,
         cookies="set-cookie" in got.lines,
         vary=vary.names(got.headers),
         tags_fit=tags.fit(got.headers),

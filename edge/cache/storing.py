@@ -41,12 +41,12 @@ class RequestFacts:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What of a response decides it. explicit: it brings a lifetime of its own; cookies: it sets some; tags_fit: all of
-    its tags can be kept."""
+    """What of a response decides it. lifetime_s: that it brings itself, None for none; cookies: it sets some; tags_fit:
+    all of its tags can be kept."""
 
     status: int
     said: Directives
-    explicit: bool
+    lifetime_s: float | None
     cookies: bool
     vary: tuple[str, ...]
     tags_fit: bool
@@ -83,9 +83,10 @@ _FORBIDDING: Final[tuple[tuple[str, Callable[[Received, RequestFacts], bool]], .
     ("Vary: *", lambda got, _: got.vary == ANYTHING),
     ("more tags than are kept", lambda got, _: not got.tags_fit),
     # Not the RFC's rule but every operator's: a cookie handed to all is an accident unless somebody gave a lifetime.
-    ("it sets a cookie and has no lifetime", lambda got, _: got.cookies and not got.explicit),
+    # One of 0, or no-cache, gives none: the 304 by which the next client gets it says nothing of cookies.
+    ("it sets a cookie and has no lifetime", lambda got, _: got.cookies and (not got.lifetime_s or got.said.no_cache)),
     (
         NO_LIFETIME,
-        lambda got, _: not (got.explicit or got.said.public or got.status in HEURISTIC_STATUSES),
+        lambda got, _: not (got.lifetime_s is not None or got.said.public or got.status in HEURISTIC_STATUSES),
     ),
 )

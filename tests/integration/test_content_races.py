@@ -415,6 +415,37 @@ async def test_what_a_304_says_to_one_user_goes_to_nobody_else(
     assert answers == [("session=alice", b"page"), ("session=bob", b"page")]
 
 
+NO_LIFETIMES = {"max-age 0": {"Cache-Control": "public, max-age=0"}, "expires 0": {"Expires": "0"}}
+
+
+@pytest.mark.parametrize("said", NO_LIFETIMES)
+@pytest.mark.parametrize("status", [200, 503])
+async def test_a_cookie_without_a_real_lifetime_goes_to_nobody_else_at_the_same_time_or_later(
+    proxy: Node, origin: ScriptedOrigin, status: int, said: str
+) -> None:
+    edge = proxy.workers[0]
+    hold = asyncio.Event()
+
+    def for_one(asked: dict[str, str]) -> Script:
+        name = asked.get("x-user", "nobody")
+        fields = NO_LIFETIMES[said] | ({"Set-Cookie": f"session={name}"} if name in ("alice", "bob") else {})
+        return Script(b"page", status=status, etag='"1"', headers=fields, hold=hold, ranges=False)
+
+    origin.objects[PATH] = Script(choose=for_one)
+
+    async def cookie_of(name: str) -> tuple[int, str | None]:
+        async with edge.get(PATH, x_user=name) as response:
+            await response.read()
+            return response.status, response.headers.get("Set-Cookie")
+
+    asking = [asyncio.create_task(cookie_of(name)) for name in ("alice", "bob")]
+    await origin.seen_at_least(1)
+    hold.set()
+    answers = await asyncio.wait_for(asyncio.gather(*asking), 10)
+    assert answers == [(status, "session=alice"), (status, "session=bob")]
+    assert await cookie_of("carol") == (status, None)
+
+
 async def test_a_client_that_forbids_storing_does_not_make_others_queue_for_what_is_not_shared(
     proxy: Node, origin: ScriptedOrigin
 ) -> None:

@@ -104,7 +104,10 @@ class Patience:
                 break
             del self._waiting[connection]
             self._tell(connection)
-        if self._waiting and self._timer is None:
+        if self._timer is not None:
+            self._timer.cancel()  # of one that was given more time: it is not the first of those who wait
+            self._timer = None
+        if self._waiting:
             due = next(iter(self._waiting.values()))
             self._timer = self._loop.call_at(max(due, now + _PAUSE_S), self._look)
 

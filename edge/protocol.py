@@ -103,6 +103,7 @@ class EdgeProtocol(RequestHandler):
         "_discarded",
         "_edge",
         "_ended",
+        "_farewell",
         "_fed",
         "_fields",
         "_half_closed",
@@ -158,6 +159,7 @@ class EdgeProtocol(RequestHandler):
         self._lingers = False  # the client may still be sending
         self._discarded = 0
         self._ended: asyncio.Future[None] | None = None  # nothing comes any more
+        self._farewell: asyncio.Task[None] | None = None  # the end in stages, where no handler sees to it
 
     # What comes in.
 
@@ -691,7 +693,24 @@ class EdgeProtocol(RequestHandler):
         if self._overload is not None:
             self._overload.ended()
         self._answered(monotonic())
-        if last or self._half_closed:
+        if self._half_closed:
+            self.force_close()
+        elif last:
+            self._phase, self._clean = _Phase.DEAF, False
+            self._partial = self._pending = b""
+            self._farewell = self._loop.create_task(self._leave(), name="last-answer")
+
+    async def _leave(self) -> None:
+        """After the last answer of the connection, when no handler's end does it."""
+        in_flight = self._edge.in_flight
+        in_flight.enter()
+        try:
+            with suppress(ConnectionError):  # the client was quicker
+                if self._paused:
+                    await self._drain_helper()
+                await self._close_in_stages()
+        finally:
+            in_flight.leave()
             self.force_close()
 
     def _peer(self) -> Peer:

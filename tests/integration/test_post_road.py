@@ -192,6 +192,22 @@ async def test_in_a_drain_the_answer_is_the_last_on_its_connection(here: Desk) -
         assert (status, fields["Connection"]) == (202, "close")
 
 
+async def test_a_client_that_goes_on_sending_in_a_drain_gets_its_last_answer_and_no_reset(here: Desk) -> None:
+    async with silent_disk(here) as disk, talk(here) as client:
+        client.writer.write(post())
+        await eventually(lambda: here.in_flight.count == 1)
+        client.writer.write(post() * 100)
+        await client.writer.drain()
+        here.in_flight.draining = True
+        disk.set()
+        status, fields, _ = await client.answer()
+        assert (status, fields["Connection"]) == (202, "close")
+        assert await client.ended()
+        client.writer.close()
+        await eventually(lambda: here.in_flight.count == 0)
+    assert here.total() == 1
+
+
 @pytest.mark.parametrize(
     "head",
     [

@@ -244,6 +244,7 @@ class EdgeWorker(Worker):  # type: ignore[misc]
     async def _serve(self) -> None:
         from edge import app  # noqa: PLC0415 - see run()
         from edge.cache.siblings import MAX_FIELD_BYTES  # noqa: PLC0415
+        from edge.cache.target import MAX_TARGET_BYTES  # noqa: PLC0415
 
         stopping = self._stop_event()
         settings: EdgeSettings = self.app.settings
@@ -256,6 +257,7 @@ class EdgeWorker(Worker):  # type: ignore[misc]
                 keepalive_timeout=KEEPALIVE_S,
                 handler_cancellation=True,
                 max_field_size=MAX_FIELD_BYTES,
+                max_line_size=2 * MAX_TARGET_BYTES,
             )
             await siblings.setup()
             stack.push_async_callback(siblings.cleanup)

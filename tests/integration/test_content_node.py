@@ -9,6 +9,7 @@ from functools import partial
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from tests.conftest import StartEdge
 from tests.support.origin import Script, ScriptedOrigin
@@ -29,6 +30,28 @@ def put(storage: ScriptedOrigin, path: str, hold: asyncio.Event | None = None) -
     headers = {"Cache-Control": "public, max-age=600", "x-amz-meta-sha256": hashlib.sha256(SEGMENT).hexdigest()}
     storage.objects[f"/bucket{path}"] = Script(SEGMENT, etag='"1"', headers=headers, hold=hold)
     return path
+
+
+LONG_TARGETS = ["/long-" + str(number) + "?" + '"' * 90 + "x" * (8192 - 8 - 3 * 90) for number in range(4)]
+"""As long as a target may be once all of it is encoded."""
+
+
+async def test_a_long_target_is_asked_of_its_owner_as_any_other(edge: StartEdge, storage: ScriptedOrigin) -> None:
+    targets = [target.replace('"', "%22") for target in LONG_TARGETS]
+    assert {len(target) for target in targets} == {8192}
+    hold = asyncio.Event()
+    storage.objects.update(dict.fromkeys(targets, Script(b"long", headers={"Cache-Control": "max-age=60"}, hold=hold)))
+    node = await edge(origin=storage.url, workers=2)
+
+    async def ask(target: str) -> bytes:
+        async with aiohttp.ClientSession() as session, session.get(URL(node.url + target, encoded=True)) as response:
+            return await response.read()
+
+    asking = [asyncio.create_task(ask(target)) for target in LONG_TARGETS for _ in range(12)]
+    await storage.seen_at_least(len(targets))
+    hold.set()
+    assert set(await asyncio.gather(*asking)) == {b"long"}
+    assert [storage.count(target) for target in targets] == [1] * len(targets)
 
 
 async def test_two_hundred_cold_requests_make_one_storage_request_for_each_object_whatever_worker_they_reach(

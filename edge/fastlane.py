@@ -60,6 +60,7 @@ _BLOCK_SHARE = 4  # of it, for blocks
 _LEAST_SEEN = 8192  # what came once is remembered by its hash: so many, or as many as there is room for answers
 _ANSWER_BYTES = 2048  # of room that an answer takes, about; a hash takes a twentieth of it
 _MOST_SPECIAL = 64  # answers to one request line for blocks of their own
+_MOST_LINES = 16  # to one answer
 _AGE = re.compile(rb"\r\nAge: (\d+)\r\n")
 _CACHE_STATUS = re.compile(rb"\r\nCache-Status: ([^\r]*)\r\n")
 _DATE = re.compile(rb"\r\nDate: ([^\r]*)\r\n")
@@ -401,7 +402,15 @@ class Lane:
         if spot.plain is not answer:
             spot.plain = answer
             answer.lines.append(line)
+            if len(answer.lines) > _MOST_LINES:
+                self._forget_line(answer)
             self._weigh(answer, _LINE_OVERHEAD + len(line))
+
+    def _forget_line(self, answer: Answer) -> None:
+        """The oldest one gives way: queries that do not count make as many lines as somebody likes."""
+        line = answer.lines.pop(0)
+        self._leave(line, answer)
+        self._weigh(answer, -_LINE_OVERHEAD - len(line))
 
     def learn(self, head: bytes, found: Found) -> Answer:
         """The short road has found that for a request of these bytes. What is asked for again is kept."""

@@ -299,6 +299,18 @@ def test_what_is_kept_stays_within_its_bound_whatever_is_asked() -> None:
         assert here.on_the_lane() > 100
 
 
+def test_spellings_of_one_target_push_out_no_other_answer() -> None:
+    names = [f"/media/{number}.txt" for number in range(4)]
+    objects = {name: script(OLD, '"1"') for name in names}
+    with running(objects, published=True, lane_bytes=64 * 1024) as here, Wire(here.port) as wire:
+        here.warm(*map(get, names))
+        for number in range(400):
+            wire.ask(get(f"{names[-1]}?r={number}"))
+        lane = here.edge.lane
+        assert lane is not None
+        assert here.call(lambda: {answer.key.uri for answer in lane._answers}) == set(names)
+
+
 def spelt(path: str, number: int) -> str:
     """The same target in another way, by the bits of the number."""
     return "/" + "".join(f"%{ord(c):02x}" if number >> bit & 1 else c for bit, c in enumerate(path[1:]))

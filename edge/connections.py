@@ -93,23 +93,22 @@ class Patience:
             self._timer = None
 
     def _look(self) -> None:
-        self._timer = None
         now = self._loop.time()
+        try:
+            self._tell_the_late(now)
+        finally:
+            self._timer = None  # only now: whoever began anew meanwhile is not the first of those who wait
+            if self._waiting:
+                due = next(iter(self._waiting.values()))
+                self._timer = self._loop.call_at(max(due, now + _PAUSE_S), self._look)
+
+    def _tell_the_late(self, now: float) -> None:
         for _ in range(_PORTION):
-            first = next(iter(self._waiting.items()), None)
-            if first is None:
+            connection, deadline = next(iter(self._waiting.items()), (None, now))
+            if connection is None or deadline > now:
                 return
-            connection, deadline = first
-            if deadline > now:
-                break
             del self._waiting[connection]
             self._tell(connection)
-        if self._timer is not None:
-            self._timer.cancel()  # of one that was given more time: it is not the first of those who wait
-            self._timer = None
-        if self._waiting:
-            due = next(iter(self._waiting.values()))
-            self._timer = self._loop.call_at(max(due, now + _PAUSE_S), self._look)
 
 
 class Connections:

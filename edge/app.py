@@ -39,6 +39,7 @@ from edge.delivery import Delivery
 from edge.fastlane import Lane
 from edge.handlers import content, counts, health, purge
 from edge.inflight import InFlight
+from edge.lent import Lent
 from edge.overload import Overload
 from edge.postroad import PostRoad
 from edge.problems import as_problems
@@ -54,6 +55,7 @@ MAX_REQUEST_BODY = 512 * 1024
 CATALOG_PERIOD_S = 1.0
 _LANE_SHARE = 32  # of a worker's memory, for what the fast lane keeps beside the bodies
 _UNSENT_SHARE = 8  # of it, for bodies that clients of the fast lane have begun to take
+_LENT_SHARE = 16  # of it, for bodies that others read and memory has let go
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,7 @@ def _public(parts: _Parts) -> web.Application:
     application[appkeys.NODE] = settings.node
     application[appkeys.ENGINE] = parts.cache.engine
     application[content.DELIVERY] = parts.delivery
+    application[content.LENT] = Lent(settings.memory // settings.workers // _LENT_SHARE, parts.cache.memory.keeps)
     application[appkeys.READ_TOKEN] = ReadToken.read(settings.counts_read_token_file)
     if parts.counting is not None:
         application[appkeys.INTAKE] = parts.counting.intake

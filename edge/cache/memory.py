@@ -6,17 +6,23 @@ the fast lane's table) must see all four: that is what watchers are for. Which v
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from edge.cache.eviction import Policy, Slot
 from edge.cache.model import CacheKey, Entry, Stored
 from edge.cache.pages import Pages
 from edge.cache.tag_index import TagIndex, tags_of
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
 MOST_IN_PAGES = 16_384
 """Bodies that may lie in pages at once: each is a mapping, of which a process may have 65,530 (vm.max_map_count)."""
+LARGE_BYTES = 256 * 1024
+"""From here on it is known by whom a body is held (`edge.lent`)."""
 _LARGEST = 8  # a value may take this part of the store, no more: one must not drive out everything else
 # Bytes beyond what a value counts for itself, measured by `python -m tests.bench.storecost`, for the worst case each:
 _SLOT_OVERHEAD = 128  # its slot and place in a queue, and two ghosts, beyond what a value's overhead has room for
@@ -52,6 +58,7 @@ class MemoryStore:
         self._parts: dict[str, dict[str, Slot]] = {}
         self._count = 0
         self._in_pages = 0
+        self._owners: Counter[int] = Counter()  # of large bodies, by identity: values may share one
         self._policy = Policy(max_bytes)
         self._tags = TagIndex()
         self._watchers: tuple[Watcher, ...] = (self._tags, *watchers)
@@ -88,7 +95,9 @@ class MemoryStore:
             pages = Pages(value.body)
         except OSError:  # no memory for it
             return None
+        self._disown(value)
         slot.value, slot.pages = replace(value, body=pages.view), pages
+        self._own(slot.value)
         self._in_pages += 1
         return pages
 
@@ -208,13 +217,35 @@ class MemoryStore:
             slot.pages = None
             self._in_pages -= 1
 
+    def keeps(self, owner: ReadableBuffer) -> bool:
+        """Whether the bytes of this owner (`owner_of`) are those of a large body that is stored."""
+        return id(owner) in self._owners
+
+    def _own(self, value: Stored) -> None:
+        if isinstance(value, Entry) and len(value.body) >= LARGE_BYTES:
+            self._owners[id(owner_of(value.body))] += 1
+
+    def _disown(self, value: Stored) -> None:
+        if isinstance(value, Entry) and len(value.body) >= LARGE_BYTES:
+            owner = id(owner_of(value.body))
+            self._owners[owner] -= 1
+            if not self._owners[owner]:
+                del self._owners[owner]
+
     def _tell_stored(self, slot: Slot) -> None:
+        self._own(slot.value)
         for watcher in self._watchers:
             watcher.stored(slot.key, slot.value)
 
     def _tell_dropped(self, slot: Slot) -> None:
+        self._disown(slot.value)
         for watcher in self._watchers:
             watcher.dropped(slot.key, slot.value)
+
+
+def owner_of(body: bytes | memoryview) -> ReadableBuffer:
+    """What holds a body's bytes: while there is any view of it, all of it stays in memory."""
+    return body.obj if isinstance(body, memoryview) else body
 
 
 def _cost(key: CacheKey, value: Stored) -> int:

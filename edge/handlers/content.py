@@ -11,7 +11,7 @@ import re
 import socket
 import struct
 from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from contextlib import aclosing, nullcontext, suppress
 from math import ceil
 from typing import Final
 
@@ -31,6 +31,7 @@ from edge.cache.siblings import Answered
 from edge.cache.status import proxy_status, server_timing
 from edge.delivery import Delivery, conditions, directives, head_fields, is_ours
 from edge.forwarding import Hop, LoopError, forwarded
+from edge.lent import Lent
 from edge.problems import problem
 from origin.reader import Headers, Interim, OriginError
 
@@ -49,6 +50,7 @@ DELIVERY: web.AppKey[Delivery] = web.AppKey("DELIVERY", Delivery)
 OURS: web.AppKey[re.Pattern[str]] = web.AppKey("OURS", re.Pattern)
 """What matches the canonical targets that other handlers answer."""
 NOTHING: Final = re.compile("(?!)")
+LENT: web.AppKey[Lent] = web.AppKey("LENT", Lent)
 
 
 async def get_content(request: web.Request) -> web.StreamResponse:
@@ -281,16 +283,17 @@ async def _stream(
     request: web.Request, response: web.StreamResponse, body: Body, account: Account
 ) -> web.StreamResponse:
     """Send a body with backpressure. Cancelling this (the client left) touches nothing but this response."""
+    lent = request.app.get(LENT)  # between workers nobody is slow
     try:
         writer = await response.prepare(request)
         if isinstance(body, bytes | memoryview):
-            await _write(response, body, account)
+            await _write(response, body, account, lent)
         else:
             if writer is not None:
                 asyncio.get_running_loop().call_soon(_send_head, writer)
             async with aclosing(body):
                 async for chunk in body:
-                    await _write(response, chunk, account)
+                    await _write(response, chunk, account, lent)
         async with asyncio.timeout(STALL_S):
             await response.write_eof()
             await request.writer.drain()
@@ -320,10 +323,11 @@ def _break_off(transport: asyncio.Transport, response: web.StreamResponse) -> No
     transport.abort()
 
 
-async def _write(response: web.StreamResponse, piece: bytes | memoryview, account: Account) -> None:
+async def _write(response: web.StreamResponse, piece: bytes | memoryview, account: Account, lent: Lent | None) -> None:
     """Slice by slice: a whole body given to the connection at once would lie in its buffer, beyond every budget."""
-    for offset in range(0, len(piece), SLICE_BYTES):
-        part = memoryview(piece)[offset : offset + SLICE_BYTES]
-        account.bytes += len(part)
-        async with asyncio.timeout(STALL_S):
-            await response.write(part)
+    with lent.lend(piece) if lent is not None and len(piece) > SLICE_BYTES else nullcontext() as loan:
+        for offset in range(0, len(piece), SLICE_BYTES):
+            part = memoryview(piece)[offset : offset + SLICE_BYTES]
+            account.bytes += len(part)
+            async with asyncio.timeout(STALL_S) if loan is None else loan.step(STALL_S):
+                await response.write(part)

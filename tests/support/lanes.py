@@ -36,6 +36,7 @@ from edge.delivery import Delivery
 from edge.fastlane import Answer, Block, Lane
 from edge.handlers import content
 from edge.inflight import InFlight
+from edge.lent import Lent
 from edge.listening import EdgeRunner, EdgeServer, EdgeSite, Transport
 from edge.overload import Overload
 from edge.problems import expect
@@ -85,6 +86,7 @@ class LaneEdge:
     in_flight: InFlight
     runner: EdgeRunner
     lane: Lane | None
+    lent: Lent
 
     @property
     def on_the_lane(self) -> int:
@@ -111,6 +113,7 @@ async def lane_edge(
     memory_bytes: int = 64 * 1024 * 1024,
     lane_bytes: int = 2 * 1024 * 1024,
     unsent_bytes: int = 8 * 1024 * 1024,
+    lent_bytes: int = 8 * 1024 * 1024,
     logs: bool = False,
     keepalive_s: float = 75.0,
     clock: Clock | None = None,
@@ -154,6 +157,7 @@ async def lane_edge(
     application.on_response_prepare.append(content.exact_fields)
     application[NODE], application[ENGINE] = "edge-1", engine
     delivery = Delivery(Accounts(None, clock.monotonic), "edge-1", published=published, obeys=not published)
+    application[content.LENT] = lent = Lent(lent_bytes, memory.keeps)
     application[content.DELIVERY], application[content.OURS] = delivery, content.NOTHING
     handler = content.get_content if published else content.proxy
     application.router.add_route("*", "/{path:.*}", handler, expect_handler=expect)
@@ -174,7 +178,7 @@ async def lane_edge(
     listener = socket.create_server((LOOPBACK, 0), backlog=128)
     await EdgeSite(runner, listener, ssl_context=tls, transport=transport).start()
     try:
-        yield LaneEdge(listener.getsockname()[1], told, memory, engine, in_flight, runner, lane)
+        yield LaneEdge(listener.getsockname()[1], told, memory, engine, in_flight, runner, lane, lent)
     finally:
         await runner.cleanup()
         await engine.close()

@@ -51,8 +51,12 @@ class Flusher:
         """sink: of any province; those of the others are on the same Redis. interval_s: how often what has been
         accepted is sent; by default 0.2, and 0.5 to more than eight provinces. heartbeat_s: how often an idle lane says
         so. max_events: about the most in one call, when much waits: Redis does nothing else meanwhile (some 20 ms).
-        retention_s: how long records stay in the journal after Redis has them on disk, for a fail-over to a replica
-        that lags; 24 times as long where Redis can't prove that it has.
+        retention_s: how long records stay in the journal after Redis was first seen to have them on its disk, so that a
+        fail-over to a replica that lags by less than that finds all that it lacks. Counted from that proof, whenever
+        they were accepted; anew after Redis has gone back, and by each process that has the journal. Where Redis can't
+        prove that it has anything on disk, 24 times as long after it was first seen to have them at all. Not promised
+        to a journal that has filled beyond four fifths of its bound: it gives up what Redis has (on disk, where it can
+        prove that), the oldest first, until it has not.
         keep_from_ms: asked for a time, in ms since the epoch: what was accepted after it stays in the journal while
         there is room, durable or not, because history does not have it yet. None: nothing has to stay for that."""
         provinces = journal.label.provinces

@@ -5,11 +5,11 @@ journal began) never changes its meaning: it is the unit of the watermark that t
 
     frame = magic u16 | length u16 | crc32 u32 over (length, payload) | payload
 
-* Appends of all waiting requests share one write and one fsync (group commit), done by the journal's own thread.
+* Appends of all waiting requests share one write and one fsync (group commit), done by a thread of the journal's own.
 * `end` is the position up to which everything is known to be on disk; nothing is read, sent or promised beyond it.
 * After any failed write the segment is abandoned: what it holds beyond `end` is undefined (after a failed fsync the
   kernel may have dropped pages it reports as clean). The next segment starts at `end`, and readers never read a
-  segment beyond the start of the next one.
+  segment beyond the start of the next one. So it is with a write of which it is not known whether it failed.
 * At open, what follows the last whole frame of the last segment is a torn tail and is cut. Damage before that is not a
   torn tail: it is stepped over, reported as lost bytes, and everything after it is still read.
 
@@ -22,6 +22,7 @@ import asyncio
 import logging
 import os
 import struct
+import threading
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
@@ -45,6 +46,7 @@ from edge.counters.label import (
     widen_label,
 )
 from edge.counters.record import RecordError, accepted_ms, province_of
+from edge.counters.retention import Proofs
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +54,7 @@ MAX_PAYLOAD_BYTES: Final = 0xFFFF
 DEFAULT_SEGMENT_BYTES: Final = 8 * 1024 * 1024
 _WINDOW_BYTES: Final = 256 * 1024  # one read; at least twice the longest frame
 _FOLLOW_CLOCK_BACK_MS: Final = 600_000
+_THREADS: Final = 2  # one writes, so that the other, which looks at files or deletes them, holds nobody up
 
 T = TypeVar("T")
 
@@ -254,8 +257,11 @@ class Journal:
         self._executor = executor
         self._on_group = on_group
         self._segments = segments
-        self._active = -1  # descriptor of the segment this process writes; none before the first append
+        self._writing = threading.Lock()  # of the segment being written: who has it may touch these three
+        self._active = -1  # its descriptor; none before the first append
         self._active_start = 0
+        self._written = 0  # where it ends, or should; beyond `end` while that is not taken over
+        self._turn = 0  # whose turn it is: what comes late does nothing
         self._end = segments[-1].limit if segments else 0
         self._last_stamp_ms = last_stamp_ms
         self._waiting: list[_Waiter] = []
@@ -265,6 +271,7 @@ class Journal:
         self._watch: asyncio.TimerHandle | None = None
         self._closed = False
         self._groups, self._fsync_s, self._lost, self._fault = 0, 0.0, 0, ""
+        self._proofs = Proofs()
         self.recovered_end = self._end
 
     @classmethod
@@ -289,7 +296,7 @@ class Journal:
         provinces: those that events are taken for, beside that of its home.
         on_group: told of each group how long it took to be on disk, in seconds, and how many bytes it has.
         """
-        executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="journal")
+        executor = _started()
         loop = asyncio.get_running_loop()
         try:
             label, segments, stamp = await loop.run_in_executor(executor, _recover, directory, home, provinces)
@@ -385,22 +392,30 @@ class Journal:
         """A reader had to step over so many bytes."""
         self._lost += count
 
+    def note_gone_back(self, position: int) -> None:
+        """Redis has forgotten what is beyond it: when it has that again, it has had it from then on."""
+        self._proofs.take_back(position)
+
     async def release(
         self, durable: int, *, older_than_s: float, keep_from_ms: int | None = None, spare_fraction: float = 0.8
     ) -> int:
         """Let go of whole segments before position `durable`; returns how many bytes that freed.
 
-        Only segments last written `older_than_s` ago go, and before `keep_from_ms` (since the epoch), unless the
-        journal has filled beyond `spare_fraction`. The segment being written stays. Raises JournalError(FAULT).
+        Only those go that lay before the `durable` of an earlier call, `older_than_s` ago, and of every call since (0:
+        that of this call does), and that were last written before `keep_from_ms` (since the epoch). A journal that has
+        filled beyond `spare_fraction` gives up what is durable now, the oldest first, until it has not. The segment
+        being written stays. Raises JournalError(FAULT).
         """
         freed = 0
-        while len(self._segments) > 1 and self._segments[0].limit <= durable:
+        self._proofs.note(durable, self._monotonic(), span_s=older_than_s)
+        while len(self._segments) > 1:
             segment = self._segments[0]
-            last_s = self._wall() - older_than_s
-            if keep_from_ms is not None:
-                last_s = min(last_s, keep_from_ms / 1000)
-            if self._size() > self._max_bytes * spare_fraction:
-                last_s = float("inf")
+            crowded = self._size() > self._max_bytes * spare_fraction
+            # Asked for each: Redis may have gone back while the last one was deleted.
+            before = self._proofs.latest if crowded else self._proofs.had_for(older_than_s, self._monotonic())
+            if segment.limit > before:
+                break
+            last_s = float("inf") if crowded or keep_from_ms is None else keep_from_ms / 1000
             try:
                 gone = await self._in_thread(_unlink_if, segment.path, last_s)
             except OSError as error:
@@ -429,14 +444,18 @@ class Journal:
             await self._committer
         if self._watch is not None:
             self._watch.cancel()
-        if self._active >= 0:
-            descriptor, self._active = self._active, -1
-            with suppress(OSError):
-                await self._in_thread(os.close, descriptor)
+        with suppress(RuntimeError):  # closed before
+            await self._in_turn(self._close_active)
         self._executor.shutdown(wait=False)
 
     async def _in_thread(self, function: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, partial(function, *args))
+
+    async def _in_turn(self, function: Callable[..., T], *args: object) -> T:
+        """In a thread, what touches the segment being written. It is told its turn, and does nothing when that is over:
+        an executor that can't start a thread raises, but has queued the work, which another thread does some time."""
+        self._turn += 1
+        return await self._in_thread(function, self._turn, *args)
 
     def _size(self) -> int:
         return self._end - self.begin
@@ -467,22 +486,29 @@ class Journal:
         while self._waiting:
             group, self._waiting = self._waiting, []
             self._committing = group
-            data = b"".join([waiter.data for waiter in group])
+            size = sum(len(waiter.data) for waiter in group)
             started = self._monotonic()
-            try:
-                begun = await self._in_thread(self._write, data)
-            except OSError as error:
-                self._fault = str(error)
-                outcome: JournalError | None = JournalError(Refusal.FAULT, str(error))
-            else:
-                self._fault, outcome = "", None
-                self._advance(begun, len(data))
+            outcome = await self._put_on_disk(group)
             self._fsync_s = self._monotonic() - started
             self._groups += 1
-            self._on_group(self._fsync_s, len(data))
             self._committing = []
-            self._waiting_bytes -= len(data)
+            self._waiting_bytes -= size
             _settle(group, outcome)
+            self._on_group(self._fsync_s, size)
+
+    async def _put_on_disk(self, group: list[_Waiter]) -> JournalError | None:
+        """None when the group is on disk; otherwise why it may not be, with the segment given up."""
+        try:
+            data = b"".join([waiter.data for waiter in group])
+            begun = await self._in_turn(self._write, data)
+        except Exception as error:  # whatever it is: who waits is told, and what comes next has a segment of its own
+            self._fault = str(error) or type(error).__name__
+            with suppress(Exception):  # then the next write does it
+                await self._in_turn(self._abandon)
+            return JournalError(Refusal.FAULT, self._fault)
+        self._fault = ""
+        self._advance(begun, len(data))
+        return None
 
     def _advance(self, begun: Segment | None, size: int) -> None:
         """On the loop: take over what the thread has written. `release` may have run since it began."""
@@ -491,23 +517,23 @@ class Journal:
         self._end += size
         self._segments[-1] = replace(self._segments[-1], limit=self._end)
 
-    def _write(self, data: bytes) -> Segment | None:
-        """In the journal's thread: write and fsync. Returns the segment it had to begin, if any. Raises OSError."""
-        begun = None
-        if self._active >= 0 and self._end - self._active_start >= self._segment_bytes:
-            os.close(self._active)
-            self._active = -1
-        try:
-            if self._active < 0:
-                begun = self._begin_segment()
+    def _write(self, turn: int, data: bytes) -> Segment | None:
+        """In a thread of the journal's: write and fsync. Returns the segment it had to begin, if any. Raises OSError;
+        what was written in part is for `_abandon`."""
+        with self._writing:
+            if turn != self._turn:
+                return None  # nobody waits for it any more
+            if self._active >= 0 and self._written != self._end:
+                self._take_back()
+            elif self._active >= 0 and self._end - self._active_start >= self._segment_bytes:
+                self._close_descriptor()
+            self._written = self._end + len(data)  # said before it is so: a part of it counts, too
+            begun = self._begin_segment() if self._active < 0 else None
             view = memoryview(data)
             while view:
                 view = view[os.write(self._active, view) :]
             os.fdatasync(self._active)
-        except OSError:
-            self._abandon()
-            raise
-        return begun
+            return begun
 
     def _begin_segment(self) -> Segment:
         path = self._directory / f"{self._end:020d}.log"
@@ -517,16 +543,44 @@ class Journal:
         fsync_directory(self._directory)
         return Segment(path, self._end, self._end)
 
-    def _abandon(self) -> None:
-        if self._active < 0:
-            return
-        descriptor, self._active = self._active, -1
-        # Take back what was written in part, so that a crash now leaves nothing undefined; should this fail too, the
-        # next segment's name says the same.
+    def _abandon(self, turn: int) -> None:
+        """In a thread of the journal's: let the next write begin another segment."""
+        with self._writing:
+            if turn == self._turn and self._active >= 0:
+                self._take_back()
+
+    def _take_back(self) -> None:
+        # What was written in part, so that a crash now leaves nothing undefined; should this fail too, the next
+        # segment's name says the same.
         with suppress(OSError):
-            os.ftruncate(descriptor, self._end - self._active_start)
+            os.ftruncate(self._active, self._end - self._active_start)
+        self._close_descriptor()
+
+    def _close_active(self, turn: int) -> None:
+        """In a thread of the journal's: nothing more is to be written."""
+        with self._writing:
+            if turn == self._turn and self._active >= 0:
+                self._close_descriptor()
+
+    def _close_descriptor(self) -> None:
+        descriptor, self._active = self._active, -1
         with suppress(OSError):
             os.close(descriptor)
+
+
+def _started() -> ThreadPoolExecutor:
+    """An executor that has its threads: one that starts them as they are needed may fail to at any time, and then does
+    the work of which it has said that it can't. Raises JournalError(FAULT)."""
+    executor = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="journal")
+    all_there = threading.Barrier(_THREADS)
+    try:
+        for _ in range(_THREADS):
+            executor.submit(all_there.wait)  # one that has nothing to do would be given the next one's work
+    except RuntimeError as error:
+        all_there.abort()
+        executor.shutdown(wait=False)
+        raise JournalError(Refusal.FAULT, str(error)) from error
+    return executor
 
 
 def _settle(group: list[_Waiter], outcome: JournalError | None) -> None:
@@ -544,6 +598,7 @@ def _recover(directory: Path, home: Home | None, provinces: Iterable[str]) -> tu
     label = _labelled(directory, home)
     if home is not None:
         label = widen_label(directory, label, provinces)
+        os.utime(directory / FILE)  # so `edge.counters.leftover` sees that somebody has had it
     paths = sorted(directory.glob("*.log"))
     starts = [int(path.stem) for path in paths]
     segments: list[Segment] = []
@@ -562,7 +617,8 @@ def _cut_torn_tail(segment: Segment) -> tuple[Segment, int]:
     with segment.path.open("r+b") as file:
         frames = scan(file.read(), segment.start).frames
         limit = frames[-1].end if frames else segment.start
-        file.truncate(limit - segment.start)
+        if limit < segment.limit:  # not for nothing: it would look as if it had been written just now
+            file.truncate(limit - segment.start)
         os.fsync(file.fileno())  # also what a killed predecessor had written and not yet synced
     return replace(segment, limit=limit), accepted_ms(frames[-1].payload) if frames else 0
 

@@ -91,6 +91,7 @@ class Lane:
         self._complete_ms = self._durable = 0
         self._batches = self._events = self._duplicates = self._in_history = self._replayed = self._failures = 0
         self._last_error = ""
+        self._went_back = 0  # how often Redis did
         self.heard = asyncio.Event()
 
     def start(self) -> None:
@@ -131,9 +132,14 @@ class Lane:
 
     async def prove(self) -> None:
         """Learn what Redis has on its disk. Raises SinkError."""
+        went_back = self._went_back
         proof = await self._sink.prove(self._writer)
+        if went_back != self._went_back:
+            return  # it may speak of the Redis before
         self._proving = proof.durable is not None
-        if proof.durable is not False:
+        if proof.durable is False:
+            self._durable = min(self._durable, proof.watermark)  # lower when Redis has gone back
+        else:
             # A watermark beyond the journal's end speaks of a journal that was longer once: see `_relocate`.
             self._durable = min(proof.watermark, self._cursor)
 
@@ -269,6 +275,8 @@ class Lane:
             _log.warning("%s: Redis has gone back from %d to %d, sending again", self._name, stored, found)
             self._replayed += max(0, self._cursor - found)
             self._durable = min(self._durable, found)
+            self._went_back += 1
+            self._journal.note_gone_back(found)
         if found <= self._journal.end:
             self._cursor, self._stamp_ms = found, 0
         elif self._journal.sealed:

@@ -7,23 +7,27 @@ Each is delivered as what it was begun as: under its own identity, to its own pr
 now. A node that gets another province and another Redis at once has to be stopped first (which sends what is left) and
 its data directory emptied.
 
-A journal is looked after until its counts are durable and old enough: until then a Redis that goes back to an earlier
-state would have to be told again, and nobody else could.
+A journal is looked after until Redis has had all of it on its disk for long enough, and history has its days: until
+then a Redis that goes back to an earlier state would have to be told again, and nobody else could. How long it has had
+it counts from the proof, whenever it was written, and in the worker that got the proof: anew when another worker looks
+after it first, when the journal has changed, and when anybody had to send something of it again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from edge.counters.flush import Flusher
 from edge.counters.journal import Journal, JournalError
-from edge.counters.label import read_label
+from edge.counters.label import FILE, read_label
 from edge.counters.sink import Sink, SinkError
 from edge.slots import Slot
 from edge.tasks import begin, end
@@ -34,9 +38,19 @@ _REST_S: Final = 60.0
 _NAME: Final = re.compile(r"(\d+)(\.[0-9a-f]+)?")
 
 
+@dataclass(slots=True)
+class _Delivered:
+    """A journal that was delivered, as it was then. had_since_s: when Redis was first seen to have all of it on its
+    disk (or, where it can't prove that, to have it), None before."""
+
+    at_s: float
+    files: dict[str, int]
+    had_since_s: float | None = None
+
+
 class Leftovers:
     """Looks after the journals in `journals/{slot}` whose lock `locks/{slot}.lock` nobody holds, and after all those in
-    `journals/{slot}.{any}`. own_slot: the one that the caller holds."""
+    `journals/{slot}.{any}`. own_slot: the one that the caller holds. retention_s: as for a `Flusher`."""
 
     def __init__(
         self,
@@ -58,7 +72,7 @@ class Leftovers:
         self._wall, self._monotonic = wall, monotonic
         self._every_s, self._drain_timeout_s = every_s, drain_timeout_s
         self._retention_s = retention_s
-        self._at_rest: dict[Path, tuple[float, dict[str, int]]] = {}
+        self._delivered: dict[Path, _Delivered] = {}
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -77,7 +91,10 @@ class Leftovers:
         sparing: leave out those that were delivered within the last minute and have not changed.
         """
         found = await self._look_after_own(sparing=sparing)
-        for slot, paths in (await asyncio.to_thread(_left, self._journals)).items():
+        left = await asyncio.to_thread(_left, self._journals)
+        for gone in self._delivered.keys() - {path for paths in left.values() for path in paths}:
+            del self._delivered[gone]
+        for slot, paths in left.items():
             if slot == self._own_slot:
                 continue
             held = await asyncio.to_thread(Slot.try_claim, self._locks, slot)
@@ -123,8 +140,8 @@ class Leftovers:
     def _rests(self, path: Path) -> bool:
         """Whether it was delivered not long ago, and is as it was then. It may be here for days, until history has all
         that is in it, and reading it again has its price."""
-        since_s, sizes = self._at_rest.get(path, (float("-inf"), {}))
-        return self._monotonic() - since_s < _REST_S and _sizes(path) == sizes
+        known = self._delivered.get(path)
+        return known is not None and self._monotonic() - known.at_s < _REST_S and _files(path) == known.files
 
     async def _replay(self, path: Path) -> None:
         journal = await Journal.open(
@@ -142,29 +159,49 @@ class Leftovers:
                 retention_s=self._retention_s,
                 keep_from_ms=self._keep_from_ms,
             )
-            if await flusher.drain(self._drain_timeout_s):
-                self._at_rest[path] = self._monotonic(), await asyncio.to_thread(_sizes, path)
+            drained = await flusher.drain(self._drain_timeout_s)
+            if flusher.state().events:
+                await asyncio.to_thread(_tell_others, path)
+            if drained:
+                await self._note_delivered(path)
                 await self._let_go(path, journal, flusher)
             else:
-                self._at_rest.pop(path, None)
+                self._delivered.pop(path, None)
         finally:
             await journal.close()
 
+    async def _note_delivered(self, path: Path) -> None:
+        known, files = self._delivered.get(path), await asyncio.to_thread(_files, path)
+        had_since_s = known.had_since_s if known is not None and known.files == files else None
+        self._delivered[path] = _Delivered(self._monotonic(), files, had_since_s)
+
     async def _let_go(self, path: Path, journal: Journal, flusher: Flusher) -> None:
-        """Delete the journal once its counts are durable and old enough."""
-        age_s, keep_from_ms = await journal.age_s(), self._keep_from_ms()
-        if age_s < self._retention_s:
-            return
-        if keep_from_ms is not None and (self._wall() - age_s) * 1000 >= keep_from_ms:
-            return  # history does not have all its days yet
+        """Delete the journal once Redis has had all of it for long enough, and history has its days."""
+        known = self._delivered[path]
+        if known.had_since_s is not None and (
+            self._had_for_s(known) < self._retention_s or not await self._is_in_history(journal)
+        ):
+            return  # whatever Redis would say now
         try:
             await flusher.prove()
         except SinkError:
             return  # not this time
-        age_s = await journal.age_s()
-        if flusher.state().durable >= journal.end and age_s >= flusher.retention_s:
+        if flusher.state().durable < journal.end:
+            known.had_since_s = None
+            return
+        if known.had_since_s is None:
+            known.had_since_s = self._monotonic()
+        if self._had_for_s(known) >= flusher.retention_s and await self._is_in_history(journal):
             await journal.remove()
-            del self._at_rest[path]
+            del self._delivered[path]
+
+    def _had_for_s(self, known: _Delivered) -> float:
+        return self._monotonic() - known.had_since_s if known.had_since_s is not None else 0.0
+
+    async def _is_in_history(self, journal: Journal) -> bool:
+        """Whether nothing has to stay for history, by when it was written for the last time."""
+        keep_from_ms = self._keep_from_ms()
+        return keep_from_ms is None or (self._wall() - await journal.age_s()) * 1000 < keep_from_ms
 
 
 def _left(journals: Path) -> dict[int, list[Path]]:
@@ -177,9 +214,15 @@ def _left(journals: Path) -> dict[int, list[Path]]:
     return dict(sorted(found.items()))
 
 
-def _sizes(path: Path) -> dict[str, int]:
-    """Of its segments, by name."""
-    return {file.name: file.stat().st_size for file in path.glob("*.log")}
+def _files(path: Path) -> dict[str, int]:
+    """By name: the sizes of its segments, and when the label was touched for the last time."""
+    sizes = {file.name: file.stat().st_size for file in path.glob("*.log")}
+    return sizes | {file.name: file.stat().st_mtime_ns for file in path.glob(FILE)}
+
+
+def _tell_others(path: Path) -> None:
+    """That something was sent: to other workers, who look after the same journal in turn, it is changed by that."""
+    os.utime(path / FILE)
 
 
 def _is_journal(path: Path) -> bool:

@@ -3,7 +3,8 @@
 A node may serve many provinces, and all their events are in one journal. Every province has a reader of its own
 (`edge.counters.lane`), with a watermark of its own, but they mostly stand at the same place: so the last few stretches
 are kept, and who comes first adds up for the others. Whoever stands elsewhere (a province whose Redis has gone back)
-reads for itself alone, up to where a stretch that is kept begins.
+reads for itself alone, up to where a stretch that is kept begins. So does one that is beyond all that is kept (somebody
+else has moved its watermark), while others are on their way there; when there are none, the front is where it stands.
 
 What is new is looked at once in an interval, by the clock: readers that wake at different moments would cut the journal
 into ever smaller stretches otherwise, and each of them would be a call for each province.
@@ -173,7 +174,7 @@ class Stretches:
             known = next((stretch for stretch in self._window if stretch.start == position), None)
             if known is not None:
                 return known
-            if self._window and position != self._window[-1].to:
+            if self._window and position != self._window[-1].to and not self._is_left_to(position):
                 return await self._read(position, self._max_events, only=province, until=self._next_edge(position))
             if self._is_waited_for() or not (at_once or self._is_due()):
                 return None
@@ -199,12 +200,19 @@ class Stretches:
         oldest, since_s = self._window[0], self._monotonic() - _ALIVE_S
         return any(oldest.start <= at < oldest.to and when > since_s for at, when in self._readers.values())
 
+    def _is_left_to(self, position: int) -> bool:
+        """Whether the reader there is ahead, with nobody on the way who would bring the front to it."""
+        front, since_s = self._window[-1].to, self._monotonic() - _ALIVE_S
+        return position > front and not any(at <= front and when > since_s for at, when in self._readers.values())
+
     def _next_edge(self, position: int) -> int | None:
         edges = [stretch.start for stretch in self._window] + [self._window[-1].to]
         return next((edge for edge in edges if edge > position), None)
 
     async def _extend(self, position: int) -> Stretch:
         self._looked_at = self._interval()
+        if self._window and self._window[-1].to != position:
+            self._window.clear()
         view = self._journal.view()
         stretch = await self._read(position, self._most(view.end - position), only=None, until=None)
         self._cut_short = stretch.to < view.end

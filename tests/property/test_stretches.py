@@ -194,6 +194,59 @@ async def test_what_is_new_is_looked_at_once_in_an_interval(tmp_path: Path) -> N
     await journal.close()
 
 
+async def test_a_lone_reader_that_was_moved_ahead_looks_once_in_an_interval_again(tmp_path: Path) -> None:
+    clock = [0.0]
+    journal = await Journal.open(
+        tmp_path, Home("44", "edge-1/0"), wall=time.time, monotonic=time.monotonic, max_bytes=1 << 20
+    )
+    stretches = Stretches(journal, monotonic=lambda: clock[0], interval_s=1.0, max_events=100)
+    await journal.append(_record(Append("44", 1, 0), START_MS, 1), START_MS)
+    assert await stretches.after(0, "44") is not None
+    await journal.append(_record(Append("44", 1, 0), START_MS, 2), START_MS)
+    position, events = journal.end, []  # somebody else has delivered the second one
+    for number, at_s in enumerate((1.0, 1.5, 2.1, 2.9, 3.0)):
+        clock[0] = at_s
+        await journal.append(_record(Append("44", 1, 0), START_MS, number + 3), START_MS)
+        stretch = await stretches.after(position, "44")
+        if stretch is not None:
+            position = stretch.to
+            events.append(stretch.parts["44"].events)
+    assert events == [1, 2, 2]
+    stretches.close()
+    await journal.close()
+
+
+async def test_a_reader_that_is_ahead_of_others_does_not_make_them_read_for_themselves(tmp_path: Path) -> None:
+    clock = [0.0]
+    journal = await Journal.open(
+        tmp_path,
+        Home("44", "edge-1/0"),
+        wall=time.time,
+        monotonic=time.monotonic,
+        max_bytes=1 << 20,
+        provinces=PROVINCES,
+    )
+    ends = []
+    for number in range(6):
+        await journal.append(_record(Append(PROVINCES[number % 2], 1, 0), START_MS, number + 1), START_MS)
+        ends.append(journal.end)
+    stretches = Stretches(journal, monotonic=lambda: clock[0], interval_s=1.0, max_events=1)
+    behind = await stretches.after(0, "43", at_once=True)
+    assert behind is not None
+    ahead = await stretches.after(ends[3], "44", at_once=True)
+    assert ahead is not None
+    assert set(ahead.parts) == {"44"}, "read for itself"
+    following = await stretches.after(behind.to, "43", at_once=True)
+    assert following is not None
+    assert following is await stretches.after(behind.to, "44", at_once=True), "read for all"
+    clock[0] = 5.0  # the one behind has not been heard of for long
+    found = await stretches.after(ends[4], "44", at_once=True)
+    assert found is not None
+    assert found is await stretches.after(ends[4], "43", at_once=True), "the front is where the other one stands"
+    stretches.close()
+    await journal.close()
+
+
 class Waiting:
     """What waits in a journal of several provinces, and the sizes of the parts that it is taken in."""
 

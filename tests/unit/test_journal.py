@@ -7,7 +7,11 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,6 +80,39 @@ async def test_what_is_young_stays_while_there_is_room(tmp_path: Path) -> None:
     assert await journal.release(journal.end, older_than_s=3600) == 0
     assert await journal.release(journal.end, older_than_s=0) > 0
     assert payloads(journal), "the segment being written stays"
+    await journal.close()
+
+
+async def test_how_long_something_is_durable_counts_from_when_it_was_and_not_from_when_it_was_written(
+    tmp_path: Path,
+) -> None:
+    now = 0.0
+    journal = await opened(tmp_path, segment_bytes=4096, monotonic=lambda: now)
+    for _ in range(200):
+        await journal.append(PAYLOAD, 0)
+    for segment in journal.view().segments:
+        os.utime(segment.path, (0, 0))
+    middle = journal.view().segments[1].limit
+    assert await journal.release(middle, older_than_s=10) == 0
+    now = 5.0
+    assert await journal.release(journal.end, older_than_s=10) == 0
+    now = 10.0
+    assert await journal.release(journal.end, older_than_s=10) == middle
+    journal.note_gone_back(middle)
+    now = 15.0
+    assert await journal.release(journal.end, older_than_s=10) == 0, "it was lost in between"
+    now = 25.0
+    assert await journal.release(journal.end, older_than_s=10) > 0
+    await journal.close()
+
+
+async def test_opening_a_journal_does_not_make_it_younger(tmp_path: Path) -> None:
+    journal = await opened(tmp_path)
+    await journal.append(PAYLOAD, 0)
+    await journal.close()
+    os.utime(journal.view().segments[0].path, (1000, 1000))
+    journal = await opened(tmp_path, wall=lambda: 4600.0)
+    assert await journal.age_s() == 3600
     await journal.close()
 
 
@@ -178,6 +215,123 @@ async def test_a_write_that_breaks_off_promises_nothing_and_spoils_nothing(tmp_p
     assert said.split() == [b"2", b"11", b"0"]
     journal = await opened(tmp_path)
     assert payloads(journal) == [PAYLOAD] * 11
+    await journal.close()
+
+
+# A stack larger than the memory that is left: no further thread can be started, as beyond a limit of processes.
+THREADLESS = """
+import asyncio, resource, sys, threading
+from pathlib import Path
+from edge.counters.journal import JournalError
+from tests.unit.test_journal import PAYLOAD, opened
+
+def is_threadless():
+    try:
+        threading.Thread(target=print).start()
+    except RuntimeError:
+        return True
+
+async def main():
+    directory = Path(sys.argv[1])
+    journal = await opened(directory / "0", append_timeout_s=0.5)
+    await journal.append(PAYLOAD, 0)
+    threading.stack_size(1 << 30)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (256 << 20), resource.RLIM_INFINITY))
+    assert is_threadless()
+    go_on = threading.Event()
+    journal._executor.submit(go_on.wait)  # one of its threads is busy
+    acknowledged = 1
+    for _ in range(5):
+        try:
+            await journal.append(PAYLOAD, 0)
+            acknowledged += 1
+        except JournalError:
+            go_on.set()
+    go_on.set()
+    await journal.close()
+    try:
+        await opened(directory / "1")
+    except JournalError as error:
+        print(acknowledged, error.refusal.name)
+
+asyncio.run(main())
+"""
+
+
+async def test_where_no_more_threads_can_be_started_a_journal_goes_on_and_none_is_opened(tmp_path: Path) -> None:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", THREADLESS, str(tmp_path), stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await child.communicate()
+    assert said.split() == [b"6", b"FAULT"]
+    journal = await opened(tmp_path / "0")
+    assert len(payloads(journal)) == 6
+    await journal.close()
+
+
+class Faltering(ThreadPoolExecutor):
+    """Takes work, and then says that it can't, for so many times: as where no thread can be started."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__(max_workers=2)
+        self.times = 0
+        both = threading.Barrier(2)
+        for _ in range(2):
+            self.submit(both.wait)
+        self.times = times
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **named: Any) -> Future[Any]:
+        future = super().submit(function, *args, **named)
+        if self.times > 0:
+            self.times -= 1
+            raise RuntimeError("can't start new thread")
+        return future
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["written at once", "written late"])
+@pytest.mark.parametrize("times", [1, 2, 3])
+async def test_a_write_that_takes_place_though_it_failed_spoils_nothing(tmp_path: Path, times: int, late: bool) -> None:
+    journal = await opened(tmp_path)
+    await journal.append(PAYLOAD, 0)
+    journal._executor.shutdown()
+    journal._executor = executor = Faltering(0)
+    disk = threading.Event()
+    if late:
+        for _ in range(2):
+            executor.submit(disk.wait)
+    executor.times = times
+    failing = journal.put(PAYLOAD + b"refused", 0)
+    while executor.times > 1:  # it gives the segment up, too
+        await asyncio.sleep(0)
+        if failing.done():
+            break
+    disk.set()
+    with pytest.raises(JournalError, match="can't start new thread") as refused:
+        await failing
+    assert refused.value.refusal is Refusal.FAULT
+    assert journal.state().fault
+    acknowledged = [PAYLOAD]
+    for number in range(4):
+        with suppress(JournalError):
+            await journal.append(PAYLOAD + b"%d" % number, 0)
+            acknowledged.append(PAYLOAD + b"%d" % number)
+    assert len(acknowledged) >= 4
+    assert (payloads(journal), journal.state().fault, journal.oldest_unsynced_ms()) == (acknowledged, "", None)
+    await journal.close()
+    again = await opened(tmp_path)
+    assert (payloads(again), again.end) == (acknowledged, journal.end)
+    await again.close()
+
+
+async def test_a_write_that_fails_in_whatever_way_gives_back_the_place_it_took(tmp_path: Path) -> None:
+    journal = await opened(tmp_path, max_bytes=16_384)
+    journal._executor.shutdown()
+    journal._executor = Faltering(1_000_000)
+    for _ in range(1000):  # many times as much as may wait
+        with pytest.raises(JournalError) as refused:
+            await journal.append(PAYLOAD, 0)
+        assert refused.value.refusal is Refusal.FAULT
     await journal.close()
 
 

@@ -16,8 +16,11 @@ HOST = "edge.test"
 
 # Who is asked.
 EDGE = "edge"
+LANE_OFF = "lane off"
+"""The edge without its fast lane: hits take the short road."""
 FULL_ROAD = "full road"
-"""The edge without its fast lane."""
+"""The edge that says in Server-Timing what each tier took, so that hits take the full road, through a handler."""
+OTHER_ROADS = {LANE_OFF: "without the fast lane", FULL_ROAD: "by the full road"}
 APPLICATION = "web.Application"
 NGINX = "nginx static"
 NGINX_CACHE = "nginx cache"
@@ -183,7 +186,7 @@ STORED = tuple(Proxied(thing.name, thing.size) for thing in THINGS)
 _DOCUMENT, _, _SEGMENT, _ = STORED
 FILM = Proxied("film", 64 * 1024 * 1024)
 PRIVATE_FILM = Proxied("private", 64 * 1024 * 1024, stored=False)
-_ROADS = (FULL_ROAD, *CACHES)
+_ROADS = (LANE_OFF, *CACHES)
 _MEANWHILE = (NGINX_CACHE, NGINX_DEFAULT, VARNISH)
 PROXIED = (
     *_hits(*STORED),

@@ -18,6 +18,7 @@ from loadtest.bench.cases import (
     APPLICATION,
     FLOOR,
     FULL_ROAD,
+    LANE_OFF,
     PROXIED,
     PUBLISHED,
     STORED,
@@ -132,8 +133,10 @@ class Run:
             self._console.print("proxied: starting an HTTP origin, the edge and other caches before it")
             origin = stack.enter_context(servers.origin(directory))
             edge = stack.enter_context(servers.proxy(directory / "edge", origin, PROXY_MEMORY))
-            slow = servers.proxy(directory / "full", origin, HITS_MEMORY, "--no-fast-lane", name=FULL_ROAD)
-            taking_part = [edge, stack.enter_context(slow), *self._caches(stack, directory, origin)]
+            short = servers.proxy(directory / "short", origin, HITS_MEMORY, "--no-fast-lane", name=LANE_OFF)
+            full = servers.proxy(directory / "full", origin, HITS_MEMORY, "--server-timing", name=FULL_ROAD)
+            roads = [stack.enter_context(short), stack.enter_context(full)]
+            taking_part = [edge, *roads, *self._caches(stack, directory, origin)]
             if self._programs.nginx:
                 untuned = servers.nginx_cache_peer(self._programs.nginx, directory / "untuned", origin, tuned=False)
                 taking_part.append(stack.enter_context(untuned))

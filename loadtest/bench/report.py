@@ -20,11 +20,11 @@ from loadtest.bench.cases import (
     DOCUMENT_HIT,
     EDGE,
     FLOOR,
-    FULL_ROAD,
     MANY,
     NGINX,
     NGINX_CACHE,
     NGINX_DEFAULT,
+    OTHER_ROADS,
     OWN_HIT,
     VARNISH,
     Case,
@@ -91,7 +91,7 @@ class Compared:
     def _table(self, measure: Measure) -> Table:
         """One row per case: the edge's own figure, how busy it was, and its ratio to each peer.
 
-        The edge by its full road has a row below; its own hit is that of the edge as it is.
+        The edge by its other roads has rows below; its own hit is that of the edge as it is.
         """
         made = _table(f"{self.title}: {measure.title}")
         made.add_column("case", no_wrap=True)
@@ -103,9 +103,10 @@ class Compared:
             if case.length < measure.least_bytes:
                 continue
             made.add_row(case.title, *self._cells(measure, case, EDGE, OWN_HIT))
-            if self.results.of(case.title, FULL_ROAD):
-                own = OWN_HIT if case.beside else EDGE
-                made.add_row("  by the full road", *self._cells(measure, case, FULL_ROAD, own))
+            own = OWN_HIT if case.beside else EDGE
+            for road, title in OTHER_ROADS.items():
+                if self.results.of(case.title, road):
+                    made.add_row(f"  {title}", *self._cells(measure, case, road, own))
         return made
 
     def _cells(self, measure: Measure, case: Case, who: str, own: str) -> list[str]:

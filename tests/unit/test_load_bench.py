@@ -19,6 +19,7 @@ from loadtest.bench.cases import (
     C_FLOOR,
     EDGE,
     FULL_ROAD,
+    LANE_OFF,
     MANY,
     OWN_HIT,
     PROXIED,
@@ -310,12 +311,13 @@ def printed(compared: Compared) -> list[str]:
     return paper.getvalue().splitlines()
 
 
-def test_a_table_has_a_row_for_the_full_road_and_nothing_where_a_peer_took_no_part() -> None:
+def test_a_table_has_a_row_for_each_road_and_nothing_where_a_peer_took_no_part() -> None:
     rows = (Case("small", Proxied("small", 1000)), Case("large", Proxied("large", 200_000), beside="small"))
     results = Results()
     for case, who, cpu_s in (
         (*("small", EDGE), 1.0),
         (*("small", FULL_ROAD), 4.0),
+        (*("small", LANE_OFF), 2.0),
         (*("small", C_FLOOR), 0.5),
         (*("large", EDGE), 2.0),
         (*("large", OWN_HIT), 1.0),
@@ -326,12 +328,13 @@ def test_a_table_has_a_row_for_the_full_road_and_nothing_where_a_peer_took_no_pa
         for line in printed(Compared("here", rows, results))
         if line.startswith("│")
     ]
-    assert lines[:3] == [
+    assert lines[:4] == [
         ["small", "100", "100%", "0.50 (0.50-0.50)", ""],
+        ["without the fast lane", "50", "200%", "0.25 (0.25-0.25)", "0.50 (0.50-0.50)"],
         ["by the full road", "25", "400%", "0.12 (0.12-0.12)", "0.25 (0.25-0.25)"],
         ["large", "50", "200%", "", "0.50 (0.50-0.50)"],
     ]
-    per_gb = lines[6:]
+    per_gb = lines[8:]
     assert [line[0] for line in per_gb] == ["large"]
 
 

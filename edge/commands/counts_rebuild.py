@@ -143,7 +143,7 @@ async def _all(
     tell: Callable[[Report | _Failure], None],
 ) -> list[Report | _Failure]:
     """One province after another; each is told of as soon as it is done. What keeps one from being compared (a slot
-    of a cluster that is away, a damaged object, somebody else's lease) need not be in the way of the others."""
+    of a cluster that is away, a damaged object, somebody else's lease, a full disk) need not be in the others' way."""
     from edge.assembly.bucket import BucketStore
     from edge.counters.sink import open_client
 
@@ -173,6 +173,8 @@ async def _one(province: str, client: Client, store: ObjectStore, workplace: Pat
             return await (one.check() if checking else one.apply())
         except HistoryError as error:
             return _Failure(province, str(error).removeprefix(f"province {province}: "))
+        except OSError as error:  # no room for what is read, for example
+            return _Failure(province, str(error))
 
 
 def _teller(reporter: Reporter, province: str) -> Callable[[str, int, int], None]:

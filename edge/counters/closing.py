@@ -1,7 +1,11 @@
 """Days of one province that are over -> history: written, read back, and only then closed in Redis.
 
 A day is over when the province is complete beyond its end by more than events may be late: then every event of it that
-was accepted anywhere is counted. Each step can be done again by anybody, at the same time or after a crash anywhere:
+was accepted anywhere is counted. How far it is complete is what the writers' clocks say. One that runs ahead must not
+close days of which events are still accepted, since those would be left out for ever: so it is not believed beyond what
+the exporter's own clock and that of the province's Redis say, and Redis refuses to close a day that is not over there.
+
+Each step can be done again by anybody, at the same time or after a crash anywhere:
 
     spool      the day out of Redis, as one state
     write      tables, named by their content; then the manifest, unless somebody else was faster
@@ -47,6 +51,7 @@ from edge.counters.history import (
 from edge.counters.parquet import Contents, Parquet
 from edge.counters.province_day import (
     NOTHING,
+    SLACK_MS,
     Correction,
     DayChangedError,
     Look,
@@ -58,8 +63,6 @@ from edge.counters.province_day import (
 
 _log = logging.getLogger(__name__)
 
-SLACK_MS: Final = 15 * 60 * 1000
-"""More than the ten minutes by which a journal's stamps may run ahead of a clock that was set back."""
 ISOLATION_MS: Final = MAX_AGE_MS + 3600 * 1000
 KEEP_S: Final = 8 * 24 * 3600
 """How long the details of a closed day stay in Redis, for readers of the last week."""
@@ -75,9 +78,12 @@ def last_closed(complete_ms: int | None) -> date | None:
     return moment_of(reached).date() - timedelta(days=1) if reached > 0 else None
 
 
-def days_to_close(standing: Standing) -> list[date]:
-    """The days that history lacks, in order. The first one is the first on which anything was counted."""
-    last = last_closed(standing.complete_ms)
+def days_to_close(standing: Standing, now_ms: int) -> list[date]:
+    """The days that history lacks, in order. The first one is the first on which anything was counted.
+
+    now_ms: the time, ms since the epoch, by whichever trusted clock is behind the others.
+    """
+    last = last_closed(min(standing.complete_ms, now_ms) if standing.complete_ms is not None else None)
     if last is None:
         return []
     begin = min(standing.first or last, last) if standing.through is None else standing.through + timedelta(days=1)
@@ -104,11 +110,11 @@ class Closing:
 
     async def look(self) -> list[date]:
         """Learn how far the province is; returns the days to close. Raises HistoryError."""
-        now_ms = int(self._wall() * 1000)
+        now_ms = min(int(self._wall() * 1000), await self._days.clock_ms())
         born_ms = await self._days.born_ms(now_ms)
         standing = await self._days.standing()
         self.through = standing.through
-        return days_to_close(standing) if now_ms - born_ms >= ISOLATION_MS else []
+        return days_to_close(standing, now_ms) if now_ms - born_ms >= ISOLATION_MS else []
 
     async def catch_up(self) -> list[Manifest]:
         """Close every day that is over, then export closed days again that were corrected; what was written or found.
@@ -136,13 +142,30 @@ class Closing:
             return manifest
 
     async def _corrected(self) -> dict[date, dict[str, Correction]]:
-        """Corrections of closed days that history lacks."""
+        """Corrections of closed days that history lacks, as far as Redis has them on its disk.
+
+        A Redis that goes back by some seconds is sent their events again, in other parts: what came late is then booked
+        under other ids, and history would have it twice. It is looked for once more afterwards, since the disk that was
+        asked may be that of a Redis that has just gone back.
+        """
+        before = await self._waiting()
+        if not before:
+            return {}
+        if not await self._days.is_on_disk():
+            _log.info("province %s: corrections wait until Redis has them on its disk", self.province)
+            return {}
         found: dict[date, dict[str, Correction]] = {}
-        if self.through is not None:
-            for one in await self._days.pending_corrections():
-                if one.day <= self.through:
-                    found.setdefault(one.day, {})[one.id] = one
+        for one in (await self._waiting()).values():
+            if before.get(one.id) == one:
+                found.setdefault(one.day, {})[one.id] = one
         return found
+
+    async def _waiting(self) -> dict[str, Correction]:
+        """Corrections of closed days that history is not known to hold, by id."""
+        through = self.through
+        if through is None:
+            return {}
+        return {one.id: one for one in await self._days.pending_corrections() if one.day <= through}
 
     async def _close(self, day: date) -> list[Manifest]:
         look = await self._days.look(day)
@@ -167,7 +190,7 @@ class Closing:
         since = {key: one for key, one in look.of_day(manifest.day).items() if key not in manifest.corrections}
         lost_bots = min(look.bots.minus(manifest.bots).document().values()) < 0
         if (
-            look.sums.minus(_sum_of(since)) != manifest.sums
+            look.sums.minus(sum_of(since)) != manifest.sums
             or lost_bots
             or manifest.corrections.keys() - look.corrections
         ):
@@ -193,7 +216,7 @@ class Closing:
             tables = await asyncio.to_thread(_make_tables, apart, await empty_spool(apart, NOTHING))
             base = {table: tables[table] for table in ("resources", "minutes")}
             tables |= await asyncio.to_thread(_correct_tables, directory, base, list(corrections.values()))
-            look = Look(_sum_of(corrections), Figures(), {}, corrections)
+            look = Look(sum_of(corrections), Figures(), {}, corrections)
             return await self._put_first(day, look, tables, directory)
 
     async def _put_first(self, day: date, look: Look, paths: Mapping[str, Path], directory: Path) -> Found:
@@ -222,7 +245,7 @@ class Closing:
             base = await self._history.fetch(manifest, ("resources", "minutes"), directory)
             paths = await asyncio.to_thread(_correct_tables, directory, base, list(missing.values()))
             contents, countries = await asyncio.to_thread(_measure, directory, paths)
-            sums = manifest.sums.plus(_sum_of(missing))
+            sums = manifest.sums.plus(sum_of(missing))
             _check(self.province, manifest.day, sums, contents)
             tables = await self._put_all(manifest.day, paths, contents)
             corrected = replace(
@@ -283,7 +306,8 @@ async def passing_directory(parent: Path) -> AsyncIterator[Path]:
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
 
-def _sum_of(corrections: Mapping[str, Correction]) -> Figures:
+def sum_of(corrections: Mapping[str, Correction]) -> Figures:
+    """What they add up to."""
     total = Figures()
     for one in corrections.values():
         total = total.plus(one.figures)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
@@ -65,11 +65,13 @@ class Exports:
         """The day of all provinces as one file, piece by piece; nothing of it is given before all of it is there.
 
         Whoever has the pieces closes them: until then a place and the file are taken.
-        Raises NotClosedError, NoHistoryError; HistoryError when storage, or a Redis, can't be read now.
+        Raises NotClosedError, NoHistoryError; HistoryError when storage, or a Redis, can't be read now, or the disk of
+        this node is full.
         """
         manifests = await self._manifests(day)
         pieces = self._pieces(day, manifests, how)
-        await anext(pieces)  # everything that can fail is done
+        with _own_disk():
+            await anext(pieces)  # everything that can fail is done
         return pieces
 
     async def day_table(self, day: date, province: str) -> DayTable | None:
@@ -77,9 +79,10 @@ class Exports:
         found = await self._history.find(day, province)
         if found is None:
             return None
-        async with passing_directory(self._workplace) as directory:
-            manifest, paths = await self._fetch(found.manifest, directory)
-            return await asyncio.to_thread(_table, manifest, directory, paths)
+        with _own_disk():
+            async with passing_directory(self._workplace) as directory:
+                manifest, paths = await self._fetch(found.manifest, directory)
+                return await asyncio.to_thread(_table, manifest, directory, paths)
 
     async def _pieces(self, day: date, manifests: Sequence[Manifest], how: Format) -> AsyncGenerator[bytes]:
         """First nothing, when the file is made; then its pieces."""
@@ -141,6 +144,15 @@ class Exports:
 
     def _one_less(self) -> None:
         self._under_way -= 1
+
+
+@contextmanager
+def _own_disk() -> Iterator[None]:
+    """What is read goes through files: a disk that takes none is a HistoryError, too."""
+    try:
+        yield
+    except OSError as error:
+        raise HistoryError(f"history can't be read on this node: {error}") from error
 
 
 def _export(directory: Path, day: date, sources: Sequence[Source], target: Path, how: Format) -> None:

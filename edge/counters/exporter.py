@@ -61,7 +61,7 @@ class Exporter:
     ) -> None:
         """holder: names this worker in leases. every_s: how often it looks, give or take a half."""
         self._store, self._workplace, self._holder = store, workplace, holder
-        self._off = False
+        self._off = self._usable = False
         self._every_s = every_s
         self._days = {one.province: one for one in provinces}
         self._closings = [Closing(one, store, workplace, wall=wall, keep_s=keep_s) for one in provinces]
@@ -91,7 +91,10 @@ class Exporter:
         return max(0, self._through_ms() - _AHEAD_MS)
 
     async def look(self) -> None:
-        """One round through all provinces."""
+        """One round through all provinces. What keeps one from being closed keeps no other, and is told in the state.
+
+        So is a bug, which is tried again in the next round: nothing else would ever bring these days into history.
+        """
         troubles = []
         for closing in self._closings:
             try:
@@ -100,6 +103,11 @@ class Exporter:
                 _log.info("%s; it is read again", error)
             except HistoryError as error:
                 troubles.append(str(error))
+            except OSError as error:  # a full disk, for example: days are read out into files
+                troubles.append(f"province {closing.province}: {error}")
+            except Exception as error:
+                _log.critical("province %s: a bug; it is tried again", closing.province, exc_info=error)
+                troubles.append(f"province {closing.province}: a bug: {error!r}")
         self._tell("; ".join(troubles))
 
     def _through_ms(self) -> int:
@@ -123,12 +131,22 @@ class Exporter:
             _log.error("closed days can't be exported: %s", trouble)
         self._last_error = trouble
 
-    async def _run(self) -> None:
-        await asyncio.to_thread(shutil.rmtree, self._workplace, ignore_errors=True)
-        if not await self._store.usable():
+    async def _look_for_credentials(self) -> None:
+        try:
+            self._usable = await self._store.usable()
+        except Exception as error:
+            _log.critical("credentials for the bucket can't be looked for; it is tried again", exc_info=error)
+            self._tell(f"credentials for the bucket can't be looked for: {error!r}")
+            return
+        if not self._usable:
             _log.info("closed days of counts are not exported: there are no credentials for the bucket")
             self._off = True
-            return
-        while True:
-            await self.look()
+
+    async def _run(self) -> None:
+        await asyncio.to_thread(shutil.rmtree, self._workplace, ignore_errors=True)
+        while not self._off:
+            if not self._usable:
+                await self._look_for_credentials()
+            if self._usable:
+                await self.look()
             await asyncio.sleep(self._every_s * (0.5 + random.random()))  # noqa: S311  jitter, not a secret

@@ -4,13 +4,33 @@
 --   {44}:corrections:exported  set    ids of corrections that history holds
 --   {44}:history:born          string when this Redis was first looked at, ms since the epoch
 --   {44}:history:lease         string who works on the province's history, for a short time
+--   {44}:history:marked        string written only to learn whether all that was written before is on disk
+
+local function now_ms()
+    local now = redis.call('TIME')
+    return now[1] * 1000 + math.floor(now[2] / 1000)
+end
+
+-- What time it is here, ms since the epoch. No writer and no exporter can set this clock.
+local function clock()
+    return now_ms()
+end
+
+-- Sums, countries or bots were put right, which no event has changed: whoever follows what moves begins again, as the
+-- trail no longer knows what was read last. Returns the number of this change.
+local function tell_followers(prefix)
+    redis.call('DEL', prefix .. ':trail')
+    return redis.call('INCR', prefix .. ':seq')
+end
 
 -- History has a day: nothing of it is added any more (`apply` leaves its events out), and its details may go. Only when
--- the day is still what was exported: otherwise nothing happens, and 0 is the answer.
+-- the day is still what was exported: otherwise nothing happens, and 0 is the answer. An error while events of it may
+-- still come by the clock here: how far the province is complete is what writers say, and a node's clock may be ahead.
 -- keys: {province}:watermarks
 -- args: prefix, day, its visits, views, plays, watch_ms, the same of bots, the province's number of corrections, seconds
---       until the details go, then the ids of the corrections that history holds. `*` for the visits: the day was
---       closed before, and only corrections have been exported.
+--       until the details go, the time (ms since the epoch) from which on no event of the day can come, then the ids of
+--       the corrections that history holds. `*` for the visits: the day was closed before, and only corrections have
+--       been exported.
 local function close_day(keys, args)
     local prefix, day, of_day = args[1], args[2], args[1] .. ':day:' .. args[2]
     local function has_changed(key, first)
@@ -23,6 +43,10 @@ local function close_day(keys, args)
         return false
     end
     if args[3] ~= '*' then
+        if now_ms() < tonumber(args[13]) then
+            return redis.error_reply('NOTOVER events of ' .. day .. " may still come by this server's clock, so it is"
+                .. ' not closed: the clock of a node is ahead, or this one is behind')
+        end
         if has_changed(of_day, 3) or has_changed(of_day .. ':bots', 7) then
             return 0
         end
@@ -33,11 +57,10 @@ local function close_day(keys, args)
         if not through or through < day then
             redis.call('SET', prefix .. ':history_through', day)
             redis.call('ZREM', prefix .. ':days:bots', day)
-            local now = redis.call('TIME')  -- compared with when a writer was first heard: see functions.lua
-            local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
-            redis.call('HSET', prefix .. ':closed_at', day, now_ms)
+            local at_ms = now_ms()  -- compared with when a writer was first heard: see functions.lua
+            redis.call('HSET', prefix .. ':closed_at', day, at_ms)
             if not through then
-                redis.call('HSET', prefix .. ':closed_at', 'before', now_ms)  -- with the first day, all before it
+                redis.call('HSET', prefix .. ':closed_at', 'before', at_ms)  -- with the first day, all before it
             end
         end
     end
@@ -49,20 +72,22 @@ local function close_day(keys, args)
     for _, key in ipairs(details) do
         redis.call('EXPIRE', key, args[12], 'NX')
     end
-    for i = 13, #args do
+    for i = 14, #args do
         redis.call('SADD', prefix .. ':corrections:exported', args[i])
     end
     return 1
 end
 
 -- What history holds is true again, before totals are put right: no event of its days is counted from here on, and no
--- correction that it includes is counted twice.
+-- correction that it includes is counted twice. When the days in between were closed is not known any more: `before`
+-- would be taken for it, so that goes.
 -- keys: {province}:watermarks    args: prefix, day through which history reaches, then id, entry, accepted_ms of each correction
 local function trust_history(keys, args)
     local prefix = args[1]
     local through = redis.call('GET', prefix .. ':history_through')
     if not through or through < args[2] then
         redis.call('SET', prefix .. ':history_through', args[2])
+        redis.call('HDEL', prefix .. ':closed_at', 'before')
     end
     for i = 3, #args, 3 do
         redis.call('HSETNX', prefix .. ':corrections', args[i], args[i + 1])
@@ -76,26 +101,23 @@ end
 -- at once would both add what is lacking.
 -- keys: {province}:watermarks
 -- args: prefix, lease, its seconds, command (HINCRBY|ZINCRBY), key without its prefix, 1 when its members are resources
---       whose readers must be told, then field or member, amount, and so on
+--       which have moved, then field or member, amount, and so on
 local function adjust(keys, args)
     local prefix = args[1]
     if redis.call('GET', prefix .. ':history:lease') ~= args[2] then
         return 0
     end
     redis.call('EXPIRE', prefix .. ':history:lease', args[3])
-    local seq = args[6] == '1' and redis.call('INCR', prefix .. ':seq')
+    local seq = tell_followers(prefix)
     for i = 7, #args, 2 do
         if args[4] == 'HINCRBY' then
             redis.call('HINCRBY', prefix .. args[5], args[i], args[i + 1])
         else
             redis.call('ZINCRBY', prefix .. args[5], args[i + 1], args[i])
         end
-        if seq then
+        if args[6] == '1' then
             redis.call('ZADD', prefix .. ':moved', seq, args[i])
         end
-    end
-    if seq then
-        redis.call('DEL', prefix .. ':trail')  -- whoever follows what moves begins again
     end
     return 1
 end
@@ -112,6 +134,7 @@ local function replace_first_day(keys, args)
     else
         redis.call('HSET', key, 'first_day', args[3])
     end
+    tell_followers(args[1])
     return 1
 end
 
@@ -136,6 +159,7 @@ local function offer(name, callback)
     end)
 end
 
+offer('clock', clock)
 offer('close_day', close_day)
 offer('trust_history', trust_history)
 offer('adjust', adjust)

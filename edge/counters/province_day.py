@@ -19,20 +19,24 @@ from typing import Any, Final, NamedTuple, cast
 import orjson
 from redis.exceptions import ResponseError
 
-from edge.counters.counting_day import day_from, day_name, day_of_minute, minute_of_day
-from edge.counters.event import Kind, is_resource, place_in
+from edge.counters.counting_day import day_from, day_name, day_of_minute, end_of_day_ms, minute_of_day
+from edge.counters.event import MAX_AGE_MS, Kind, is_resource, place_in
 from edge.counters.history import METRICS, Figures, HistoryError
 from edge.counters.sink import province_prefix
-from edge.redis_clients import FAILURES, Client, load_functions
+from edge.redis_clients import FAILURES, Client, load_functions, together
 
 _SOURCE: Final = files("edge.counters").joinpath("history.lua").read_text("utf-8")
 _VERSION: Final = hashlib.sha256(_SOURCE.encode()).hexdigest()[:12]
 _CODE: Final = f"#!lua name=smartedu_history_{_VERSION}\n" + _SOURCE.replace("@VERSION@", _VERSION)
+SLACK_MS: Final = 15 * 60 * 1000
+"""More than the ten minutes by which a journal's stamps may run ahead of a clock that was set back."""
 _SCAN: Final = 1000
 _SKETCHES_AT_ONCE: Final = 200
 _SKETCH_HEAD: Final = 16
 _NOT_CACHED: Final = bytes(7) + b"\x80"
 _OF_RESOURCES: Final = ("views", "plays", "watch_ms")
+_PROOF_WAIT_MS: Final = 1500  # within the deadline of an answer
+_PROOFS: Final = 3
 _KIND_OF: Final = {Kind.VIEW: 0, Kind.PLAY: 1, Kind.WATCH: 2}
 
 
@@ -105,6 +109,11 @@ class Spooled:
     wholes: Path
     minutes: Path
     sketches: Path
+
+
+def final_ms(day: date) -> int:
+    """From when on no event of a day can come any more, ms since the epoch."""
+    return end_of_day_ms(day) + MAX_AGE_MS + SLACK_MS
 
 
 def correction_of(content: bytes, province: str) -> Correction:
@@ -200,6 +209,28 @@ class ProvinceDays(ProvinceKeys):
         first = min((day for name in (human, *bots) if (day := day_from(name)) is not None), default=None)
         return Standing(day_from(through), first, complete)
 
+    async def clock_ms(self) -> int:
+        """What time it is by the clock of the province's Redis, ms since the epoch."""
+        return await self.call("smartedu_clock")
+
+    async def is_on_disk(self) -> bool:
+        """Whether Redis has everything that was written before on its disk; False when not within some seconds. True,
+        too, where it can't tell: without an append-only file, or older than WAITAOF."""
+        marked = self.key("history", "marked")
+        for _ in range(_PROOFS):
+            written, synced = await self.asked(
+                together(self.client, marked, ("SET", marked, "1"), ("WAITAOF", 1, 0, _PROOF_WAIT_MS))
+            )
+            if isinstance(written, Exception):
+                raise HistoryError(f"the Redis of province {self.province}: {written}") from written
+            if isinstance(synced, ResponseError):
+                return True
+            if isinstance(synced, Exception):
+                raise HistoryError(f"the Redis of province {self.province}: {synced}") from synced
+            if synced[0] >= 1:
+                return True
+        return False
+
     async def was_counted(self, day: date) -> bool:
         """Whether anything of people was counted on a day, as its sums say, which stay for ever."""
         pipe = self.client.pipeline(transaction=True)
@@ -254,15 +285,15 @@ class ProvinceDays(ProvinceKeys):
 
     async def close(self, day: date, look: Look, keep_s: int) -> None:
         """History has the day, as it was at that look, with its corrections: count nothing more of it, and let its
-        details go in `keep_s`. Raises DayChangedError."""
+        details go in `keep_s`. Raises DayChangedError; HistoryError while the day is not over by Redis's clock."""
         sums = [getattr(figures, name) for figures in (look.sums, look.bots) for name in METRICS]
         known, ids = len(look.corrections), look.of_day(day)
-        if not await self.call("smartedu_close_day", day_name(day), *sums, known, keep_s, *ids):
+        if not await self.call("smartedu_close_day", day_name(day), *sums, known, keep_s, final_ms(day), *ids):
             raise DayChangedError(f"{self.province} {day}: changed while it was exported")
 
     async def note_exported(self, day: date, corrections: Iterable[str], keep_s: int) -> None:
-        """History has these corrections of a day that it had before."""
-        await self.call("smartedu_close_day", day_name(day), "*", *[0] * 7, 0, keep_s, *corrections)
+        """History has these corrections of a day that it had before; its details go in `keep_s`, or when they would."""
+        await self.call("smartedu_close_day", day_name(day), "*", *[0] * 7, 0, keep_s, 0, *corrections)
 
     async def take_lease(self, holder: str, seconds: int) -> bool:
         """Whether `holder` may work on the province's history for so long; nobody else does meanwhile."""

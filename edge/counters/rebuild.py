@@ -21,9 +21,9 @@ from typing import Final, TypeVar
 
 import orjson
 
-from edge.counters.closing import KEEP_S, passing_directory
+from edge.counters.closing import KEEP_S, passing_directory, sum_of
 from edge.counters.comparison import Comparison, Ground, Numbers, detail_keys, ground_of
-from edge.counters.counting_day import day_name
+from edge.counters.counting_day import day_name, day_named
 from edge.counters.history import Figures, History, HistoryError, ObjectStore, folder_of
 from edge.counters.parquet import Parquet
 from edge.counters.past import Past, Progress, read_past
@@ -62,6 +62,17 @@ class _Compared:
     comparison: Comparison
     ground: Ground
     differences: tuple[Difference, ...]
+
+    def lacks(self, day: date) -> bool:
+        """Whether it is a closed day that history does not have."""
+        through = self.ground.through
+        return through is not None and day <= through and day not in self.ground.past.manifests
+
+    def lost_days(self) -> set[date]:
+        """Days of the rankings that history lacks, though more was counted on them than corrections that it waits for.
+        The rankings have every day, also long after its details have gone."""
+        counted = {day_named(one.field) for one in self.differences if one.is_of_days and one.redis > one.history}
+        return {day for day in counted if self.lacks(day)}
 
 
 class Rebuild:
@@ -150,12 +161,22 @@ class Rebuild:
 
     async def _refuse_lost_days(self, compared: _Compared) -> None:
         """A day that Redis calls closed, and has counts of, but history has not: to go on would lose it."""
-        for day in await compared.comparison.days_with_details():
-            if day not in compared.ground.past.manifests and (await self._days.look(day)).sums != Figures():
-                raise HistoryError(
-                    f"province {self._days.province}: {day} is closed and was counted, but history lacks it: "
-                    f"bring back {folder_of(day, self._days.province)} first"
-                )
+        lost = compared.lost_days()
+        # No ranking has days of nothing but bots: those of which there may be details still are all looked for.
+        for day in {*await compared.comparison.days_with_details(), *_recent(compared.ground.through)}:
+            if compared.lacks(day) and await self._has_events(day):
+                lost.add(day)
+        if lost:
+            day, more = min(lost), f" ({len(lost)} such days, through {max(lost)})" if len(lost) > 1 else ""
+            raise HistoryError(
+                f"province {self._days.province}: {day} is closed and was counted, but history lacks it{more}: "
+                f"bring back {folder_of(day, self._days.province)} first"
+            )
+
+    async def _has_events(self, day: date) -> bool:
+        """Whether the details of a day hold anything but corrections."""
+        look = await self._days.look(day)
+        return look.bots != Figures() or look.sums not in (Figures(), sum_of(look.of_day(day)))
 
     async def _adjust(self, differences: Sequence[Difference]) -> None:
         by_key: dict[str, list[Difference]] = {}
@@ -183,11 +204,12 @@ class Rebuild:
             await self._days.call("smartedu_replace_first_day", told, first)
 
     async def _restore_details(self, compared: _Compared) -> None:
-        """The last closed days are written again where they differ; what is left of earlier ones goes."""
+        """The last closed days are written again where they differ; what is left of earlier ones goes. What stays will
+        go in time, also of days that `_trust` has just closed."""
         comparison, ground = compared.comparison, compared.ground
         if ground.through is None:
             return
-        since = ground.through - timedelta(days=_DETAIL_DAYS - 1)
+        since = min(_recent(ground.through))
         recent = [day for day in ground.past.manifests if day >= since]
         days = sorted({*recent, *await comparison.days_with_details()})
         for done, day in enumerate(days):
@@ -197,6 +219,8 @@ class Rebuild:
                 await self._days.asked(self._days.client.unlink(*keys))
             elif await comparison.differs(day):
                 await self._write_day(day, await comparison.expected_details(day))
+            else:
+                await self._days.note_exported(day, (), KEEP_S)
         self._progress("writing closed days again", len(days), len(days))
 
     async def _write_day(self, day: date, expected: dict[str, Numbers]) -> None:
@@ -223,6 +247,11 @@ class Rebuild:
                 while part := await asyncio.to_thread(next, parts, None):
                     await self._days.call("smartedu_merge_sketches", *part)
         self._progress("merging sketches of viewers", len(past.manifests), len(past.manifests))
+
+
+def _recent(through: date | None) -> list[date]:
+    """The last closed days, of which Redis may have details."""
+    return [through - timedelta(days=i) for i in range(_DETAIL_DAYS)] if through is not None else []
 
 
 def _sketches(directory: Path, table: Path) -> Iterator[list[bytes | str | int]]:

@@ -42,7 +42,12 @@ class Difference:
     @property
     def is_rank(self) -> bool:
         """Whether the key is a sorted set and not a hash."""
-        return self.key.startswith("days:") or self.key.rpartition(":")[2] in _RANKED
+        return self.is_of_days or self.key.rpartition(":")[2] in _RANKED
+
+    @property
+    def is_of_days(self) -> bool:
+        """Whether it is the sum of a day, in the ranking of days."""
+        return self.key.startswith("days:")
 
     @property
     def is_of_day(self) -> bool:

@@ -13,12 +13,16 @@ from pathlib import Path
 import pytest
 
 from deploy.local.seaweed import SeaweedFS
+from edge.assembly.bucket import BucketStore
+from edge.assembly.history import Keeping
 from edge.counters.closing import Closing
 from edge.counters.event import Kind
+from edge.counters.exported import Exports
 from edge.counters.exporter import Exporter
-from edge.counters.history import TABLES, History
+from edge.counters.history import TABLES, History, Stored
 from edge.counters.parquet import Parquet
 from edge.counters.province_day import ProvinceDays
+from origin.store import Location, Store
 from tests.support.broker import S3Address
 from tests.support.counting import PROVINCE
 from tests.support.history import DAY, FIRST, Scene, bucket_store, correct, count_a_day, moment, running
@@ -112,6 +116,54 @@ async def test_while_storage_is_away_nothing_is_let_go_and_the_day_is_closed_whe
     assert exporter.state().last_error == ""
     assert exporter.keep_from_ms() == int(moment(FIRST + DAY + DAY, 0) * 1000) - 60_000
     scene.store = store
+    await is_exact(scene)
+
+
+async def test_while_the_disk_is_full_nothing_is_let_go_and_the_day_is_closed_when_there_is_room(scene: Scene) -> None:
+    full = scene.tmp_path / "full"
+    full.touch()  # no directory can be made below a file
+    days = [ProvinceDays(scene.client, PROVINCE), ProvinceDays(scene.client, "31")]
+    exporter = Exporter(days, scene.store, full / "closing", holder="a test", wall=scene.wall)
+    keeping = Keeping(exporter, Exports(scene.store, days, full / "reading", wall=scene.wall))
+    await exporter.look()
+    assert "province 44: [Errno" in keeping.check().detail
+    assert not keeping.check().ok
+    assert await scene.client.get("{44}:history_through") is None
+    full.unlink()
+    await exporter.look()
+    assert keeping.check().ok
+    await is_exact(scene)
+
+
+async def test_an_exporter_outlives_its_bugs_and_says_so_until_they_are_gone(
+    scene: Scene, s3: S3Address, s3_prefix: str
+) -> None:
+    broken = {"usable", "read"}
+
+    class Broken(BucketStore):
+        async def usable(self) -> bool:
+            if "usable" in broken:
+                raise KeyError("credentials")
+            return await super().usable()
+
+        async def read(self, name: str) -> Stored | None:
+            if "read" in broken:
+                raise KeyError("object")
+            return await super().read(name)
+
+    location = Location(s3.bucket, s3_prefix, s3.endpoint, s3.access_key, s3.secret_key)
+    store, days = Broken(lambda: Store(location)), [ProvinceDays(scene.client, PROVINCE)]
+    exporter = Exporter(days, store, scene.tmp_path / "exporter", holder="a test", wall=scene.wall, every_s=0.05)
+    keeping = Keeping(exporter, Exports(store, days, scene.tmp_path / "reading", wall=scene.wall))
+    exporter.start()
+    await eventually(lambda: "credentials for the bucket" in keeping.check().detail)
+    broken.remove("usable")
+    await eventually(lambda: "province 44: a bug: KeyError('object')" in keeping.check().detail)
+    assert not keeping.check().ok
+    broken.remove("read")
+    await eventually(lambda: exporter.state().through[PROVINCE] is not None and keeping.check().ok)
+    await exporter.stop()
+    await store.close()
     await is_exact(scene)
 
 

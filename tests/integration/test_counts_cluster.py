@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext, suppress
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -264,6 +265,7 @@ async def test_days_are_read_out_of_a_cluster_at_one_moment(cluster: ValkeyClust
     look = await days.look(standing.first)
     assert (look.sums.views, look.sums.visits) == (1, 1)
     assert look.countries["CN"] == look.sums
-    await days.close(standing.first, look, 60)
-    assert (await days.standing()).through == standing.first
+    over = standing.first - timedelta(days=3)
+    await days.close(over, await days.look(over), 60)
+    assert (await days.standing()).through == over
     await client.aclose()

@@ -9,12 +9,14 @@ import os
 from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 
 import orjson
 import pytest
 
+from deploy.local.valkey import Valkey
 from edge.counters.closing import Closing
+from edge.counters.counting_day import day_name, moment_of
 from edge.counters.event import Agent, Kind, Place
 from edge.counters.exported import MOST_AT_ONCE, Exports
 from edge.counters.exporter import Exporter
@@ -31,7 +33,7 @@ from edge.counters.history import (
 from edge.counters.journal import Journal
 from edge.counters.label import Home
 from edge.counters.parquet import Format, Parquet
-from edge.counters.province_day import DayChangedError, Look, ProvinceDays
+from edge.counters.province_day import DayChangedError, Look, ProvinceDays, final_ms
 from edge.counters.rebuild import Rebuild, Report
 from edge.counters.record import encode
 from tests.support.broker import S3Address
@@ -50,6 +52,7 @@ from tests.support.history import (
     events_of,
     moment,
     running,
+    set_clock,
 )
 
 
@@ -178,6 +181,84 @@ async def test_a_new_redis_closes_nothing_while_a_node_may_still_be_cut_off_from
     assert await scene.closing().catch_up() == []
     await scene.at(moment(FIRST + 4 * DAY, 14))
     assert [manifest.day for manifest in await scene.closing().catch_up()] == [FIRST]
+
+
+async def test_a_clock_that_runs_ahead_closes_no_day_of_which_events_are_still_accepted(scene: Scene) -> None:
+    """All of a node: that of its writers, and that of its exporter. Redis has one of its own."""
+    await scene.at(time())
+    await scene.at(time() + 3 * 86_400)
+    await scene.closing().catch_up()
+    through = (await ProvinceDays(scene.client, PROVINCE).standing()).through
+    assert through is not None
+    assert final_ms(through) <= time() * 1000
+    set_clock(scene.wall, time())
+    events = events_of(moment_of(time() - 86_400).date(), 50, RANDOM)
+    await count(scene.writer, scene.ledger, events)
+    assert scene.writer.flusher.state().in_history == 0
+    assert int(await scene.client.hlen("{44}:corrections")) == 0
+    found = await scene.client.hgetall("{44}:total")
+    assert int(found[b"views"]) == sum(one.kind == Kind.VIEW for one in events)
+
+
+async def test_redis_refuses_to_close_a_day_that_is_not_over_by_its_own_clock(scene: Scene) -> None:
+    days, yesterday = ProvinceDays(scene.client, PROVINCE), moment_of(time() - 86_400).date()
+    await scene.at(time())
+    await count(scene.writer, scene.ledger, events_of(yesterday, 30, RANDOM))
+    with pytest.raises(HistoryError, match=f"events of {day_name(yesterday)} may still come by this server's clock"):
+        await days.close(yesterday, await days.look(yesterday), 60)
+    assert (await days.standing()).through is None
+    assert await scene.client.ttl("{44}:day:" + day_name(yesterday)) == -1
+    over = moment_of(time() - 3 * 86_400).date()
+    await days.close(over, await days.look(over), 60)
+    assert (await days.standing()).through == over
+
+
+async def test_a_correction_comes_into_history_once_redis_has_it_on_its_disk(
+    own_counters: Valkey, s3: S3Address, s3_prefix: str, tmp_path: Path
+) -> None:
+    """Before, a Redis that goes back by some seconds may book what came late in other parts, and by other names."""
+    async with running(own_counters.url, s3, s3_prefix, tmp_path) as scene:
+        await count_a_day(scene)
+        await scene.at(moment(FIRST + 3 * DAY, 12))
+        await scene.closing().catch_up()
+        await scene.client.config_set("appendfsync", "no")
+        await correct(scene.writer, scene.ledger, Kind.VIEW, moment(FIRST, 11), "lesson-1", 5)
+        assert await scene.closing().catch_up() == []
+        await scene.client.config_set("appendfsync", "everysec")
+        (second,) = await scene.closing().catch_up()
+        assert (second.version, second.sums) == (2, scene.ledger.day(FIRST))
+        await scene.client.config_set("appendonly", "no")
+        await correct(scene.writer, scene.ledger, Kind.VIEW, moment(FIRST, 11), "lesson-1", 6)
+        (third,) = await scene.closing().catch_up()
+        assert (third.version, third.sums) == (3, scene.ledger.day(FIRST))
+
+
+async def test_a_correction_that_redis_loses_before_it_is_on_disk_does_not_come_into_history(scene: Scene) -> None:
+    class Lost(ProvinceDays):
+        async def is_on_disk(self) -> bool:
+            await scene.client.delete("{44}:corrections")
+            return await super().is_on_disk()
+
+    await count_a_day(scene)
+    await scene.at(moment(FIRST + 3 * DAY, 12))
+    await scene.closing().catch_up()
+    await correct(scene.writer, scene.ledger, Kind.VIEW, moment(FIRST, 11), "lesson-1", 5)
+    days = Lost(scene.client, PROVINCE)
+    assert await Closing(days, scene.store, scene.tmp_path / "lost", wall=scene.wall).catch_up() == []
+
+
+async def test_a_disk_that_takes_nothing_is_told_as_history_that_cannot_be_read(scene: Scene, tmp_path: Path) -> None:
+    await count_a_day(scene)
+    await scene.at(moment(FIRST + 3 * DAY, 12))
+    await scene.closing().catch_up()
+    (tmp_path / "full").touch()  # no directory can be made below a file
+    days = [ProvinceDays(scene.client, PROVINCE)]
+    exports = Exports(scene.store, days, tmp_path / "full/exports", wall=scene.wall)
+    for _ in range(MOST_AT_ONCE + 1):
+        with pytest.raises(HistoryError, match="can't be read on this node"):
+            await exports.exported(FIRST, Format.CSV)
+    with pytest.raises(HistoryError, match="can't be read on this node"):
+        await exports.day_table(FIRST, PROVINCE)
 
 
 async def test_what_history_has_is_not_written_over_with_something_else(scene: Scene) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import errno
 import io
 import json
 import re
@@ -17,8 +18,9 @@ from click.testing import CliRunner, Result
 
 from config.provinces import PROVINCES
 from edge.cli import main
-from edge.counters.history import Figures, manifest_name
+from edge.counters.history import Figures, History, manifest_name
 from edge.counters.parquet import Parquet
+from edge.counters.past import Past, Progress, read_past
 from edge.counters.province_day import ProvinceDays
 from tests.conftest import StartEdge
 from tests.support.broker import S3Address
@@ -221,6 +223,24 @@ async def test_a_province_that_cannot_be_compared_is_told_and_keeps_no_other_fro
     assert (failed["province"], "is no manifest" in failed["error"]) == ("31", True)
     assert (compared["province"], compared["differences"]) == ("44", [])
     assert "Error: province 31" in done.stderr
+
+
+async def test_a_province_for_which_there_is_no_room_on_disk_keeps_no_other_from_being_put_right(
+    scene: Scene, hub: tuple[str, ...], s3: S3Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def with_little_room(history: History, province: str, workplace: Path, progress: Progress) -> Past:
+        if province == "31":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return await read_past(history, province, workplace, progress)
+
+    monkeypatch.setattr("edge.counters.rebuild.read_past", with_little_room)
+    await scene.client.hincrby("{44}:total", "views", 7)
+    asked = ("--province", "31", "--province", "44", "--apply", "--json")
+    done = await smartedu(*hub, *asked, env=hub_environment(s3, tmp_path))
+    assert done.exit_code == 1, done.output
+    failed, put_right = json.loads(done.stdout)
+    assert (failed["province"], "No space left" in failed["error"]) == ("31", True)
+    assert (put_right["province"], put_right["differences"]) == ("44", [])
 
 
 async def test_a_province_that_somebody_else_works_on_is_told_by_its_name_once(

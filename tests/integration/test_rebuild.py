@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
 
-from edge.counters.event import Kind
-from edge.counters.history import Figures, HistoryError
+from edge.counters.board import Board
+from edge.counters.counting_day import day_name
+from edge.counters.event import Agent, Kind
+from edge.counters.history import Figures, HistoryError, manifest_name
 from edge.counters.province_day import ProvinceDays
+from edge.counters.question import Dimension, Slice, Totals
 from edge.counters.rebuild import LeaseError, Rebuild, Report
 from edge.counters.witnesses import Remedy
 from tests.support.broker import S3Address
-from tests.support.counting import PROVINCE, writer
+from tests.support.counting import PROVINCE, board, writer
 from tests.support.history import (
     DAY,
     FIRST,
     RANDOM,
+    Ledger,
     Scene,
     applied,
     correct,
@@ -238,8 +243,93 @@ async def test_a_closed_day_that_history_has_lost_is_not_thrown_away(scene: Scen
     assert await scene.client.hgetall(P + "total") == before
 
 
-async def test_details_that_redis_has_let_go_are_no_difference(scene: Scene) -> None:
-    keys = [key async for key in scene.client.scan_iter(f"{P}*{FIRST:%Y%m%d}*")]
+async def let_go(scene: Scene, day: date) -> None:
+    """As a week after the day was closed."""
+    keys = [key async for key in scene.client.scan_iter(f"{P}*{day_name(day)}*")]
     await scene.client.delete(*keys)
+
+
+async def test_a_closed_day_that_history_has_lost_long_after_its_details_have_gone_is_not_thrown_away(
+    scene: Scene,
+) -> None:
+    await let_go(scene, FIRST)
+    await scene.store.remove(manifest_name(FIRST, PROVINCE))
+    with pytest.raises(HistoryError, match=f"{FIRST} is closed and was counted, but history lacks it"):
+        await rebuild(scene).apply()
+    await agrees(scene)
+
+
+async def test_a_closed_day_on_which_there_were_only_bots_is_not_thrown_away_while_redis_has_its_details(
+    scene: Scene,
+) -> None:
+    bots = LAST + DAY
+    await scene.at(moment(bots, 23, 59))
+    await count(scene.writer, scene.ledger, events_of(bots, 20, RANDOM), agent=Agent.BOT)
+    await scene.at(moment(bots + 3 * DAY, 12))
+    await scene.closing().catch_up()
+    await scene.store.remove(manifest_name(bots, PROVINCE))
+    with pytest.raises(HistoryError, match=f"{bots} is closed and was counted"):
+        await rebuild(scene).apply()
+
+
+async def test_a_closed_day_of_which_history_waits_for_corrections_alone_is_not_taken_for_a_lost_one(
+    scene: Scene,
+) -> None:
+    await correct(scene.writer, scene.ledger, Kind.WATCH, moment(FIRST - 90 * DAY, 11), "lesson-1", 3)
+    await scene.client.hincrby(P + "total", "views", 5)
+    assert (await rebuild(scene).apply()).differences == ()
+    await agrees(scene)
+
+
+async def test_what_history_has_is_not_counted_again_after_redis_lost_the_closing_of_its_day(scene: Scene) -> None:
+    """Nor booked as corrections, for a writer that was last heard for the first time long after the first closing."""
+    await scene.client.set(P + "history_through", day_name(FIRST))
+    await scene.client.hdel(P + "closed_at", day_name(FIRST + DAY))
+    await scene.client.hset(P + "closed_at", mapping={"before": 1, day_name(FIRST): 1})
+    assert (await rebuild(scene).apply()).differences == ()
+    await count(scene.writer, Ledger(), events_of(FIRST + DAY, 40, RANDOM))
+    assert scene.writer.flusher.state().in_history == 40
+    await agrees(scene)
+    assert (await rebuild(scene).check()).differences == ()
+
+
+async def test_details_of_days_that_are_closed_because_history_has_them_go_in_time(scene: Scene) -> None:
+    """A Redis that lost everything was told of them once more by the journals."""
+    await scene.client.delete(P + "history_through")
+    keys = [key async for key in scene.client.scan_iter(f"{P}*{day_name(FIRST)}*") if b":ud" not in key]
+    for key in keys:
+        await scene.client.persist(key)
+    assert (await rebuild(scene).apply()).differences == ()
+    assert len(keys) > 10
+    for key in keys:
+        assert 7 * 86_400 < await scene.client.ttl(key) <= 8 * 86_400, key
+
+
+NOT_OF_RESOURCES = [("total", "visits"), ("countries", "FR views"), ("bots", "plays"), ("total", "first_day")]
+
+
+@pytest.mark.parametrize(("key", "field"), NOT_OF_RESOURCES)
+async def test_readers_see_what_was_put_right_before_the_next_event_comes(scene: Scene, key: str, field: str) -> None:
+    right = await scene.client.hget(P + key, field)
+    assert right is not None
+    async with board(scene.url, wall=scene.wall) as reader:
+        await scene.client.hset(P + key, field, day_name(FIRST - 9 * DAY) if field == "first_day" else int(right) + 5)
+        wrong = await seen(reader)
+        assert (await rebuild(scene).apply()).differences == ()
+        assert await scene.client.hget(P + key, field) == right
+        put_right = await seen(reader)
+    async with board(scene.url, wall=scene.wall) as another:
+        assert wrong != put_right == await seen(another)
+
+
+async def seen(reader: Board) -> list[object]:
+    """What a reader is answered that no single resource tells."""
+    summary = await reader.summary()
+    tables = [await reader.totals(Totals(by, None, Slice())) for by in (Dimension.COUNTRY, Dimension.AGENT)]
+    return [summary.visits, summary.views_daily_average, *(table.rows for table in tables)]
+
+
+async def test_details_that_redis_has_let_go_are_no_difference(scene: Scene) -> None:
+    await let_go(scene, FIRST)
     assert (await rebuild(scene).check()).differences == ()
     assert total(scene.ledger.minutes.values()) != Figures()

@@ -8,11 +8,11 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.counters.closing import SLACK_MS, days_to_close, last_closed
+from edge.counters.closing import days_to_close, last_closed
 from edge.counters.counting_day import day_from, day_name, day_of_minute, end_of_day_ms
 from edge.counters.event import MAX_AGE_MS
 from edge.counters.history import METRICS, Figures
-from edge.counters.province_day import Standing, lacking
+from edge.counters.province_day import SLACK_MS, Standing, final_ms, lacking
 
 DAY = timedelta(days=1)
 _days = st.dates(date(2026, 1, 1), date(2030, 12, 31))
@@ -27,11 +27,12 @@ def test_no_event_that_is_accepted_from_now_on_can_be_of_a_closed_day(complete_m
     assert last is not None
     oldest_ms = complete_ms - SLACK_MS - MAX_AGE_MS
     assert end_of_day_ms(last) <= oldest_ms < end_of_day_ms(last + DAY)
+    assert final_ms(last) <= complete_ms < final_ms(last + DAY)
 
 
 @given(_ms, _days, st.one_of(st.none(), _days))
 def test_days_are_closed_in_order_without_a_gap(complete_ms: int, first: date, through: date | None) -> None:
-    days = days_to_close(Standing(through, first, complete_ms))
+    days = days_to_close(Standing(through, first, complete_ms), complete_ms)
     last = last_closed(complete_ms)
     assert days == sorted(days)
     assert all(after - before == DAY for before, after in pairwise(days))
@@ -44,7 +45,17 @@ def test_days_are_closed_in_order_without_a_gap(complete_ms: int, first: date, t
 
 
 def test_without_a_writer_nothing_is_closed() -> None:
-    assert days_to_close(Standing(None, date(2026, 1, 1), None)) == []
+    assert days_to_close(Standing(None, date(2026, 1, 1), None), end_of_day_ms(date(2030, 1, 1))) == []
+
+
+@given(_ms, _ms, _days, st.one_of(st.none(), _days))
+def test_no_writer_whose_clock_runs_ahead_makes_a_day_be_closed_that_is_not_over(
+    complete_ms: int, now_ms: int, first: date, through: date | None
+) -> None:
+    days = days_to_close(Standing(through, first, complete_ms), now_ms)
+    assert all(final_ms(day) <= min(now_ms, complete_ms) for day in days)
+    if complete_ms >= now_ms:
+        assert days == days_to_close(Standing(through, first, now_ms), now_ms)
 
 
 @given(_days)

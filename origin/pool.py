@@ -7,6 +7,7 @@ word on unasked, is gone from the pool at once.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ KEEP_S = 30.0
 """How long an unused connection is kept; origins close theirs after 2 s (gunicorn) to 75 s (nginx)."""
 NEXT_ADDRESS_S = 0.25
 """After this the next address of a host is tried beside the one that does not answer (RFC 8305)."""
+
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""We have no means left to connect with, which says nothing about who listens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,5 +140,7 @@ def _failure(error: Exception, address: Address) -> OriginError:
             return OriginError(OriginFailure.TLS, detail)
         case socket.gaierror() | UnicodeError():
             return OriginError(OriginFailure.DNS, detail)
+        case OSError(errno=number) if number in _OURS:
+            return OriginError(OriginFailure.OVERLOADED, detail, retry_after_s=1.0)
         case _:
             return OriginError(OriginFailure.CONNECT, detail)

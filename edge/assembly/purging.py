@@ -50,6 +50,10 @@ class Purging:
         """What the purges after `since` say of a response."""
         return self.follower.table.verdict(uri, tags, since)
 
+    def softened_at(self, uri: str, tags: tuple[str, ...], since: int) -> float:
+        """When the earliest soft one of them was asked for, wall clock (s)."""
+        return self.follower.table.softened_at(uri, tags, since)
+
     async def begin(self, engine: Engine, siblings: Siblings, stack: AsyncExitStack) -> None:
         """Apply what was missed, and follow from then on; to be called before anybody is served."""
         self._engine = engine

@@ -32,7 +32,7 @@ from edge.cache.ranges import Part
 from edge.cache.recorder import Recorder, Unrecorded
 from edge.cache.reply import Body, Reply, Unavailable, reply_of, shaped, ttl_s
 from edge.cache.siblings import Answer, Answered, Question, Siblings
-from edge.cache.tiers import Held, NoPurges, Purges, SlowTier, Tiers, part_of, weakened
+from edge.cache.tiers import Held, NoPurges, Purges, SlowTier, Tiers, part_of
 from edge.clock import Clock
 from origin.reader import ObjectReader, OriginError, OriginFailure
 
@@ -186,7 +186,7 @@ class Engine:
         self._fetcher.detach(partial(_touches, record))
         count = 0
         for count, key in enumerate(self._named(record), 1):
-            self._purge_one(key, record.kind)
+            self._purge_one(key, record)
             if count % _PURGES_IN_A_ROW == 0:
                 await asyncio.sleep(0)
         return count
@@ -209,14 +209,14 @@ class Engine:
             else:
                 yield key
 
-    def _purge_one(self, key: CacheKey, kind: Kind) -> None:
+    def _purge_one(self, key: CacheKey, record: PurgeRecord) -> None:
         memory = self._tiers.memory
-        if kind is Kind.HARD:
+        if record.kind is Kind.HARD:
             memory.remove(key)
             return
         value = memory.peek(key)
         if isinstance(value, Entry | Layout) and not key.part.startswith("b:"):
-            memory.put(key, replace(value, head=weakened(value.head, kind, self._clock.monotonic())))
+            memory.put(key, replace(value, head=self._tiers.weakened(value.head, record.kind, record.at)))
 
     # -- for the other workers -------------------------------------------------------------------------------------
 
@@ -390,7 +390,27 @@ class Engine:
         """A flight for a request, and whether it leads it."""
         if again.marker is not None or ask.directives.no_store:
             return self._fetcher.alone(ask), True
+        flight, led = join(ask, again.part)
+        if led or not self._comes_too_late(ask, flight.outcome):
+            return flight, led
+        self._fetcher.retire(ask, again.part, flight)
         return join(ask, again.part)
+
+    def _comes_too_late(self, ask: Ask, landing: Landing | None) -> bool:
+        """Whether a flight that has landed already brought what this request does not take without asking.
+
+        Those who waited for the landing share it, whatever its lifetime; who comes while its body is still on the way
+        finds a stored response like any other (RFC 9111, 4).
+        """
+        match landing:
+            case Found(value):
+                head = value.head
+            case Growing(head):
+                pass
+            case _:
+                return False
+        fits = part_of(head, ask) == landing.part
+        return fits and decide(head, self._clock.monotonic(), ask.directives) is Verdict.REVALIDATE
 
     async def _fly(self, ask: Ask, stale: Held | None, again: _Again) -> Reply | _Again:
         """One flight, and what it brought."""

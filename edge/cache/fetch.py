@@ -140,6 +140,12 @@ class Fetcher:
         """The key's flight that asks no sibling."""
         return self._local.join(self._key(ask, part), partial(self._fly_local, ask))
 
+    def retire(self, ask: Ask, part: str | None, flight: Flight[Landing]) -> None:
+        """Let nobody join any more the flight that these have just joined."""
+        key = self._key(ask, part)
+        self._local.retire(key, flight)
+        self._forwarding.retire(key, flight)
+
     def alone(self, ask: Ask) -> Flight[Landing]:
         """A flight for this request alone; what it brings is stored all the same, where it may be."""
         return self._local.alone(self._key(ask), partial(self._fly_alone, ask))
@@ -553,6 +559,7 @@ class Fetcher:
     ) -> None:
         """Land with the head, then take in the body. What goes wrong from there on is the body's readers' to see."""
         head, body = landing.head, landing.body
+        before = self._tiers.in_memory(fill.ask)
         async with self._budget.reserve(_FIRST_SHARE_BYTES if head.length is None else head.length) as share:
             fill.flight.land(landing)
             try:
@@ -568,8 +575,9 @@ class Fetcher:
             except BaseException:
                 body.fail(OriginError(OriginFailure.TERMINATED, "the fill was ended"))
                 raise
-            # Stored first: whoever sees the end of the body finds the entry.
-            if whole is not None and keep:
+            # Stored first: whoever sees the end of the body finds the entry. Who did not bear the age of this one may
+            # have asked for another meanwhile, and that one be here already.
+            if whole is not None and keep and not self._tiers.is_overtaken(fill.ask, head, before):
                 entry = Entry(replace(head, length=len(whole)), whole, fill.mark)
                 stored = self._tiers.keep(fill.ask, entry, everywhere=everywhere)
                 fill.record.result = FillEnd.STORED if stored else FillEnd.UNSTORED

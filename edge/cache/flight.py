@@ -3,7 +3,8 @@
 The work is a task that the `Flights` own, not the caller: a client that leaves cancels only its own wait. A flight has
 two moments: it *lands* (its result is known to everyone who waits), and it *ends* (its task is done, e.g. the body is
 committed). It stays joinable until it ends, or until a purge detaches it: what was asked for before the purge is good
-enough for those who wait already, and for nobody who comes later.
+enough for those who wait already, and for nobody who comes later. So is what was good for those who waited and has
+grown too old since for one who comes later: such a flight is retired, and another takes its place.
 
 Why the leader looks at the tiers again: a request R2 misses in memory and awaits (say, Redis); meanwhile the flight
 that R1 led lands, stores and ends; R2 goes on, finds no flight, and starts one. Without a second look inside it, R2
@@ -134,6 +135,11 @@ class Flights(Generic[Result]):
         for key in gone:
             del self._flying[key]
 
+    def retire(self, key: CacheKey, flight: Flight[Result]) -> None:
+        """Let nobody join this flight any more; those that are in it stay."""
+        if self._flying.get(key) is flight:  # it may have been detached, and another have taken its place
+            del self._flying[key]
+
     def _begin(self, key: CacheKey, flight: Flight[Result], work: Work[Result]) -> None:
         task = asyncio.create_task(self._fly(key, flight, work), name=f"{self._name} {key.uri}")
         self._tasks.add(task)
@@ -149,8 +155,7 @@ class Flights(Generic[Result]):
             self._end(key, flight)
 
     def _end(self, key: CacheKey, flight: Flight[Result]) -> None:
-        if self._flying.get(key) is flight:  # it may have been detached, and another have taken its place
-            del self._flying[key]
+        self.retire(key, flight)
         if not flight.landed:
             flight.crash(RuntimeError("the flight's work ended without a result"))
 

@@ -8,18 +8,27 @@ what was purged is found out when it is met.
 The strength of a purge (`Kind`) is ordered. SOFT makes stale: the grace of stale-while-revalidate and stale-if-error
 stays. VALIDATE is what is left of purges that are no longer known one by one (folded, missed, damaged): nobody can say
 whom they named, so nothing older is served before the origin has confirmed it. HARD removes.
+
+What a soft purge names is stale from the moment it was asked for (`PurgeRecord.at`), whenever it is met: so its grace
+does not begin anew on a slow tier. Of several soft purges after the mark the earliest counts (`softened_at`).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import Final, NamedTuple
+from math import inf
+from typing import Final, NamedTuple, TypeAlias
 
 import orjson
 
 MAX_VALUE_CHARS: Final = 4096
+UNKNOWN: Final = -inf
+"""When a soft purge was asked for of which nobody can tell."""
+SOFT_RUNS: Final = 3
+"""How many soft purges of one thing are told apart; the older ones all count as the first of them."""
 
 
 class Scope(Enum):
@@ -81,24 +90,49 @@ class Numbered(NamedTuple):
     record: PurgeRecord
 
 
+class _Run(NamedTuple):
+    """Soft purges of one thing, in a row. seq: of the last of them; at: when the first of them was asked for."""
+
+    seq: int
+    at: float
+
+
+_Runs: TypeAlias = tuple[_Run, ...]
+
 _HARD: Final = (Kind.HARD,)
 _SOFT: Final = (Kind.SOFT,)
+_NEVER: Final = (_Run(0, inf),)
+
+
+def _longer(runs: _Runs, record: PurgeRecord, seq: int) -> _Runs:
+    """With one more. Of too many the two oldest become one: that may end a grace too early, and never too late."""
+    runs = (*runs, _Run(seq, record.at))
+    if len(runs) <= SOFT_RUNS:
+        return runs
+    first, second, *others = runs
+    return (_Run(second.seq, min(first.at, second.at)), *others)
+
+
+def _earliest(runs: _Runs, since: int) -> float:
+    """When the first of those after `since` was asked for. Not the first by position: a node may hear of one late."""
+    return min((run.at for run in runs if run.seq > since), default=inf)
 
 
 class _Latest:
-    """The last purge of each value of one scope. A soft one that a hard one followed says nothing any more."""
+    """The last purges of each value of one scope. A soft one that a hard one followed says nothing any more."""
 
     __slots__ = ("hard", "last", "soft")
 
     def __init__(self) -> None:
         self.last = 0
         self.hard: dict[str, int] = {}
-        self.soft: dict[str, int] = {}
+        self.soft: dict[str, _Runs] = {}
 
-    def note(self, value: str, kind: Kind, seq: int) -> None:
+    def note(self, record: PurgeRecord, seq: int) -> None:
         self.last = seq
-        if kind is Kind.SOFT:
-            self.soft[value] = seq
+        value = record.value
+        if record.kind is Kind.SOFT:
+            self.soft[value] = _longer(self.soft.get(value, ()), record, seq)
         else:
             self.hard[value] = seq
             self.soft.pop(value, None)
@@ -106,12 +140,15 @@ class _Latest:
     def verdict(self, value: str, since: int) -> tuple[Kind, ...]:
         if self.hard.get(value, 0) > since:
             return _HARD
-        return _SOFT if self.soft.get(value, 0) > since else ()
+        return _SOFT if self.soft.get(value, _NEVER)[-1].seq > since else ()
+
+    def softened_at(self, value: str, since: int) -> float:
+        return _earliest(self.soft.get(value, ()), since)
 
     def forget(self, hard_to: int, soft_to: int) -> None:
         """Drop what is not after these positions."""
         self.hard = {value: seq for value, seq in self.hard.items() if seq > hard_to}
-        self.soft = {value: seq for value, seq in self.soft.items() if seq > soft_to}
+        self.soft = {value: runs for value, runs in self.soft.items() if runs[-1].seq > soft_to}
 
     def __len__(self) -> int:
         return len(self.hard) + len(self.soft)
@@ -120,9 +157,9 @@ class _Latest:
 class PurgeTable:
     """What one worker knows of purges.
 
-    Of each thing purged only the last purge counts, so a table holds at most one number for each value and kind. A URI
-    is compared with purged prefixes through their lengths: there are few different ones, and of those only the ones
-    with a purge after the mark are looked at.
+    Of each thing purged only the last purges count, so for each value a table holds at most one position of a hard
+    purge, and `SOFT_RUNS` positions and times of soft ones. A URI is compared with purged prefixes through their
+    lengths: there are few different ones, and of those only the ones with a purge after the mark are looked at.
     """
 
     def __init__(self) -> None:
@@ -132,9 +169,10 @@ class PurgeTable:
         self._prefixes = _Latest()
         self._lengths: dict[int, int] = {}  # of purged prefixes -> position of the last purge of that length
         self._all = dict.fromkeys(Kind, 0)
+        self._all_soft: _Runs = ()
 
     def __len__(self) -> int:
-        """How many numbers it holds for values."""
+        """How many values it holds something of, those with both kinds twice."""
         return len(self._urls) + len(self._tags) + len(self._prefixes)
 
     def apply(self, record: PurgeRecord, seq: int) -> None:
@@ -144,26 +182,32 @@ class PurgeTable:
         self.position = seq
         match record.scope:
             case Scope.ALL:
-                self._apply_all(record.kind, seq)
+                self._apply_all(record, seq)
             case Scope.URL:
-                self._urls.note(record.value, record.kind, seq)
+                self._urls.note(record, seq)
             case Scope.TAG:
-                self._tags.note(record.value, record.kind, seq)
+                self._tags.note(record, seq)
             case Scope.PREFIX:
-                self._prefixes.note(record.value, record.kind, seq)
+                self._prefixes.note(record, seq)
                 self._lengths[len(record.value)] = seq
 
-    def _apply_all(self, kind: Kind, seq: int) -> None:
-        self._all[kind] = seq
-        self._forget(seq if kind is Kind.HARD else 0, seq)
+    def _apply_all(self, record: PurgeRecord, seq: int) -> None:
+        """A soft one makes no other superfluous: what an earlier one named has been stale for longer."""
+        self._all[record.kind] = seq
+        if record.kind is Kind.SOFT:
+            self._all_soft = _longer(self._all_soft, record, seq)
+        else:
+            self._forget(seq if record.kind is Kind.HARD else 0, seq)
 
     def fold(self, *, position: int, soft: int, validate: int) -> None:
-        """Purges up to these positions (of the kind SOFT, of the others) are no longer known one by one.
+        """Purges up to these positions (of the kind SOFT, of the others) are no longer known one by one, nor when.
 
         position: of the log, where it is ahead of ours because everything in between was folded.
         """
         self.position = max(self.position, position)
         self._all[Kind.SOFT] = max(self._all[Kind.SOFT], soft)
+        if soft:
+            self._all_soft = (_Run(soft, UNKNOWN), *(run for run in self._all_soft if run.seq > soft))
         self._all[Kind.VALIDATE] = max(self._all[Kind.VALIDATE], validate)
         self._forget(validate, soft)
 
@@ -171,7 +215,8 @@ class PurgeTable:
         for latest in (self._urls, self._tags, self._prefixes):
             latest.forget(hard_to, soft_to)
         self._lengths = {}
-        for known in (self._prefixes.hard, self._prefixes.soft):
+        last_soft = {value: runs[-1].seq for value, runs in self._prefixes.soft.items()}
+        for known in (self._prefixes.hard, last_soft):
             for value, seq in known.items():
                 self._lengths[len(value)] = max(seq, self._lengths.get(len(value), 0))
 
@@ -180,6 +225,18 @@ class PurgeTable:
         if since >= self.position:
             return None
         return max(self._about(uri, tags, since), default=None)
+
+    def softened_at(self, uri: str, tags: Iterable[str], since: int) -> float:
+        """When the earliest soft purge after position `since` that names it was asked for (wall clock, s).
+
+        UNKNOWN when nobody can tell, inf when there is none.
+        """
+        named = [_earliest(self._all_soft, since), self._urls.softened_at(uri, since)]
+        named += [self._tags.softened_at(tag, since) for tag in tags]
+        for length, seq in self._lengths.items():
+            if seq > since and length <= len(uri):
+                named.append(self._prefixes.softened_at(uri[:length], since))
+        return min(named)
 
     def _about(self, uri: str, tags: Iterable[str], since: int) -> list[Kind]:
         said = [kind for kind, seq in self._all.items() if seq > since]
@@ -203,6 +260,9 @@ class Compacted(NamedTuple):
     validate: int
 
 
+_Thing: TypeAlias = tuple[Scope, str]
+
+
 def compact(records: Sequence[Numbered], keep: int) -> Compacted:
     """At most the newest `keep` of the records that a later one does not make superfluous. records: in order."""
     kept = _needed(records)
@@ -210,24 +270,49 @@ def compact(records: Sequence[Numbered], keep: int) -> Compacted:
     folded, kept = kept[:cut], kept[cut:]
     soft = max((seq for seq, record in folded if record.kind is Kind.SOFT), default=0)
     validate = max((seq for seq, record in folded if record.kind is not Kind.SOFT), default=0)
-    return Compacted(kept, soft, validate)
+    return Compacted(kept, max(soft, _thinned_to(folded, kept)), validate)
+
+
+def _thing(record: PurgeRecord) -> _Thing:
+    return record.scope, record.value
 
 
 def _needed(records: Sequence[Numbered]) -> list[Numbered]:
-    """Without those that a later one says as strongly of the same thing, or of everything."""
-    strongest: dict[tuple[Scope, str], Kind] = {}
+    """Without those that a later one says as strongly of the same thing, or of everything.
+
+    A soft one does not make an earlier soft one superfluous, which tells when the grace began.
+    """
+    strongest: dict[_Thing, Kind] = {}
     of_all: Kind | None = None
     needed: list[Numbered] = []
+    soft: dict[_Thing, list[Numbered]] = {}
     for numbered in reversed(records):
-        record = numbered.record
-        if of_all is not None and record.kind <= of_all:
+        record, thing = numbered.record, _thing(numbered.record)
+        said = max(of_all or 0, strongest.get(thing, 0))
+        if record.kind < said or (record.kind == said and record.kind is not Kind.SOFT):
             continue
-        target = (record.scope, record.value)
-        if record.kind <= strongest.get(target, 0):
-            continue
-        strongest[target] = record.kind
+        strongest[thing] = record.kind
         if record.scope is Scope.ALL:
             of_all = record.kind
-        needed.append(numbered)
-    needed.reverse()
-    return needed
+        if record.kind is Kind.SOFT:
+            soft.setdefault(thing, []).append(numbered)
+        else:
+            needed.append(numbered)
+    for newest_first in soft.values():
+        needed += newest_first[:SOFT_RUNS] + newest_first[SOFT_RUNS:][-1:]
+    return sorted(needed, key=lambda numbered: numbered.seq)
+
+
+def _thinned_to(folded: Sequence[Numbered], kept: Sequence[Numbered]) -> int:
+    """Up to where soft records may be missing between a folded one and the next of the same thing.
+
+    Without the first of them nobody can tell any more how early those were asked for.
+    """
+    gone = Counter(_thing(record) for _, record in folded if record.kind is Kind.SOFT)
+    left: dict[_Thing, list[int]] = {}
+    for seq, record in kept:
+        if record.kind is Kind.SOFT:
+            left.setdefault(_thing(record), []).append(seq)
+    return max(
+        (left[thing][0] - 1 for thing in gone.keys() & left if gone[thing] + len(left[thing]) > SOFT_RUNS), default=0
+    )

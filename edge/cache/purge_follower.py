@@ -28,7 +28,7 @@ from functools import partial
 from itertools import islice
 from typing import Final, NamedTuple
 
-from edge.cache.purge import Kind, Numbered, PurgeRecord, PurgeTable, Scope
+from edge.cache.purge import UNKNOWN, Kind, Numbered, PurgeRecord, PurgeTable, Scope
 from edge.cache.purge_bus import AT_ONCE, BusError, PurgeBus
 from edge.cache.purge_lines import Adopted, Floor, News, Placed, Skipped
 from edge.cache.purge_log import PurgeLog, PurgeLogError
@@ -284,7 +284,7 @@ class PurgeFollower:
         last = max(floor.soft, floor.validate)
         if self._running and last > self.table.position:
             unseen = Kind.VALIDATE if floor.validate > self.table.position else Kind.SOFT
-            await self._apply(PurgeRecord("", Scope.ALL, "", unseen, self._clock.wall(), ""), last)
+            await self._apply(PurgeRecord("", Scope.ALL, "", unseen, UNKNOWN, ""), last)  # nobody can tell when
         self.table.fold(position=floor.position, soft=floor.soft, validate=floor.validate)
         self._places.reset(floor.bus, heard=floor.heard, folded=floor.folded, oldest=last)
         self._position = max(self._position, floor.position)

@@ -25,7 +25,7 @@ from edge.cache.purge_bus import AT_ONCE, BusError, PurgeBus
 from edge.cache.purge_follower import PurgeFollower
 from edge.cache.purge_receipt import NodeReceipt, Receipt, alone, settled
 from edge.clock import Clock
-from origin.reader import ObjectReader, OriginError, OriginFailure, ReadRequest
+from origin.reader import ObjectReader, OriginError, ReadRequest
 
 SYNC_PATH: Final = "/.purge/sync"
 """Where a worker is asked, on its own socket, to read the log to its end: `?first=…&last=…`, positions."""
@@ -138,14 +138,25 @@ class Purger:
             return False, None, 0
         request = ReadRequest(f"{SYNC_PATH}?first={first}&last={last}", method="POST")
         try:
-            async with asyncio.timeout(ends - self._clock.monotonic()), reader.open(request) as response:
-                said = orjson.loads(b"".join([chunk async for chunk in response.chunks]))
-                return True, int(said["position"]), int(said["removed"])
+            async with asyncio.timeout(ends - self._clock.monotonic()):
+                position, removed = await self._answer(reader, request)
         except OriginError as error:
-            # Nobody listens: it died, and its successor reads the log before it serves.
-            return error.failure is not OriginFailure.CONNECT, None, 0
+            return not _nobody_listens(error), None, 0
         except (TimeoutError, ValueError, KeyError, TypeError):
             return True, None, 0
+        return True, position, removed
+
+    async def _answer(self, reader: ObjectReader, request: ReadRequest) -> tuple[int, int]:
+        """That worker's position, and what it removed; asked again for as long as it can't have seen the question."""
+        while True:
+            try:
+                async with reader.open(request) as response:
+                    said = orjson.loads(b"".join([chunk async for chunk in response.chunks]))
+                    return int(said["position"]), int(said["removed"])
+            except OriginError as error:
+                if _nobody_listens(error) or not error.failure.unsent:
+                    raise
+            await asyncio.sleep(POLL_S)
 
     # -- the others --------------------------------------------------------------------------------------------------
 
@@ -192,3 +203,12 @@ class Purger:
         bus, epoch = told or ("", None)
         witnesses = self._follower.witnesses
         return witnesses.own(bus, epoch, answered.positions, last), *witnesses.others(bus, epoch)
+
+
+def _nobody_listens(error: OriginError) -> bool:
+    """Whether that worker is dead for certain; its successor reads the log before it serves.
+
+    Any other failure to connect may be ours (no descriptor left), or that of one who lives and is busy (its queue of
+    connections is full).
+    """
+    return isinstance(error.__cause__, ConnectionRefusedError | FileNotFoundError)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from edge.cache import vary
 from edge.cache.ask import Ask
 from edge.cache.freshness import Verdict, decide, made_stale
 from edge.cache.memory import MemoryStore
 from edge.cache.model import CacheKey, Entry, Head, Layout, Stored, Tier, Varying
-from edge.cache.purge import Kind
+from edge.cache.purge import UNKNOWN, Kind
 from edge.clock import Clock
 
 _SAMPLE = 64
@@ -24,6 +24,8 @@ MAX_SPECS = 4
 """Sets of selecting fields that are remembered of one URI."""
 MAX_VARIANTS = 32
 """Variants of one URI that memory holds, and beyond which no more go to the slow tiers."""
+CLOCKS_AGREE_S: Final = 60.0
+"""How far ahead of ours another node's clock may be (ARCHITECTURE, assumptions)."""
 
 
 class SlowTier(Protocol):
@@ -40,12 +42,18 @@ class SlowTier(Protocol):
 
 
 class Purges(Protocol):
-    """What has been purged. position: counts what was applied here; verdict: on something marked at `since`."""
+    """What has been purged. position: counts what was applied here; verdict: on something marked at `since`.
+
+    softened_at: when the earliest soft purge after `since` that names it was asked for (wall clock, s); UNKNOWN if
+    nobody can tell.
+    """
 
     @property
     def position(self) -> int: ...
 
     def verdict(self, uri: str, tags: tuple[str, ...], since: int) -> Kind | None: ...
+
+    def softened_at(self, uri: str, tags: tuple[str, ...], since: int) -> float: ...
 
 
 class NoPurges:
@@ -56,6 +64,10 @@ class NoPurges:
     def verdict(self, uri: str, tags: tuple[str, ...], since: int) -> Kind | None:
         """None."""
         return None
+
+    def softened_at(self, uri: str, tags: tuple[str, ...], since: int) -> float:
+        """Nobody can tell."""
+        return UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +169,7 @@ class Tiers:
         if verdict is Kind.HARD:
             return False
         if verdict is not None:
-            value = replace(value, head=weakened(head, verdict, self._clock.monotonic()))
+            value = replace(value, head=self._weakened(ask.uri, head, verdict, value.mark))
         part = part_of(head, ask)
         if part:
             everywhere = self._note_variant(ask.uri, head.vary, everywhere=everywhere) and everywhere
@@ -181,8 +193,20 @@ class Tiers:
         position = self.purges.position
         value = replace(held.value, mark=position)
         if verdict is not None:
-            value = replace(value, head=weakened(head, verdict, self._clock.monotonic()))
+            value = replace(value, head=self._weakened(uri, head, verdict, held.position))
         return replace(held, value=value, position=position)
+
+    def weakened(self, head: Head, kind: Kind, asked_at: float) -> Head:
+        """What is left of a head by a purge that does not remove it. asked_at: when it was asked for, wall clock (s).
+
+        It was stale from then on, whenever it is met. If that time is unknown, or lies in the future, nobody can say
+        how much of its grace is left: none.
+        """
+        now, wall = self._clock.monotonic(), self._clock.wall()
+        if kind is Kind.SOFT and 0 < asked_at <= wall + CLOCKS_AGREE_S:
+            return made_stale(head, now - max(0.0, wall - asked_at))
+        stale = made_stale(head, now)
+        return replace(stale, freshness=replace(stale.freshness, validate_always=True))
 
     async def forget(self, uri: str, part: str = "") -> None:
         """Drop a response that turned out wrong or superseded, and all blocks of its URI from memory."""
@@ -190,12 +214,23 @@ class Tiers:
         for _, store in self._slow:
             await store.remove(CacheKey(uri, part))
 
+    def is_overtaken(self, ask: Ask, head: Head, before: Held | None) -> bool:
+        """Whether memory, which held `before` when this response began to come, has got a younger one since."""
+        held = self.in_memory(ask)
+        if held is None or (before is not None and held.value is before.value):
+            return False
+        return held.value.head.born > head.born
+
     def flight_part(self, ask: Ask) -> str:
         """The part of the URI that a response to this request will probably be kept under."""
         value = self.memory.peek(CacheKey(ask.uri))
         return vary.part(value.specs[0], ask.headers) if isinstance(value, Varying) else ""
 
     # ------------------------------------------------------------------------------------------------------------------
+
+    def _weakened(self, uri: str, head: Head, kind: Kind, since: int) -> Head:
+        """The same by the purges after position `since`, of which `kind` is the strongest."""
+        return self.weakened(head, kind, self.purges.softened_at(uri, head.tags, since))
 
     def _fresh(self, held: Held, ask: Ask) -> bool:
         return decide(held.value.head, self._clock.monotonic(), ask.directives) is Verdict.HIT
@@ -250,12 +285,6 @@ class Tiers:
         if everywhere:
             for _, store in self._slow:
                 store.put(key, value)
-
-
-def weakened(head: Head, kind: Kind, now: float) -> Head:
-    """What a purge that does not remove it leaves of a head."""
-    stale = made_stale(head, now)
-    return stale if kind is Kind.SOFT else replace(stale, freshness=replace(stale.freshness, validate_always=True))
 
 
 def part_of(head: Head, ask: Ask) -> str:

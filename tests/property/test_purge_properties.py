@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
+from math import inf
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.cache.purge import Kind, Numbered, PurgeRecord, PurgeTable, Scope, compact
+from edge.cache.purge import SOFT_RUNS, Kind, Numbered, PurgeRecord, PurgeTable, Scope, compact
 from edge.cache.purge_lines import LOCAL, Ledger, everything, line
 from edge.cache.purge_places import Places
 
@@ -43,6 +45,10 @@ def names(record: PurgeRecord, uri: str, tags: tuple[str, ...]) -> bool:
 
 def naive(known: list[Numbered], uri: str, tags: tuple[str, ...], since: int) -> Kind | None:
     return max((r.kind for seq, r in known if seq > since and names(r, uri, tags)), default=None)
+
+
+def naive_softened_at(known: list[Numbered], uri: str, tags: tuple[str, ...], since: int) -> float:
+    return min((r.at for seq, r in known if seq > since and r.kind is Kind.SOFT and names(r, uri, tags)), default=inf)
 
 
 def table_of(known: list[Numbered]) -> PurgeTable:
@@ -83,6 +89,35 @@ def test_folding_never_makes_a_verdict_weaker_but_where_the_origin_has_to_confir
         if not soft and not validate:
             assert after == before
         assert (running.verdict(*question) or 0) >= min(before, Kind.VALIDATE)
+
+
+few_things = st.lists(
+    st.tuples(st.sampled_from([(Scope.URL, "/a"), (Scope.TAG, "t"), (Scope.ALL, "")]), kinds), max_size=16
+)
+
+
+@given(few_things, st.integers(0, 16), st.integers(0, 16))
+def test_a_grace_never_begins_later_than_a_list_of_all_purges_says_whatever_was_left_out(
+    drawn: list[tuple[tuple[Scope, str], Kind]], first_keep: int, then_keep: int
+) -> None:
+    known = numbered([(*thing, kind) for thing, kind in drawn])
+    halfway = len(known) // 2
+    kept, soft, validate = compact(known[:halfway], first_keep)
+    kept, *more = compact([*kept, *known[halfway:]], then_keep)
+    rebuilt, running = PurgeTable(), table_of(known)
+    position = kept[0].seq - 1 if kept else len(known)
+    rebuilt.fold(position=position, soft=max(soft, more[0]), validate=max(validate, more[1]))
+    for seq, record in kept:
+        rebuilt.apply(record, seq)
+    often = Counter((record.scope, record.value) for _, record in known if record.kind is Kind.SOFT)
+    for question in questions(len(known)):
+        if naive(known, *question) is not Kind.SOFT:
+            continue
+        said = naive_softened_at(known, *question)
+        assert running.softened_at(*question) <= said
+        assert rebuilt.verdict(*question) != Kind.SOFT or rebuilt.softened_at(*question) <= said
+        if max(often.values()) <= SOFT_RUNS:
+            assert running.softened_at(*question) == said
 
 
 @dataclass

@@ -6,11 +6,30 @@ import sys
 
 import pytest
 
-from edge.cache.purge import Kind, Numbered, PurgeRecord, PurgeTable, Scope, compact, decode, encode
+from edge.cache.purge import (
+    SOFT_RUNS,
+    UNKNOWN,
+    Kind,
+    Numbered,
+    PurgeRecord,
+    PurgeTable,
+    Scope,
+    compact,
+    decode,
+    encode,
+)
+
+INF = float("inf")
 
 
-def purge(scope: Scope, value: str = "", kind: Kind = Kind.HARD, identity: str = "x") -> PurgeRecord:
-    return PurgeRecord(identity, scope, value, kind, 1_764_000_000.25, "edge-1")
+def purge(
+    scope: Scope, value: str = "", kind: Kind = Kind.HARD, identity: str = "x", at: float = 1_764_000_000.25
+) -> PurgeRecord:
+    return PurgeRecord(identity, scope, value, kind, at, "edge-1")
+
+
+def soft(at: float, scope: Scope = Scope.URL, value: str = "/a") -> PurgeRecord:
+    return purge(scope, value, Kind.SOFT, at=at)
 
 
 def table(*records: PurgeRecord) -> PurgeTable:
@@ -69,6 +88,59 @@ def test_what_is_folded_is_not_forgotten_but_no_longer_told_apart() -> None:
     assert known.verdict("/unknown", (), 2) is None
     assert known.verdict("/c", (), 0) is Kind.HARD
     assert len(known) == 1
+
+
+@pytest.mark.parametrize(
+    ("records", "since", "at"),
+    [
+        ([soft(10)], 0, 10),
+        ([soft(10)], 1, INF),
+        ([soft(10, value="/b")], 0, INF),
+        ([soft(10), soft(20)], 0, 10),
+        ([soft(10), soft(20)], 1, 20),
+        ([soft(10), soft(20, Scope.TAG, "t"), soft(30, Scope.PREFIX, "/"), soft(40, Scope.ALL, "")], 0, 10),
+        ([soft(10), soft(20, Scope.TAG, "t"), soft(30, Scope.PREFIX, "/"), soft(40, Scope.ALL, "")], 1, 20),
+        ([soft(10), soft(20, Scope.TAG, "t"), soft(30, Scope.PREFIX, "/"), soft(40, Scope.ALL, "")], 2, 30),
+        ([soft(10), soft(20, Scope.TAG, "t"), soft(30, Scope.PREFIX, "/"), soft(40, Scope.ALL, "")], 3, 40),
+        ([soft(20), soft(10, Scope.TAG, "t")], 0, 10),  # heard of late
+        ([soft(10), purge(Scope.URL, "/a"), soft(30)], 2, 30),
+        ([soft(10), purge(Scope.ALL), soft(30)], 2, 30),
+    ],
+)
+def test_the_earliest_soft_purge_after_the_mark_tells_when_the_grace_began(
+    records: list[PurgeRecord], since: int, at: float
+) -> None:
+    assert table(*records).softened_at("/a", ("t",), since) == at
+
+
+def test_of_many_soft_purges_of_one_thing_the_newest_are_told_apart_and_the_others_count_as_the_first() -> None:
+    known = table(*(soft(float(number)) for number in range(1, 101)))
+    assert known.softened_at("/a", (), 0) == 1
+    assert known.softened_at("/a", (), 50) == 1, "too early, but never too late"
+    assert [known.softened_at("/a", (), 100 - back) for back in range(1, SOFT_RUNS)] == [100, 99][: SOFT_RUNS - 1]
+
+
+def test_of_soft_purges_that_were_folded_nobody_can_tell_when_they_were() -> None:
+    known = table(*(soft(float(number)) for number in range(1, 5)))
+    known.fold(position=4, soft=3, validate=0)
+    assert [known.softened_at("/a", (), since) for since in range(5)] == [UNKNOWN, UNKNOWN, UNKNOWN, 4, INF]
+    assert known.softened_at("/b", (), 2) == UNKNOWN
+
+
+def test_the_first_soft_purge_of_a_thing_is_kept_for_its_time_and_those_in_between_are_left_out() -> None:
+    records = [Numbered(seq, soft(float(seq))) for seq in range(1, 11)]
+    kept, folded_soft, _ = compact(records, 10)
+    assert [seq for seq, _ in kept] == [1, *range(11 - SOFT_RUNS, 11)]
+    assert folded_soft == 0
+    again = compact([*kept, Numbered(11, soft(11.0))], 10).kept
+    assert [seq for seq, _ in again] == [1, *range(12 - SOFT_RUNS, 12)]
+
+
+def test_where_the_first_soft_purge_is_folded_those_that_were_left_out_are_folded_too() -> None:
+    records = [Numbered(seq, soft(float(seq))) for seq in range(1, 11)]
+    kept, folded_soft, _ = compact(records, SOFT_RUNS)
+    assert [seq for seq, _ in kept] == [*range(11 - SOFT_RUNS, 11)]
+    assert folded_soft == 10 - SOFT_RUNS
 
 
 def test_a_table_holds_one_number_for_each_thing_however_often_it_is_purged() -> None:

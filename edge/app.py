@@ -55,7 +55,7 @@ MAX_REQUEST_BODY = 512 * 1024
 CATALOG_PERIOD_S = 1.0
 _LANE_SHARE = 32  # of a worker's memory, for what the fast lane keeps beside the bodies
 _UNSENT_SHARE = 8  # of it, for bodies that clients of the fast lane have begun to take
-_LENT_SHARE = 16  # of it, for bodies that others read and memory has let go
+_LENT_SHARE = 64  # of it, for bodies that others read and memory has let go
 
 
 @dataclass(frozen=True, slots=True)

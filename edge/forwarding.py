@@ -19,8 +19,13 @@ _NOT_PASSED_ON = frozenset(
 )
 # An origin that believed them would give answers that are not meant for everybody who gets them from the cache.
 _NOT_BELIEVED = frozenset(
-    {"x-forwarded-host", "x-forwarded-proto", "x-forwarded-port", "x-original-url", "x-rewrite-url"}
+    {f"x-forwarded-{what}" for what in ("host", "proto", "protocol", "scheme", "port", "prefix", "server", "ssl")}
+    | {"x-host", "x-original-host", "x-original-url", "x-rewrite-url", "x-url-scheme", "front-end-https"}
 )
+# They would make something else of a GET, whose answer is stored.
+_OVERRIDES = frozenset({"x-http-method-override", "x-http-method", "x-method-override"})
+# Of what a client says in Forwarded, who it came from: what else may be in it (host, proto) is believed by some.
+_FOR = re.compile(r"""(?:^|[,;])[ \t]*for=("?)([A-Za-z0-9._:\[\]-]+)\1(?=[ \t]*(?:[,;]|$))""", re.IGNORECASE)
 _MAX_HOPS = 16
 
 
@@ -45,7 +50,7 @@ def forwarded(raw: Iterable[tuple[bytes, bytes]], hop: Hop) -> Headers:
     via = [member for name, value in lines if name == "via" for member in _members(value)]
     if len(via) >= _MAX_HOPS or any(_received_by(member) == hop.node for member in via):
         raise LoopError
-    passed = tuple(line for line in lines if line[0] not in _NOT_PASSED_ON and line[0] not in _NOT_BELIEVED)
+    passed = tuple(line for line in lines if _goes_on(line[0], hop.method))
     return (
         *(map(_one_hop_less, passed) if hop.method == "OPTIONS" else passed),
         ("via", ", ".join((*via, f"{hop.version} {hop.node}"))),
@@ -53,11 +58,20 @@ def forwarded(raw: Iterable[tuple[bytes, bytes]], hop: Hop) -> Headers:
     )
 
 
+def _goes_on(name: str, method: str) -> bool:
+    name = name.replace("_", "-")  # as gateways to applications read it
+    if name in _NOT_PASSED_ON or name in _NOT_BELIEVED:
+        return False
+    return name not in _OVERRIDES or method not in ("GET", "HEAD")
+
+
 def _client(lines: Headers, hop: Hop) -> Headers:
     if not hop.peer:
         return ()
     before = [value for name, value in lines if name == "x-forwarded-for"]
-    said = [value for name, value in lines if name == "forwarded"]
+    said = [
+        f"for={quote}{who}{quote}" for name, value in lines if name == "forwarded" for quote, who in _FOR.findall(value)
+    ]
     node = f'"[{hop.peer}]"' if ":" in hop.peer else hop.peer
     return (
         ("x-forwarded-for", ", ".join((*before, hop.peer))),

@@ -685,6 +685,7 @@ class EdgeProtocol(RequestHandler):
         self._take(b"")
 
     def _answer_post(self, posts: PostRoad, taken: Taken, parser: HttpParser[Any] | None) -> None:
+        self._edge.in_flight.enter()  # until it is known whether the connection has to be ended: a drain waits for that
         answer, last = posts.answer(taken)
         self._write(answer)
         if parser is not None:
@@ -695,22 +696,22 @@ class EdgeProtocol(RequestHandler):
         self._answered(monotonic())
         if self._half_closed:
             self.force_close()
-        elif last:
+        if not last or self._half_closed:
+            self._edge.in_flight.leave()
+        else:
             self._phase, self._clean = _Phase.DEAF, False
             self._partial = self._pending = b""
             self._farewell = self._loop.create_task(self._leave(), name="last-answer")
 
     async def _leave(self) -> None:
-        """After the last answer of the connection, when no handler's end does it."""
-        in_flight = self._edge.in_flight
-        in_flight.enter()
+        """After the last answer of the connection, when no handler's end does it: it is in flight until then."""
         try:
             with suppress(ConnectionError):  # the client was quicker
                 if self._paused:
                     await self._drain_helper()
                 await self._close_in_stages()
         finally:
-            in_flight.leave()
+            self._edge.in_flight.leave()
             self.force_close()
 
     def _peer(self) -> Peer:
@@ -986,7 +987,7 @@ def _untaken(transport: asyncio.Transport) -> int:
     connection = transport.get_extra_info("socket")
     if connection is None:
         return waiting
-    with suppress(OSError):  # it may be closed by now
+    with suppress(OSError, ValueError):  # it may be closed by now
         in_kernel = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
         waiting += int.from_bytes(in_kernel, sys.byteorder)
     return waiting

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from enum import Enum
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -36,6 +36,7 @@ from config.settings import Address, ConfigurationError, EdgeSettings
 from edge import garbage
 from edge.assembly.placing import WrongFileError, check_atlas
 from edge.bearer import secret_in
+from edge.scratch import SHARED_MEMORY, scratch
 from edge.slots import Slot
 from edge.tls import CertificateError, server_context
 
@@ -51,6 +52,7 @@ HEARTBEAT_S = 1.0
 KEEPALIVE_S = 75.0
 # A worker that has not told the arbiter for this long that it lives is replaced.
 STUCK_AFTER_S = 30
+BOOT_AGAIN_S = 1.0
 # Idle keep-alive connections get this long to be used once more (and told to close) before a drain cuts them.
 IDLE_GRACE_S = 0.5
 # An encrypted connection that was accepted just before the drain has to be agreed upon first, in several steps.
@@ -64,22 +66,56 @@ def run(settings: EdgeSettings, reload: Callable[[], EdgeSettings]) -> None:
     Raises ConfigurationError when an address is taken or the data directory cannot be used.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s")
-    _check_tokens(settings)
-    _check_atlas(settings)
-    tls = _tls(settings)
+    tls = _checked(settings)
     _allow_descriptors(settings)
     public = [_bind("listen", address) for address in settings.listen]
     admin = _bind("admin", settings.admin)
     node_lock = _lock(settings.data_dir)
     run_dir = _prepare(settings.data_dir)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(run_dir / "metrics")
-    # Loaded once, before the fork, and only now: prometheus_client reads its directory when it is imported.
-    importlib.import_module("edge.app")
-    Node(settings, reload, [*public, admin], node_lock, tls).run()
+    with scratch(run_dir / "metrics") as metrics:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+        # Loaded once, before the fork, and only now: prometheus_client reads its directory when it is imported.
+        importlib.import_module("edge.app")
+        Node(settings, reload, [*public, admin], node_lock, tls).run()
+
+
+def _checked(settings: EdgeSettings) -> ssl.SSLContext | None:
+    """Reads once what the workers will read, so that what is wrong with it is known before there are any, or while the
+    old ones serve. Raises ConfigurationError. Returns what encrypts the public listeners."""
+    _check_tokens(settings)
+    _check_atlas(settings)
+    _check_authorities(settings)
+    _check_redis(settings)
+    return _tls(settings)
+
+
+def _check_authorities(settings: EdgeSettings) -> None:
+    if settings.origin_ca is not None:
+        try:
+            ssl.create_default_context(cafile=settings.origin_ca)
+        except OSError as error:  # ssl's own errors, too
+            raise ConfigurationError(
+                f"origin_ca: {str(settings.origin_ca)!r}: {error}; allowed: a file of certificates (PEM)"
+            ) from None
+
+
+def _check_redis(settings: EdgeSettings) -> None:
+    """Clients are made of the addresses, which connects to nothing: an address may ask for what they do not know."""
+    from redis.exceptions import RedisError  # noqa: PLC0415 - only a node with one needs it
+
+    from edge import redis_clients  # noqa: PLC0415
+
+    urls = {"redis": settings.redis, "counters_redis": settings.counters_redis}
+    for key, secret in urls.items():
+        if secret is None:
+            continue
+        try:
+            redis_clients.open_client(secret.get_secret_value(), timeout_s=1.0, connections=1)
+        except (ValueError, TypeError, RedisError) as error:
+            raise ConfigurationError(f"{key}: {error}; allowed: a Redis URL with options of redis-py") from None
 
 
 def _check_tokens(settings: EdgeSettings) -> None:
-    """The workers read them; a wrong one is to be known before there are any."""
     for key in ("admin_token_file", "counts_read_token_file"):
         file = getattr(settings, key)
         try:
@@ -90,7 +126,6 @@ def _check_tokens(settings: EdgeSettings) -> None:
 
 
 def _check_atlas(settings: EdgeSettings) -> None:
-    """The workers read it; so, too, before there are any."""
     try:
         check_atlas(settings)
     except WrongFileError as error:
@@ -125,7 +160,7 @@ def _prepare(data_dir: Path) -> Path:
     run_dir = data_dir / "run"
     try:
         shutil.rmtree(run_dir, ignore_errors=True)
-        for directory in (data_dir / "slots", data_dir / "journal", run_dir, run_dir / "metrics"):
+        for directory in (data_dir / "slots", data_dir / "journal", run_dir):
             directory.mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
         raise _unusable(data_dir, error) from None
@@ -190,15 +225,14 @@ class Node(BaseApplication):  # type: ignore[misc]
             "proc_name": "smartedu-edge",
             "child_exit": _forget_metrics,
             # The heartbeat file must not be on a slow disk (gunicorn's FAQ, "blocking os.fchmod").
-            "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,  # noqa: S108
+            "worker_tmp_dir": str(SHARED_MEMORY) if os.access(SHARED_MEMORY, os.W_OK) else None,
         }.items():
             self.cfg.set(key, value)
 
     def _read_again(self) -> None:
         try:
             fresh = self._reload()
-            _check_atlas(fresh)
-            tls = _tls(fresh)
+            tls = _checked(fresh)
         except ConfigurationError as error:
             log.error("reload refused, the settings stay as they were: %s", error)
             return
@@ -237,8 +271,16 @@ class EdgeWorker(Worker):  # type: ignore[misc]
         import uvloop  # noqa: PLC0415
 
         self.booted = False
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(self._serve())
+        try:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(self._serve())
+        except Exception:
+            if self.booted or self.age <= self.app.settings.workers:
+                raise  # one of the first: the node does not start
+            # To the arbiter a worker that cannot boot is a reason to end all others.
+            log.exception("a worker could not start; in a moment it is tried again")
+            sleep(BOOT_AGAIN_S)
+            sys.exit(1)
         sys.exit(0)
 
     async def _serve(self) -> None:

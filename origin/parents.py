@@ -8,8 +8,9 @@ How much: bounded loads (Mirrokni, Thorup, Zadimoghaddam 2016). A parent takes n
 times the mean; what is beyond goes to the next in rank. So a title that everybody watches does not sink its parent.
 
 Health: a parent that refuses a connection, or fails `FAILURES` times in a row, is left out. From then on it is asked
-in the background, with a HEAD for what it failed at last, and comes back with the first answer below 500. No client
-waits for that. When none is healthy, all are tried: the breaker in front of the whole keeps the rate low then.
+in the background, with a HEAD for what it failed at last, and comes back with the first answer that is no 502, 503 or
+504: a 500 may be all that there is to have of that object. No client waits for that. When none is healthy, all are
+tried: the breaker in front of the whole keeps the rate low then.
 
 Falling back: what certainly was not sent goes to the next parent at once. What may have been sent goes on only when
 repeating it is harmless, and within a budget, so that trouble is never multiplied.
@@ -152,9 +153,9 @@ class Parents:
             if error.failure.blames_origin:
                 self._failed(parent, request.target, decisive=error.failure is OriginFailure.CONNECT)
             raise
-        if response.status < 500:
+        if not response.tells_of_trouble:
             self._well(parent)
-        else:
+        elif request.method in ("GET", "HEAD"):  # what it says to odd methods is the client's doing
             self._failed(parent, request.target)
         return response
 
@@ -220,6 +221,6 @@ class Parents:
     async def _answers(self, parent: _Parent) -> bool:
         try:
             async with parent.reader.open(ReadRequest(parent.target, method="HEAD")) as response:
-                return response.status < 500
+                return response.status not in _PASSING
         except OriginError:
             return False

@@ -164,6 +164,11 @@ class ReadResponse:
     reason: str = ""
     version: str = "1.1"
 
+    @property
+    def tells_of_trouble(self) -> bool:
+        """Whether its status says that the origin is not well. 501 and 505 say that it will never do such a thing."""
+        return self.status >= 500 and self.status not in (501, 505)
+
     def field(self, name: str) -> str | None:
         """The first field line of that (lower-case) name."""
         return next((value for known, value in self.headers if known == name), None)

@@ -93,9 +93,9 @@ class GuardedReader:
         try:
             async with self._reader.open(request) as response:
                 answered = True
-                if response.status < 500:
+                if not response.tells_of_trouble:
                     self._breaker.succeeded()
-                else:
+                elif request.method in ("GET", "HEAD"):  # what it says to odd methods is the client's doing
                     self._breaker.failed(rest_s=retry_after_s(response))
                 yield response
         except OriginError as error:

@@ -391,10 +391,9 @@ class Engine:
         if again.marker is not None or ask.directives.no_store:
             return self._fetcher.alone(ask), True
         flight, led = join(ask, again.part)
-        if led or not self._comes_too_late(ask, flight.outcome):
-            return flight, led
-        self._fetcher.retire(ask, again.part, flight)
-        return join(ask, again.part)
+        if not led and self._comes_too_late(ask, flight.outcome) and self._fetcher.retire(ask, again.part, flight):
+            return join(ask, again.part)
+        return flight, led
 
     def _comes_too_late(self, ask: Ask, landing: Landing | None) -> bool:
         """Whether a flight that has landed already brought what this request does not take without asking.

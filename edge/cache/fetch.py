@@ -140,11 +140,10 @@ class Fetcher:
         """The key's flight that asks no sibling."""
         return self._local.join(self._key(ask, part), partial(self._fly_local, ask))
 
-    def retire(self, ask: Ask, part: str | None, flight: Flight[Landing]) -> None:
-        """Let nobody join any more the flight that these have just joined."""
+    def retire(self, ask: Ask, part: str | None, flight: Flight[Landing]) -> bool:
+        """Let nobody join any more the flight that these have just joined; False when that is not possible now."""
         key = self._key(ask, part)
-        self._local.retire(key, flight)
-        self._forwarding.retire(key, flight)
+        return self._local.retire(key, flight) or self._forwarding.retire(key, flight)
 
     def alone(self, ask: Ask) -> Flight[Landing]:
         """A flight for this request alone; what it brings is stored all the same, where it may be."""
@@ -559,7 +558,7 @@ class Fetcher:
     ) -> None:
         """Land with the head, then take in the body. What goes wrong from there on is the body's readers' to see."""
         head, body = landing.head, landing.body
-        before = self._tiers.in_memory(fill.ask)
+        before = self._tiers.kept(fill.ask, head)
         async with self._budget.reserve(_FIRST_SHARE_BYTES if head.length is None else head.length) as share:
             fill.flight.land(landing)
             try:

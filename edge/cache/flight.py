@@ -4,7 +4,8 @@ The work is a task that the `Flights` own, not the caller: a client that leaves 
 two moments: it *lands* (its result is known to everyone who waits), and it *ends* (its task is done, e.g. the body is
 committed). It stays joinable until it ends, or until a purge detaches it: what was asked for before the purge is good
 enough for those who wait already, and for nobody who comes later. So is what was good for those who waited and has
-grown too old since for one who comes later: such a flight is retired, and another takes its place.
+grown too old since for one who comes later: such a flight is retired, and another takes its place. While it is under
+way nobody retires that one, too: each has a whole body to bring.
 
 Why the leader looks at the tiers again: a request R2 misses in memory and awaits (say, Redis); meanwhile the flight
 that R1 led lands, stores and ends; R2 goes on, finds no flight, and starts one. Without a second look inside it, R2
@@ -94,6 +95,7 @@ class Flights(Generic[Result]):
     def __init__(self, name: str) -> None:
         self._name = name
         self._flying: dict[CacheKey, Flight[Result]] = {}
+        self._retired: dict[CacheKey, Flight[Result]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -135,10 +137,16 @@ class Flights(Generic[Result]):
         for key in gone:
             del self._flying[key]
 
-    def retire(self, key: CacheKey, flight: Flight[Result]) -> None:
-        """Let nobody join this flight any more; those that are in it stay."""
-        if self._flying.get(key) is flight:  # it may have been detached, and another have taken its place
-            del self._flying[key]
+    def retire(self, key: CacheKey, flight: Flight[Result]) -> bool:
+        """Let nobody join this flight any more; those that are in it stay.
+
+        False, and nothing happens, while another one that was retired is under way: there are two of a key at most.
+        """
+        if key in self._retired or self._flying.get(key) is not flight:
+            return False
+        self._retired[key] = flight
+        del self._flying[key]
+        return True
 
     def _begin(self, key: CacheKey, flight: Flight[Result], work: Work[Result]) -> None:
         task = asyncio.create_task(self._fly(key, flight, work), name=f"{self._name} {key.uri}")
@@ -155,7 +163,9 @@ class Flights(Generic[Result]):
             self._end(key, flight)
 
     def _end(self, key: CacheKey, flight: Flight[Result]) -> None:
-        self.retire(key, flight)
+        for under_way in (self._flying, self._retired):
+            if under_way.get(key) is flight:  # it may have been detached, and another have taken its place
+                del under_way[key]
         if not flight.landed:
             flight.crash(RuntimeError("the flight's work ended without a result"))
 

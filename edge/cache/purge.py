@@ -15,9 +15,8 @@ does not begin anew on a slow tier. Of several soft purges after the mark the ea
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
 from math import inf
 from typing import Final, NamedTuple, TypeAlias
@@ -270,7 +269,7 @@ def compact(records: Sequence[Numbered], keep: int) -> Compacted:
     folded, kept = kept[:cut], kept[cut:]
     soft = max((seq for seq, record in folded if record.kind is Kind.SOFT), default=0)
     validate = max((seq for seq, record in folded if record.kind is not Kind.SOFT), default=0)
-    return Compacted(kept, max(soft, _thinned_to(folded, kept)), validate)
+    return Compacted(_dated_back(kept, folded), soft, validate)
 
 
 def _thing(record: PurgeRecord) -> _Thing:
@@ -303,16 +302,18 @@ def _needed(records: Sequence[Numbered]) -> list[Numbered]:
     return sorted(needed, key=lambda numbered: numbered.seq)
 
 
-def _thinned_to(folded: Sequence[Numbered], kept: Sequence[Numbered]) -> int:
-    """Up to where soft records may be missing between a folded one and the next of the same thing.
+def _dated_back(kept: Sequence[Numbered], folded: Sequence[Numbered]) -> list[Numbered]:
+    """With the first soft one of each thing asked for no later than those of it that were folded.
 
-    Without the first of them nobody can tell any more how early those were asked for.
+    Soft ones in between may have been left out: nobody can tell any more when they were. So a grace ends too early
+    rather than too late.
     """
-    gone = Counter(_thing(record) for _, record in folded if record.kind is Kind.SOFT)
-    left: dict[_Thing, list[int]] = {}
-    for seq, record in kept:
+    earliest: dict[_Thing, float] = {}
+    for _, record in folded:
         if record.kind is Kind.SOFT:
-            left.setdefault(_thing(record), []).append(seq)
-    return max(
-        (left[thing][0] - 1 for thing in gone.keys() & left if gone[thing] + len(left[thing]) > SOFT_RUNS), default=0
-    )
+            earliest[_thing(record)] = min(record.at, earliest.get(_thing(record), record.at))
+    dated = []
+    for seq, record in kept:
+        at = earliest.pop(_thing(record), record.at) if record.kind is Kind.SOFT else record.at
+        dated.append(Numbered(seq, record if at >= record.at else replace(record, at=at)))
+    return dated

@@ -214,12 +214,14 @@ class Tiers:
         for _, store in self._slow:
             await store.remove(CacheKey(uri, part))
 
-    def is_overtaken(self, ask: Ask, head: Head, before: Held | None) -> bool:
-        """Whether memory, which held `before` when this response began to come, has got a younger one since."""
-        held = self.in_memory(ask)
-        if held is None or (before is not None and held.value is before.value):
-            return False
-        return held.value.head.born > head.born
+    def kept(self, ask: Ask, head: Head) -> Stored | None:
+        """What memory has where a response with that head to this request belongs; that is no use of it."""
+        return self.memory.peek(CacheKey(ask.uri, part_of(head, ask)))
+
+    def is_overtaken(self, ask: Ask, head: Head, before: Stored | None) -> bool:
+        """Whether memory, which kept `before` when this response began to come, has got a younger one since."""
+        now = self.kept(ask, head)
+        return now is not before and isinstance(now, Entry | Layout) and now.head.born > head.born
 
     def flight_part(self, ask: Ask) -> str:
         """The part of the URI that a response to this request will probably be kept under."""

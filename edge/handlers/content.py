@@ -84,7 +84,7 @@ async def proxy(request: web.Request) -> web.StreamResponse:
     except LoopError:
         return problem(508, "the request has been here before")
     if request.app[OURS].fullmatch(uri) is not None:
-        return _not_so(request.method, uri)
+        return _not_so(request, uri)
     ask = Ask(
         uri,
         request.method,
@@ -103,11 +103,11 @@ async def proxy(request: web.Request) -> web.StreamResponse:
         return problem(508, "the request has been here before")
 
 
-def _not_so(method: str, uri: str) -> web.Response:
+def _not_so(request: web.Request, uri: str) -> web.Response:
     """What is the edge's own is never asked of the origin and never stored: a hit would answer in its place."""
     path = uri.partition("?")[0]
-    if method not in METHODS:
-        return problem(405, f"{method} is not possible at {path!r}", headers={"Allow": ", ".join(METHODS)})
+    if request.method not in METHODS and uri == request.raw_path:
+        return problem(405, f"{request.method} is not possible at {path!r}", headers={"Allow": ", ".join(METHODS)})
     return problem(404, f"{path!r} is the edge's own; allowed: asking for it in this spelling")
 
 

@@ -159,6 +159,47 @@ async def test_a_token_file_without_a_token_is_told_in_one_line_before_there_are
         await edge(**{key: token})
 
 
+async def test_a_worker_that_cannot_start_again_ends_no_other_one(edge: StartEdge, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("secret")
+    node = await edge(workers=2, admin_token_file=token)
+    token.unlink()
+    first, other = node.worker_pids()
+    os.kill(first, signal.SIGKILL)
+    await eventually(lambda: "a worker could not start" in node.logs())
+    async with aiohttp.ClientSession() as session, session.get(f"{node.url}/healthz") as response:
+        assert response.status == 200
+    assert other in node.worker_pids()
+    token.write_text("secret")
+    await eventually(lambda: node.logs().count("worker serves in slot") == 3)
+
+
+WRONG = {
+    "an empty token": ("admin_token_file", ""),
+    "no certificate": ("origin_ca", "no certificate"),
+    "an unknown option": ("redis", "redis+cluster://127.0.0.1:1?foo=1"),
+    "a wrong option": ("counters_redis", "redis://127.0.0.1:1?socket_timeout=soon"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+async def test_a_reload_that_no_worker_could_start_with_is_refused_and_the_old_ones_serve_on(
+    edge: StartEdge, tmp_path: Path, wrong: str
+) -> None:
+    key, value = WRONG[wrong]
+    config, file = tmp_path / "edge.toml", tmp_path / "file"
+    config.write_text("")
+    file.write_text("secret" if key == "admin_token_file" else "")
+    node = await edge(config=config)
+    file.write_text(value)
+    config.write_text(f'{key} = "{value if "redis" in key else file}"\n')
+    os.kill(node.pid, signal.SIGHUP)
+    await eventually(lambda: f"reload refused, the settings stay as they were: {key}: " in node.logs())
+    async with aiohttp.ClientSession() as session, session.get(f"{node.url}/healthz") as response:
+        assert response.status == 200
+    assert node.child.exit_code is None
+
+
 async def test_an_unknown_path_is_a_problem_document_and_counted_without_its_name(edge: StartEdge) -> None:
     node = await edge()
     async with aiohttp.ClientSession() as session:

@@ -135,6 +135,24 @@ async def test_many_who_come_too_late_for_a_body_on_its_way_make_one_more_reques
     assert origin.count(PATH) == 2
 
 
+@pytest.mark.parametrize(("control", "late"), [("no-cache", {}), ("max-age=600", {"cache_control": "no-cache"})])
+async def test_however_many_come_too_late_one_after_the_other_two_bodies_are_on_their_way_at_most(
+    edge: Worker, origin: ScriptedOrigin, clock: ManualClock, control: str, late: dict[str, str]
+) -> None:
+    gate = Gate()
+    origin.objects[PATH] = page(OLD, control, gate)
+    async with AsyncExitStack() as stack:
+        reading = []
+        for _ in range(10):
+            reading.append(await stack.enter_async_context(edge.get(PATH, **late)))
+            clock.advance(WHILE_IT_COMES_S)
+        assert origin.count(PATH) == 2
+        gate.open()
+        assert [await one.read() for one in reading] == [OLD] * 10
+    assert await edge.body(PATH, **late) == OLD
+    assert origin.count(PATH) == 3, "when they have come, it is asked for again"
+
+
 async def test_a_body_that_took_long_is_not_stored_over_a_younger_one(
     edge: Worker, origin: ScriptedOrigin, clock: ManualClock
 ) -> None:

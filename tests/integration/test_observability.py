@@ -22,6 +22,7 @@ from prometheus_client.samples import Sample
 
 from deploy.local.ports import free_port
 from edge import metrics
+from edge.scratch import SHARED_MEMORY
 from tests.conftest import StartEdge
 from tests.support.edges import Edge
 from tests.support.origin import Gate, Script, ScriptedOrigin
@@ -248,13 +249,31 @@ async def test_everything_that_metrics_say_is_in_the_table(
     }
 
 
+def metrics_of(node: Edge) -> Path:
+    """Where a node keeps the files of its metrics: it holds a lock there."""
+    opened = (one.readlink() for one in Path(f"/proc/{node.pid}/fd").iterdir())
+    return next(one.parent for one in opened if one.name == "node.lock" and one.parent != node.data_dir)
+
+
+async def test_what_is_mapped_and_written_lies_in_memory_and_goes_with_the_node(edge: StartEdge) -> None:
+    node, killed = await edge(), await edge()
+    mine, left = metrics_of(node), metrics_of(killed)
+    assert {mine.parent, left.parent} == {SHARED_MEMORY}
+    assert list(mine.glob("*.db"))
+    await killed.kill()
+    await node.stop()
+    assert not mine.exists()
+    await (await edge()).stop()
+    assert not left.exists(), "the next node removes what a killed one has left"
+
+
 async def test_counting_goes_on_when_workers_are_replaced_and_the_files_do_not_grow(
     edge: StartEdge, origin: ScriptedOrigin, client: aiohttp.ClientSession
 ) -> None:
     node = await edge(origin=origin.url, workers=2)
 
     def owners() -> set[str]:
-        files = (node.data_dir / "run" / "metrics").glob("*.db")
+        files = metrics_of(node).glob("*.db")
         return {file.stem.rpartition("_")[2] for file in files}
 
     async def counts(requests: int) -> bool:

@@ -136,6 +136,27 @@ async def test_a_parent_that_answers_only_5xx_is_left_out_until_it_answers_other
     await eventually(lambda: group.parents.healthy[ill.url])
 
 
+async def test_a_parent_comes_back_though_the_object_that_it_failed_at_stays_broken(group: Group) -> None:
+    ill = group.own("/a")
+    group.say(ill.url, Script(b"", status=500))
+    for _ in range(FAILURES):
+        await read(group.parents, ReadRequest("/a"))
+    assert group.parents.healthy[ill.url] is False
+    group.probes.release()
+    await eventually(lambda: group.parents.healthy[ill.url])
+
+
+@pytest.mark.parametrize("request_", [ReadRequest("/a", method="FROB"), ReadRequest("/a")])
+@pytest.mark.parametrize("status", [501, 505])
+async def test_what_a_parent_never_does_is_no_reason_to_leave_it_out(
+    group: Group, request_: ReadRequest, status: int
+) -> None:
+    group.say(group.own("/a").url, Script(b"", status=status))
+    for _ in range(3 * FAILURES):
+        assert (await read(group.parents, request_))[0].status == status
+    assert all(group.parents.healthy.values())
+
+
 @pytest.mark.parametrize("status", [502, 503, 504])
 async def test_a_parents_own_trouble_sends_an_idempotent_request_on(group: Group, status: int) -> None:
     group.say(group.own("/a").url, Script(b"", status=status))

@@ -199,12 +199,15 @@ async def test_a_client_that_goes_on_sending_in_a_drain_gets_its_last_answer_and
         client.writer.write(post() * 100)
         await client.writer.drain()
         here.in_flight.draining = True
+        drained = asyncio.create_task(here.in_flight.wait_empty(20))
+        await asyncio.sleep(0)  # it waits
         disk.set()
         status, fields, _ = await client.answer()
         assert (status, fields["Connection"]) == (202, "close")
+        assert not drained.done(), "the connection is still being ended"
         assert await client.ended()
         client.writer.close()
-        await eventually(lambda: here.in_flight.count == 0)
+        assert await drained
     assert here.total() == 1
 
 

@@ -92,7 +92,7 @@ async def desk(
     app.router.add_post("/v1/views", views.post_views)
     app.router.add_options("/v1/views", views.options_views)
     posts = PostRoad(intake, senders, in_flight, lambda: written(wall())) if short else None
-    runner = EdgeRunner(app, posts=posts, handler_cancellation=True)
+    runner = EdgeRunner(app, posts=posts, in_flight=in_flight, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()

@@ -91,6 +91,17 @@ async def test_an_origin_that_answers_only_5xx_is_asked_at_the_probe_rate(
     assert not guarded.healthy
 
 
+@pytest.mark.parametrize(("method", "status_code"), [("FROB", 500), ("FROB", 501), ("GET", 501), ("GET", 505)])
+async def test_what_a_client_can_provoke_does_not_shut_others_out(
+    guarded: GuardedReader, origin: ScriptedOrigin, method: str, status_code: int
+) -> None:
+    origin.objects["/a"] = Script(b"", status=status_code)
+    for _ in range(20):
+        async with guarded.open(ReadRequest("/a", method=method)) as response:
+            assert response.status == status_code
+    assert guarded.healthy
+
+
 async def test_an_origin_that_recovers_is_found_out_by_the_next_probe(
     guarded: GuardedReader, origin: ScriptedOrigin, clock: ManualClock
 ) -> None:

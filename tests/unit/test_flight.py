@@ -35,6 +35,23 @@ async def test_a_retired_flight_keeps_those_in_it_and_is_joined_by_nobody_else()
     await flights.close()
 
 
+async def test_while_a_retired_flight_is_under_way_the_one_in_its_place_is_not_retired() -> None:
+    flights: Flights[int] = Flights("test")
+    work = Work(1)
+    first, _ = flights.join(KEY, work)
+    await first.result()
+    assert flights.retire(KEY, first)
+    second, _ = flights.join(KEY, Work(2))
+    await second.result()
+    assert not flights.retire(KEY, second)
+    assert flights.join(KEY, Work(3)) == (second, False)
+    work.end.set()
+    while len(asyncio.all_tasks()) > 2:  # noqa: ASYNC110 - the first flight's task ends
+        await asyncio.sleep(0)
+    assert flights.retire(KEY, second)
+    await flights.close()
+
+
 async def test_the_end_of_a_retired_flight_takes_nothing_from_the_one_in_its_place() -> None:
     flights: Flights[int] = Flights("test")
     work = Work(1)

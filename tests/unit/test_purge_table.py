@@ -136,11 +136,12 @@ def test_the_first_soft_purge_of_a_thing_is_kept_for_its_time_and_those_in_betwe
     assert [seq for seq, _ in again] == [1, *range(12 - SOFT_RUNS, 12)]
 
 
-def test_where_the_first_soft_purge_is_folded_those_that_were_left_out_are_folded_too() -> None:
+def test_where_the_first_soft_purge_is_folded_the_next_that_is_left_tells_its_time() -> None:
     records = [Numbered(seq, soft(float(seq))) for seq in range(1, 11)]
     kept, folded_soft, _ = compact(records, SOFT_RUNS)
     assert [seq for seq, _ in kept] == [*range(11 - SOFT_RUNS, 11)]
-    assert folded_soft == 10 - SOFT_RUNS
+    assert folded_soft == 1, "what other things were purged meanwhile keeps its times"
+    assert [record.at for _, record in kept] == [1.0, *(float(seq) for seq in range(12 - SOFT_RUNS, 11))]
 
 
 def test_a_table_holds_one_number_for_each_thing_however_often_it_is_purged() -> None:

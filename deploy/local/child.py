@@ -145,7 +145,8 @@ class Child:
     async def _launch(self) -> None:
         with open_log(self.program.log) as log:
             self._process = await self.program.spawn(log)
-        self.changed()
+        with suppress(OSError):  # a full disk, say: whoever is told has no say in whether it runs
+            self.changed()
         await self._until_ready(self._process)
 
     async def _until_ready(self, process: Process) -> None:
@@ -173,7 +174,9 @@ class Child:
             if loop.time() - since > STEADY_S:
                 pause = PAUSE_FIRST_S
             name = self.program.name
-            self._say(f"{name} ended by itself ({how(code)}); starting it again in {pause:g} s, see {self.program.log}")
+            self._tell(
+                f"{name} ended by itself ({how(code)}); starting it again in {pause:g} s, see {self.program.log}"
+            )
             await clear_group(self._process.pid, signal.SIGTERM)
             await asyncio.sleep(pause)
             pause, since = min(pause * 2, PAUSE_LONGEST_S), loop.time()
@@ -181,10 +184,14 @@ class Child:
             try:
                 await self._launch()
             except (StartError, OSError) as error:
-                self._say(str(error))
+                self._tell(str(error))
                 await end(self._process, signal.SIGKILL, self.program.stop_within_s)
             else:
-                self._say(f"{name} runs again")
+                self._tell(f"{name} runs again")
+
+    def _tell(self, what: str) -> None:
+        with suppress(OSError):  # nobody may be there any more to read it
+            self._say(what)
 
     async def _watch(self, process: Process) -> int:
         """The exit code of the process; meanwhile its log is kept within bounds."""
@@ -192,7 +199,8 @@ class Child:
         try:
             while not ended.done():
                 await asyncio.wait({ended}, timeout=LOG_CHECK_S)
-                roll(self.program.log, LOG_LIMIT)
+                with suppress(OSError):  # there may be no room for the old one
+                    roll(self.program.log, LOG_LIMIT)
             return ended.result()
         finally:
             ended.cancel()

@@ -71,6 +71,21 @@ async def test_a_child_that_is_killed_is_reported_and_started_again(program: Mak
     assert not alive(second)
 
 
+async def test_a_child_is_started_again_though_nobody_can_be_told(program: MakeProgram) -> None:
+    def deaf(*_what: str) -> None:
+        raise BrokenPipeError
+
+    child = Child(program(SLEEPER), deaf)
+    child.changed = deaf
+    await child.start()
+    first = child.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    await eventually(lambda: child.pid not in (None, first))
+    await eventually(lambda: child.restarts == 1)
+    await child.stop()
+
+
 async def test_a_stopped_child_stays_down(program: MakeProgram, said: list[str]) -> None:
     child = Child(program(SLEEPER), said.append)
     await child.start()

@@ -255,6 +255,7 @@ def metrics_of(node: Edge) -> Path:
     return next(one.parent for one in opened if one.name == "node.lock" and one.parent != node.data_dir)
 
 
+@pytest.mark.skipif(not os.access(SHARED_MEMORY, os.W_OK), reason="no shared memory here: it is on the disk then")
 async def test_what_is_mapped_and_written_lies_in_memory_and_goes_with_the_node(edge: StartEdge) -> None:
     node, killed = await edge(), await edge()
     mine, left = metrics_of(node), metrics_of(killed)

@@ -694,14 +694,14 @@ class EdgeProtocol(RequestHandler):
         if self._overload is not None:
             self._overload.ended()
         self._answered(monotonic())
-        if self._half_closed:
-            self.force_close()
-        if not last or self._half_closed:
-            self._edge.in_flight.leave()
-        else:
+        if last and not self._half_closed:
             self._phase, self._clean = _Phase.DEAF, False
             self._partial = self._pending = b""
             self._farewell = self._loop.create_task(self._leave(), name="last-answer")
+            return
+        if self._half_closed:
+            self.force_close()
+        self._edge.in_flight.leave()
 
     async def _leave(self) -> None:
         """After the last answer of the connection, when no handler's end does it: it is in flight until then."""

@@ -32,14 +32,23 @@ def scratch(otherwise: Path) -> Iterator[Path]:
     except OSError:
         directory = otherwise
         directory.mkdir(exist_ok=True, mode=0o700)
-    lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = _locked(directory)
     owner = os.getpid()
     try:
         yield directory
     finally:
         if os.getpid() == owner:  # and not a worker that was forked meanwhile
             shutil.rmtree(directory, ignore_errors=True)
+            os.close(lock)
+
+
+def _locked(directory: Path) -> int:
+    """The descriptor of its lock, which gets its name once it is held, so that no other node finds it free."""
+    unnamed = directory / f"{_LOCK}.new"
+    lock = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    unnamed.rename(directory / _LOCK)
+    return lock
 
 
 def _remove_left(prefix: str) -> None:

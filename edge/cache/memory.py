@@ -101,6 +101,10 @@ class MemoryStore:
         self._in_pages += 1
         return pages
 
+    def keeps(self, owner: ReadableBuffer) -> bool:
+        """Whether the bytes of this owner (`owner_of`) are those of a large body that is stored."""
+        return id(owner) in self._owners
+
     def put(self, key: CacheKey, value: Stored) -> bool:
         """Store it in place of what was there; when False, nothing is there any more.
 
@@ -216,10 +220,6 @@ class MemoryStore:
         if slot.pages is not None:
             slot.pages = None
             self._in_pages -= 1
-
-    def keeps(self, owner: ReadableBuffer) -> bool:
-        """Whether the bytes of this owner (`owner_of`) are those of a large body that is stored."""
-        return id(owner) in self._owners
 
     def _own(self, value: Stored) -> None:
         if isinstance(value, Entry) and len(value.body) >= LARGE_BYTES:

@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext, suppress
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ import pytest_asyncio
 from redis.crc import key_slot
 
 from edge.counters.event import Kind, place_in
-from edge.counters.province_day import ProvinceDays
 from edge.counters.record import Correction
 from edge.counters.sink import Sink, SinkError, open_client, province_prefix
 from edge.counters.tally import Batch, Entry
@@ -251,21 +249,3 @@ async def test_a_primary_that_is_cut_off_and_goes_on_taking_batches_loses_nobody
         await eventually(lambda: one.flusher.state().replayed_bytes > 0, within_s=30)
         await settled(one)
         await all_is_counted(cluster, 30)
-
-
-async def test_days_are_read_out_of_a_cluster_at_one_moment(cluster: ValkeyCluster, tmp_path: Path) -> None:
-    async with counted_on(cluster, tmp_path) as one:
-        await one.accept(event(), event(kind="visit"), place=place_in("12"))
-        await settled(one)
-    client = open_client(cluster.urls)
-    days = ProvinceDays(client, "12")
-    standing = await days.standing()
-    assert standing.through is None
-    assert standing.first is not None
-    look = await days.look(standing.first)
-    assert (look.sums.views, look.sums.visits) == (1, 1)
-    assert look.countries["CN"] == look.sums
-    over = standing.first - timedelta(days=3)
-    await days.close(over, await days.look(over), 60)
-    assert (await days.standing()).through == over
-    await client.aclose()

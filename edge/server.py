@@ -39,6 +39,7 @@ from edge.bearer import secret_in
 from edge.scratch import SHARED_MEMORY, scratch
 from edge.slots import Slot
 from edge.tls import CertificateError, server_context
+from origin.pool import tls_context
 
 if TYPE_CHECKING:
     from edge.inflight import InFlight
@@ -92,7 +93,7 @@ def _checked(settings: EdgeSettings) -> ssl.SSLContext | None:
 def _check_authorities(settings: EdgeSettings) -> None:
     if settings.origin_ca is not None:
         try:
-            ssl.create_default_context(cafile=settings.origin_ca)
+            tls_context(settings.origin_ca)
         except OSError as error:  # ssl's own errors, too
             raise ConfigurationError(
                 f"origin_ca: {str(settings.origin_ca)!r}: {error}; allowed: a file of certificates (PEM)"

@@ -473,7 +473,7 @@ class EdgeSettings(BaseSettings):
     )
     server_timing: bool = Field(
         False,
-        description="Say in Server-Timing how long each tier took; hits cost more then.",
+        description="Say in Server-Timing how long each tier took; hits cost four times as much then.",
         json_schema_extra=_allowed("true or false"),
     )
     access_log: str = Field(

@@ -160,7 +160,14 @@ def _pipe(settings: EdgeSettings) -> Pipe | None:
 
 def _short_road(settings: EdgeSettings, cache: Caching, delivery: Delivery, lane: Lane, clock: Clock) -> ShortRoad:
     label = partial(routes.content_label, published=settings.bucket is not None)
-    return ShortRoad(engine=cache.engine, delivery=delivery, lane=lane, route=label, date=lambda: written(clock.wall()))
+    return ShortRoad(
+        engine=cache.engine,
+        delivery=delivery,
+        lane=lane,
+        route=label,
+        date=lambda: written(clock.wall()),
+        now=clock.monotonic,
+    )
 
 
 def _post_road(parts: _Parts, clock: Clock) -> PostRoad | None:

@@ -20,6 +20,7 @@ from edge.cache.ask import Ask
 from edge.cache.directives import NO_DIRECTIVES
 from edge.cache.engine import Engine, Reply
 from edge.cache.model import UNCONDITIONAL
+from edge.cache.status import server_timing
 from edge.delivery import Delivery, conditions, directives, head_fields, is_ours, member
 from edge.fastlane import Answer, Found, Hit, Lane
 from edge.forwarding import Hop, LoopError, forwarded
@@ -49,13 +50,15 @@ class ShortRoad:
         lane: Lane,
         route: Callable[[str], str | None],
         date: Callable[[], str],
+        now: Callable[[], float],
     ) -> None:
-        """date: the value of a Date field of now."""
+        """date: the value of a Date field of now. now: monotonic clock, seconds."""
         self._engine = engine
         self._lane = lane
         self._delivery = delivery
         self._route = route
         self._date = date
+        self._now = now
 
     def answer(self, message: RawRequestMessage, peer: Callable[[], Peer]) -> Answer | Found | None:
         """The answer to a request without a body, made before or now; None when it is not for this road."""
@@ -63,11 +66,12 @@ class ShortRoad:
         if method not in _METHODS or message.should_close or message.version is not HttpVersion11 or message.upgrade:
             return None
         route = self._route(message.path)
-        if route is None or hdrs.EXPECT in headers or hdrs.UPGRADE in headers or self._delivery.shows_timing:
-            return None  # more than an answer is wanted, or an answer that says what happened on the way
+        if route is None or hdrs.EXPECT in headers or hdrs.UPGRADE in headers:
+            return None  # more than an answer is wanted
+        began = self._now() if self._delivery.shows_timing else 0.0
         try:
             ask = self._ask(message, peer)
-            if ask.conditions is UNCONDITIONAL and ask.directives is NO_DIRECTIVES and not _is_secret(headers):
+            if ask.conditions is UNCONDITIONAL and self._is_for_all(ask, headers):
                 answer = self._lane.ready(method, ask.uri)
                 if answer is not None:
                     return answer
@@ -76,7 +80,13 @@ class ShortRoad:
             return None
         if reply is None or is_ours(reply, published=self._delivery.published):
             return None
-        return self._found(message, route, ask, reply)
+        return self._found(message, route, ask, reply, began)
+
+    def _is_for_all(self, ask: Ask, headers: CIMultiDictProxy[str]) -> bool:
+        """Whether the next one who asks so may get the very same answer. What it took is each request's own."""
+        if self._delivery.shows_timing or ask.directives is not NO_DIRECTIVES:
+            return False
+        return hdrs.AUTHORIZATION not in headers and hdrs.PROXY_AUTHORIZATION not in headers
 
     def _ask(self, message: RawRequestMessage, peer: Callable[[], Peer]) -> Ask:
         delivery, headers, method, path = self._delivery, message.headers, message.method, message.path
@@ -95,11 +105,13 @@ class ShortRoad:
         authorized = hdrs.AUTHORIZATION in headers
         return Ask(uri, method, conditions(headers, method), asked, fields=fields, authorized=authorized)
 
-    def _found(self, message: RawRequestMessage, route: str, ask: Ask, reply: Reply) -> Found | None:
+    def _found(self, message: RawRequestMessage, route: str, ask: Ask, reply: Reply, began: float) -> Found | None:
         if reply.key is None or not isinstance(reply.body, bytes | memoryview):
             return None
         delivery, headers = self._delivery, message.headers
         said = head_fields(delivery, ask, reply)
+        if delivery.shows_timing:
+            said["Server-Timing"] = server_timing(reply.outcome, self._now() - began)
         if reply.length is not None and reply.status not in (204, 304):
             said["Content-Length"] = str(reply.length)
         dated = hdrs.DATE in said
@@ -118,10 +130,6 @@ class ShortRoad:
             member=member(delivery, ask, reply),
             dated=dated,
         )
-        learnable = ask.directives is NO_DIRECTIVES and not _is_secret(headers)
+        learnable = self._is_for_all(ask, headers)
         head = "\r\n".join(lines).encode()
         return Found(message.method, route, headers, reply.status, head, reply.body, hit, learnable)
-
-
-def _is_secret(headers: CIMultiDictProxy[str]) -> bool:
-    return hdrs.AUTHORIZATION in headers or hdrs.PROXY_AUTHORIZATION in headers

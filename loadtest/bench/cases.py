@@ -18,9 +18,10 @@ HOST = "edge.test"
 EDGE = "edge"
 LANE_OFF = "lane off"
 """The edge without its fast lane: hits take the short road."""
-FULL_ROAD = "full road"
-"""The edge that says in Server-Timing what each tier took, so that hits take the full road, through a handler."""
-OTHER_ROADS = {LANE_OFF: "without the fast lane", FULL_ROAD: "by the full road"}
+HANDLER = "handler"
+"""The same, asked for what no other road answers, so that a handler does."""
+FOR_A_HANDLER = {"Upgrade": "none"}
+OTHER_ROADS = {LANE_OFF: "without the fast lane", HANDLER: "through a handler"}
 APPLICATION = "web.Application"
 NGINX = "nginx static"
 NGINX_CACHE = "nginx cache"

@@ -17,7 +17,8 @@ from loadtest.bench import growth, idle, native, nginx, replica, report, rounds,
 from loadtest.bench.cases import (
     APPLICATION,
     FLOOR,
-    FULL_ROAD,
+    FOR_A_HANDLER,
+    HANDLER,
     LANE_OFF,
     PROXIED,
     PUBLISHED,
@@ -133,10 +134,10 @@ class Run:
             self._console.print("proxied: starting an HTTP origin, the edge and other caches before it")
             origin = stack.enter_context(servers.origin(directory))
             edge = stack.enter_context(servers.proxy(directory / "edge", origin, PROXY_MEMORY))
-            short = servers.proxy(directory / "short", origin, HITS_MEMORY, "--no-fast-lane", name=LANE_OFF)
-            full = servers.proxy(directory / "full", origin, HITS_MEMORY, "--server-timing", name=FULL_ROAD)
-            roads = [stack.enter_context(short), stack.enter_context(full)]
-            taking_part = [edge, *roads, *self._caches(stack, directory, origin)]
+            off = servers.proxy(directory / "off", origin, HITS_MEMORY, "--no-fast-lane", name=LANE_OFF)
+            short = stack.enter_context(off)
+            handler = replace(short, name=HANDLER, asked_with=FOR_A_HANDLER)
+            taking_part = [edge, short, handler, *self._caches(stack, directory, origin)]
             if self._programs.nginx:
                 untuned = servers.nginx_cache_peer(self._programs.nginx, directory / "untuned", origin, tuned=False)
                 taking_part.append(stack.enter_context(untuned))

@@ -184,7 +184,7 @@ def check_bytes(case: Case, server: Server, tag: str) -> None:
     """Ask once and compare every byte. Raises WrongAnswerError."""
     path = case.thing.cold_path(0) if case.kind is Kind.MISS else case.thing.path
     try:
-        answer = fetch(server.address(path), path, case.fields(tag), server.tls)
+        answer = fetch(server.address(path), path, {**case.fields(tag), **server.asked_with}, server.tls)
     except OSError as error:
         raise WrongAnswerError(f"{server.name}, {case.title}: {error}") from None
     if (answer.status, answer.body) != (case.status, case.body(path)):
@@ -196,7 +196,7 @@ def check_bytes(case: Case, server: Server, tag: str) -> None:
 
 def _measure(plan: Plan, visit: int, case: Case, server: Server, tags: Mapping[str, str], seconds: float) -> Sample:
     tag = tags.get(case.thing.path, "")
-    requests = [cases.request(path, case.fields(tag)) for path in case.hot_paths()]
+    requests = [cases.request(path, {**case.fields(tag), **server.asked_with}) for path in case.hot_paths()]
     judge = Judge(case.status, case.length, server.says.get(case.kind, b""))
     warm = Judge(200, case.thing.size) if case.kind is Kind.MISS else judge
     hot_once = cases.request(case.thing.path, {}) if case.kind is Kind.MISS else requests[0]

@@ -44,7 +44,7 @@ class Server:
     """Something that answers. ports: by path; a server with one port has it under ''. pid: the process that serves.
 
     says: what stands in the head of every right answer, by the kind of request; nothing for a server that is no cache.
-    tls: for asking it, None in plain.
+    tls: for asking it, None in plain. asked_with: fields that every request to it has beside its own.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Server:
     ports: Mapping[str, int]
     says: Mapping[Kind, bytes] = field(default_factory=dict)
     tls: ssl.SSLContext | None = None
+    asked_with: Mapping[str, str] = field(default_factory=dict)
 
     def address(self, path: str) -> Address:
         """Where to ask for a path."""

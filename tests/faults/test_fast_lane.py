@@ -503,12 +503,14 @@ async def test_an_answer_after_which_we_close_reaches_a_client_that_goes_on_send
     await node.stop()
 
 
-@pytest.mark.parametrize("road", [{}, {"fast_lane": False}, {"server_timing": True}], ids=["lane", "short", "full"])
+@pytest.mark.parametrize("road", ["lane", "short", "full"])
 async def test_a_drain_cuts_no_body_however_little_of_it_is_unsent(
-    edge: StartEdge, origin: ScriptedOrigin, tmp_path: Path, identity: Identity | None, road: dict[str, bool]
+    edge: StartEdge, origin: ScriptedOrigin, tmp_path: Path, identity: Identity | None, road: str
 ) -> None:
     trust = identity.client if identity is not None else None
-    node = await edge(origin=origin.url, drain_s=30, **road, **(identity.flags(tmp_path) if identity else {}))
+    flags = identity.flags(tmp_path) if identity else {}
+    node = await edge(origin=origin.url, drain_s=30, fast_lane=road == "lane", **flags)
+    for_a_handler = ["Upgrade: none"] if road == "full" else []
     taken = taken_by_the_kernel()
     sizes = range(taken - 700_000, taken + 200_000, 50_000)
 
@@ -516,7 +518,7 @@ async def test_a_drain_cuts_no_body_however_little_of_it_is_unsent(
         ask_large(port_of(node), trust)
         wires = [Wire(port_of(node), receive_bytes=FEW, trust=trust) for _ in sizes]
         for wire, size in zip(wires, sizes, strict=True):
-            wire.send(get("/large", f"Range: bytes=0-{size - 1}"))
+            wire.send(get("/large", f"Range: bytes=0-{size - 1}", *for_a_handler))
         assert all(wire.begins() for wire in wires)
         return wires
 

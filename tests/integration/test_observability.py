@@ -353,15 +353,16 @@ async def test_key_and_times_are_told_when_asked_for(
 ) -> None:
     node = await edge(origin=origin.url, cache_status_key=True, server_timing=True)
     said = []
-    for _ in range(2):
+    for _ in range(40):
         async with client.get(f"{node.url}/small?b=2&a=1") as response:
             await response.read()
             ((_, found),) = cache_status(response)
-            said.append([part.partition(";dur=")[0] for part in response.headers["Server-Timing"].split(", ")])
+            parts = (part.partition(";dur=") for part in response.headers["Server-Timing"].split(", "))
+            said.append({name: float(milliseconds) for name, _, milliseconds in parts})
     assert found["key"] == "/small?a=1&b=2"
     assert "origin" in said[0]
-    assert "origin" not in said[1]
-    assert [times[-1] for times in said] == ["total", "total"]
+    assert all(list(times) == ["total"] for times in said[1:])
+    assert len({times["total"] for times in said[1:]}) > 1  # each was taken for itself
     quiet = await edge(origin=origin.url, data_dir=node.data_dir.parent / "quiet")
     async with client.get(f"{quiet.url}/small") as response:
         assert "Server-Timing" not in response.headers

@@ -189,7 +189,14 @@ async def lane_edge(
 
 def _short_road(engine: Engine, delivery: Delivery, lane: Lane, clock: Clock) -> ShortRoad:
     label = partial(content_label, published=delivery.published)
-    return ShortRoad(engine=engine, delivery=delivery, lane=lane, route=label, date=lambda: written(clock.wall()))
+    return ShortRoad(
+        engine=engine,
+        delivery=delivery,
+        lane=lane,
+        route=label,
+        date=lambda: written(clock.wall()),
+        now=clock.monotonic,
+    )
 
 
 class Identity:

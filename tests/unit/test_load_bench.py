@@ -18,7 +18,7 @@ from loadtest.bench import growth, idle, native, nginx, origin, peers, replica, 
 from loadtest.bench.cases import (
     C_FLOOR,
     EDGE,
-    FULL_ROAD,
+    HANDLER,
     LANE_OFF,
     MANY,
     OWN_HIT,
@@ -266,7 +266,7 @@ def test_servers_get_ports_that_no_client_is_given() -> None:
 
 
 def test_a_case_is_asked_of_the_edge_and_of_its_peers_alone() -> None:
-    here = [Server(name, 1, {}) for name in (EDGE, FULL_ROAD, C_FLOOR)]
+    here = [Server(name, 1, {}) for name in (EDGE, HANDLER, C_FLOOR)]
     thing = THINGS[0]
     assert subjects(Case("a", thing), here) == here
     assert subjects(Case("a", thing, peers=()), here) == here[:1]
@@ -316,7 +316,7 @@ def test_a_table_has_a_row_for_each_road_and_nothing_where_a_peer_took_no_part()
     results = Results()
     for case, who, cpu_s in (
         (*("small", EDGE), 1.0),
-        (*("small", FULL_ROAD), 4.0),
+        (*("small", HANDLER), 4.0),
         (*("small", LANE_OFF), 2.0),
         (*("small", C_FLOOR), 0.5),
         (*("large", EDGE), 2.0),
@@ -331,7 +331,7 @@ def test_a_table_has_a_row_for_each_road_and_nothing_where_a_peer_took_no_part()
     assert lines[:4] == [
         ["small", "100", "100%", "0.50 (0.50-0.50)", ""],
         ["without the fast lane", "50", "200%", "0.25 (0.25-0.25)", "0.50 (0.50-0.50)"],
-        ["by the full road", "25", "400%", "0.12 (0.12-0.12)", "0.25 (0.25-0.25)"],
+        ["through a handler", "25", "400%", "0.12 (0.12-0.12)", "0.25 (0.25-0.25)"],
         ["large", "50", "200%", "", "0.50 (0.50-0.50)"],
     ]
     per_gb = lines[8:]

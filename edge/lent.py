@@ -58,7 +58,7 @@ class Lent:
         self._is_kept = is_kept
         self._loans: dict[Loan, None] = {}
         self._bytes = 0  # of all of them, as if each had a body of its own
-        self._look_at = 0.0
+        self._next_look: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._loans)
@@ -69,7 +69,7 @@ class Lent:
         loan = Loan(body)
         self._loans[loan] = None
         self._bytes += loan.size
-        if self._bytes > self._most_bytes:
+        if self._bytes > self._most_bytes and self._next_look is None:
             self._look()
         try:
             yield loan
@@ -78,10 +78,7 @@ class Lent:
             self._bytes -= loan.size
 
     def _look(self) -> None:
-        now = asyncio.get_running_loop().time()
-        if now < self._look_at:
-            return
-        self._look_at = now + LOOK_EVERY_S
+        """What is kept now may be let go before the next body is lent: while there may be too much, we look again."""
         allowed: set[int] = set()
         held = 0
         for loan in reversed(self._loans):
@@ -92,3 +89,6 @@ class Lent:
                 continue
             allowed.add(id(loan.owner))
             held += loan.size
+        self._next_look = None
+        if self._bytes > self._most_bytes:
+            self._next_look = asyncio.get_running_loop().call_later(LOOK_EVERY_S, self._look)

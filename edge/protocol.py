@@ -108,6 +108,7 @@ class EdgeProtocol(RequestHandler):
         "_fields",
         "_half_closed",
         "_is_closing",
+        "_is_judged",
         "_lane",
         "_last",
         "_left",
@@ -124,6 +125,7 @@ class EdgeProtocol(RequestHandler):
         "_tried",
         "_unsent",
         "_unsent_bytes",
+        "_verdict",
         "_wire",
         "_write",
         "_writelines",
@@ -153,6 +155,8 @@ class EdgeProtocol(RequestHandler):
         self._portion = 0  # bytes of the body since it was last said to make progress
         self._last = False  # no request is taken after this one
         self._tried = False  # the short road of view events, for the request at hand
+        self._is_judged = False  # whether there is room for the request at hand
+        self._verdict: Refusal | None = None  # why not
         self._posting = False  # view events wait for the disk, and what comes after them waits, too
         self._owed = 0  # requests received and not yet answered
         self._half_closed = False
@@ -384,7 +388,7 @@ class EdgeProtocol(RequestHandler):
 
     def _process_keepalive(self) -> None:
         """Called by the base class, to close a connection that is idle; one that still takes an answer is not."""
-        if self._paused:
+        if self._paused or self._owed:
             self._shows_life()
         # After each of its own answers the base class sets the time as if nothing had been noted since.
         noted = self._seen_until + self._keepalive_timeout
@@ -501,7 +505,7 @@ class EdgeProtocol(RequestHandler):
             return after
         if length == 0:
             self._fields = plain_fields(message, head)
-        if self._overload is not None and (reason := self._overload.full()) is not None:
+        if (reason := self._too_much()) is not None:
             self._shed(message, payload, reason)
         elif length != 0:
             if length == len(after) and self._takes_post_road(message, payload, head, after):
@@ -529,7 +533,7 @@ class EdgeProtocol(RequestHandler):
 
     def _take_known_head(self, head: bytes) -> None:
         """A head of which all but the first line has been judged on this connection, byte for byte."""
-        reason = self._overload.full() if self._overload is not None else None
+        reason = self._too_much()
         if reason is not None and head.startswith(b"GET ") and self._may_say_busy():
             self._say_busy(reason, self._edge.busy)  # whatever it asks for
             return
@@ -598,10 +602,10 @@ class EdgeProtocol(RequestHandler):
         known = posts.known(data) if posts is not None else None
         if posts is None or known is None:
             return False
-        if self._overload is not None and self._overload.full() is not None:
-            return False
-        taken = posts.offer(known[0], self._client(), known[1])
+        self._verdict = self._too_much()
+        taken = posts.offer(known[0], self._client(), known[1]) if self._verdict is None else None
         if taken is None:
+            self._is_judged = True
             return False
         self._post_began(posts, taken, partial(self._take_again, data))
         return True
@@ -626,6 +630,7 @@ class EdgeProtocol(RequestHandler):
     def _take_again(self, data: bytes) -> None:
         """A whole request that was not fed before, to be answered by a handler."""
         before, self._phase, self._tried = self._phase, _Phase.HEAD, True
+        self._is_judged, self._verdict = True, None
         self._take(data)
         self._tried = False
         if before is _Phase.DEAF:
@@ -847,6 +852,13 @@ class EdgeProtocol(RequestHandler):
         body.set_exception(broken)
         # A reader that has just been woken by the end of a chunk looks for data only, and waits again (aiohttp 3.14).
         self._loop.call_soon(body.set_exception, broken)
+
+    def _too_much(self) -> Refusal | None:
+        """Why there is no room for the request at hand, if so. Asked once for each, by the road that sees it first."""
+        if self._is_judged:
+            self._is_judged = False
+            return self._verdict
+        return self._overload.full() if self._overload is not None else None
 
     def _shed(self, message: RawRequestMessage, payload: StreamReader, reason: Refusal) -> None:
         """503, as cheaply as it can be said; the connection goes on where that is sound."""

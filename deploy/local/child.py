@@ -168,26 +168,31 @@ class Child:
     async def _keep(self) -> None:
         """Start the program again whenever it ends, for as long as this task lives."""
         loop = asyncio.get_running_loop()
-        pause, since = PAUSE_FIRST_S, loop.time()
-        while self._process is not None:
-            code = await self._watch(self._process)
+        pause, since, name = PAUSE_FIRST_S, loop.time(), self.program.name
+        while (process := self._process) is not None:
+            code = await self._watch(process)
             if loop.time() - since > STEADY_S:
                 pause = PAUSE_FIRST_S
-            name = self.program.name
             self._tell(
                 f"{name} ended by itself ({how(code)}); starting it again in {pause:g} s, see {self.program.log}"
             )
-            await clear_group(self._process.pid, signal.SIGTERM)
-            await asyncio.sleep(pause)
-            pause, since = min(pause * 2, PAUSE_LONGEST_S), loop.time()
-            self.restarts += 1
-            try:
-                await self._launch()
-            except (StartError, OSError) as error:
-                self._tell(str(error))
+            await clear_group(process.pid, signal.SIGTERM)
+            while self._process is process:  # until there is another one: of this one nothing is left to be ended
+                await asyncio.sleep(pause)
+                pause, since = min(pause * 2, PAUSE_LONGEST_S), loop.time()
+                await self._relaunch()
+
+    async def _relaunch(self) -> None:
+        before = self._process
+        self.restarts += 1
+        try:
+            await self._launch()
+        except (StartError, OSError) as error:
+            self._tell(str(error))
+            if self._process is not None and self._process is not before:
                 await end(self._process, signal.SIGKILL, self.program.stop_within_s)
-            else:
-                self._tell(f"{name} runs again")
+        else:
+            self._tell(f"{self.program.name} runs again")
 
     def _tell(self, what: str) -> None:
         with suppress(OSError):  # nobody may be there any more to read it

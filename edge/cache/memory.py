@@ -187,7 +187,8 @@ class MemoryStore:
         self._tell_dropped(slot)
         self.used_bytes += size - slot.size
         self._policy.resize(slot, size)
-        self._leave_pages(slot)
+        if slot.pages is not None and not (isinstance(value, Entry) and value.body is slot.pages.view):
+            self._leave_pages(slot)
         slot.value = value
         self._tell_stored(slot)
         self._make_room(0)

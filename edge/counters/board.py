@@ -95,7 +95,7 @@ class Board:
         self._groups = Groups(self._holdings.register, catalog)
         places = {code: held.place for code, held in self._holdings.provinces.items()}
         self._days = Days(self._reading, self._holdings.register, places, history)
-        self._series = SeriesReader(self._reading, self._days, self._groups, wall)
+        self._series = SeriesReader(self._reading, self._days, wall)
         self._estimates = Estimates(self._reading, monotonic, stale_s=_STALE_S)
 
     def now(self) -> datetime:
@@ -186,12 +186,13 @@ class Board:
         """A metric over time, zeros included. Raises QuestionError, BoardError."""
         held = await self._held(asked.slice.provinces)
         moment = self._moment(held)
-        amounts = await self._series.read(asked, held)
+        groups = self._groups.as_of_now()
+        amounts = await self._series.read(asked, held, groups)
         return Points(
             tuple(start.isoformat() for start in asked.span.starts()),
             tuple(_shown(asked.metric, amount) for amount in amounts.tolist()),
             moment,
-            self._catalog(None, asked.slice),
+            groups.version if asked.slice.tags else None,
         )
 
     async def corrections(self, asked: Page) -> Corrections:

@@ -74,6 +74,14 @@ class Groups:
         catalog = self._look()
         return (catalog.version or None) if catalog is not None else None
 
+    def as_of_now(self) -> Groups:
+        """The same, of this moment's catalog whatever is published while a question is being answered."""
+        catalog = self._look()
+        fixed = Groups(self._register, lambda: catalog)
+        if catalog is self._made_of:
+            fixed._made_of, fixed._made = catalog, dict(self._made)
+        return fixed
+
     def resources(self) -> Mapping[str, Term]:
         """The resources of the catalog, with their names."""
         catalog = self._look()

@@ -119,7 +119,7 @@ class Intake:
             synced = self._put(stamp_ms, by_agent, place or self._home)
         except JournalError:
             if judged is not None:
-                judged.take_back(client, events)
+                judged.take_back(client, events, viewers=by_agent.given_away is not Bot.CLIENT)
             raise
         self._charge(client, len(events) + len(rejected))
         receipt = Receipt(len(events), rejected, len(by_agent.bots), by_agent.given_away)
@@ -128,7 +128,8 @@ class Intake:
     def withdraw(self, offer: Offer) -> None:
         """Its events did not reach the disk in time."""
         if self._outliers is not None:
-            self._outliers.take_back(offer.client, offer.judged)
+            viewers = offer.receipt.given_away is not Bot.CLIENT
+            self._outliers.take_back(offer.client, offer.judged, viewers=viewers)
 
     def _charge(self, client: str, events: int) -> None:
         if self._allowances is not None:

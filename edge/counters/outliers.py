@@ -94,11 +94,11 @@ class Outliers:
         self._any_viewer = bool(self._marked_viewers)
         return frozenset(one.viewer for one in events if one.viewer in self._marked_viewers)
 
-    def take_back(self, client: str, events: Sequence[ViewEvent]) -> None:
-        """These events were entered and then not accepted."""
+    def take_back(self, client: str, events: Sequence[ViewEvent], *, viewers: bool) -> None:
+        """These events were entered and then not accepted. viewers: as theirs, too, and not only as the client's."""
         if self._per_client and client:
             self._enter(client, events, -1)
-        if self._per_viewer:
+        if self._per_viewer and viewers:
             for one in events:
                 if one.kind is Kind.VIEW and one.viewer:
                     self._viewers.add((one.viewer, one.at_ms // 60_000), -1)

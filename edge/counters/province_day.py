@@ -296,8 +296,14 @@ class ProvinceDays(ProvinceKeys):
         await self.call("smartedu_close_day", day_name(day), "*", *[0] * 7, 0, keep_s, 0, *corrections)
 
     async def take_lease(self, holder: str, seconds: int) -> bool:
-        """Whether `holder` may work on the province's history for so long; nobody else does meanwhile."""
-        return bool(await self.asked(self.client.set(self.key("history", "lease"), holder, nx=True, ex=seconds)))
+        """Whether `holder` may work on the province's history for so long; nobody else does meanwhile.
+
+        What it has already it may take again: the answer to its first try may have been lost on the way.
+        """
+        key = self.key("history", "lease")
+        if await self.asked(self.client.set(key, holder, nx=True, ex=seconds)):
+            return True
+        return bool(await self.asked(self.client.get(key)) == holder.encode())
 
     async def give_lease_back(self, holder: str) -> None:
         """End the lease, if `holder` has it."""

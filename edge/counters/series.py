@@ -49,17 +49,16 @@ class SeriesReader:
 
     reading: Reading
     days: Days
-    groups: Groups
     wall: Callable[[], float]
 
-    async def read(self, asked: Series, held: Mapping[str, Held]) -> Ints:
-        """The amount in each point, watch time in ms. held: the provinces that are meant.
+    async def read(self, asked: Series, held: Mapping[str, Held], groups: Groups) -> Ints:
+        """The amount in each point, watch time in ms. held: the provinces that are meant. groups: of one catalog.
 
         Raises QuestionError for too much at once or too long ago, BoardError.
         """
         span, gone = asked.span, await self._let_go(asked, held)
         if span.step is Step.DAY:
-            return await self._days(asked, held, gone)
+            return await self._days(asked, held, gone, groups)
         if gone:
             raise DayGoneError(min(gone))
         if not asked.slice.of_resources:
@@ -75,9 +74,9 @@ class SeriesReader:
             _bound(len(tables), span, held)
             found = await self.reading.fields([(code, table, [field]) for code, table in tables])
             return _points([one[0] for one in found], span)
-        return _points(await self._tagged(asked, tables, held), span)
+        return _points(await self._tagged(asked, tables, held, self._wanted(asked, groups)), span)
 
-    async def _days(self, asked: Series, held: Mapping[str, Held], gone: Collection[str]) -> Ints:
+    async def _days(self, asked: Series, held: Mapping[str, Held], gone: Collection[str], groups: Groups) -> Ints:
         """gone: days of which only history knows more than the totals."""
         span, part = asked.span, asked.slice
         names = [day_name(start) for start in span.starts()]
@@ -86,19 +85,19 @@ class SeriesReader:
                 f"the details of {len(gone)} of these days over {len(held)} provinces are in history, too much to read "
                 f"at once; allowed: {max(1, MOST_PAST // len(held))} such days, or fewer provinces"
             )
+        if part.tags:
+            _bound(span.points * len(held) * max(1, len(self.days.register)), span, held)
+            return np.array([await self._day_of_slice(asked, name, held, groups) for name in names], np.int64)
         found = await self._days_in_redis(asked, names, held)
         for place, name in enumerate(names):
             if name in gone and part.country is not None:
                 found[place] = await self._day_of_country(asked, part.country, name, held)
-            elif name in gone and not part.tags:
-                found[place] = await self._day_of_slice(asked, name, held)
+            elif name in gone:
+                found[place] = await self._day_of_slice(asked, name, held, groups)
         return found
 
     async def _days_in_redis(self, asked: Series, names: Sequence[str], held: Mapping[str, Held]) -> Ints:
         span, part, key = asked.span, asked.slice, KEY_OF[asked.metric]
-        if part.tags:
-            _bound(span.points * len(held) * max(1, len(self.days.register)), span, held)
-            return np.array([await self._day_of_slice(asked, name, held) for name in names], np.int64)
         _bound(span.points * len(held), span, held)
         if part.resource is not None:
             asks = [(code, f":day:{name}:{key}", [part.resource]) for name in names for code in held]
@@ -109,10 +108,10 @@ class SeriesReader:
         found = await self.reading.scores([(code, f":days:{key}", names) for code in held])
         return np.asarray(np.array([[score or 0 for score in one] for one in found], np.int64).sum(axis=0), np.int64)
 
-    async def _day_of_slice(self, asked: Series, name: str, held: Mapping[str, Held]) -> int:
+    async def _day_of_slice(self, asked: Series, name: str, held: Mapping[str, Held], groups: Groups) -> int:
         found = await self.days.of(name, tuple(held))
         rows = found.sheet.together([one.place for one in held.values()])[PLANE_OF[asked.metric]]
-        mask = self.groups.mask(asked.slice.tags)
+        mask = groups.mask(asked.slice.tags)
         if asked.slice.resource is not None:
             row = self.days.register.find(asked.slice.resource)
             return int(rows[row]) if row is not None and (mask is None or mask[row]) else 0
@@ -148,19 +147,20 @@ class SeriesReader:
             at = until
         return _points(every, span)
 
-    async def _tagged(self, asked: Series, tables: Sequence[tuple[str, str]], held: Mapping[str, Held]) -> list[int]:
-        """By table, the sum of the resources that are meant."""
+    async def _tagged(
+        self, asked: Series, tables: Sequence[tuple[str, str]], held: Mapping[str, Held], wanted: Collection[bytes]
+    ) -> list[int]:
+        """By table, the sum of the resources that are wanted."""
         _bound(len(tables), asked.span, held)
         _bound(sum(await self.reading.sizes(tables)), asked.span, held)
-        wanted = self._wanted(asked)
         prefix = b"%d " % int(_KINDS[asked.metric])
         return [
             sum(int(amount) for field, amount in table.items() if field.startswith(prefix) and field[2:] in wanted)
             for table in await self.reading.hashes(tables)
         ]
 
-    def _wanted(self, asked: Series) -> set[bytes]:
-        mask, ids = self.groups.mask(asked.slice.tags), self.days.register.ids
+    def _wanted(self, asked: Series, groups: Groups) -> set[bytes]:
+        mask, ids = groups.mask(asked.slice.tags), self.days.register.ids
         chosen = {ids[row].encode() for row in np.flatnonzero(mask)} if mask is not None else set()
         return chosen & {asked.slice.resource.encode()} if asked.slice.resource is not None else chosen
 

@@ -42,6 +42,7 @@ async def test_a_long_target_is_asked_of_its_owner_as_any_other(edge: StartEdge,
     hold = asyncio.Event()
     storage.objects.update(dict.fromkeys(targets, Script(b"long", headers={"Cache-Control": "max-age=60"}, hold=hold)))
     node = await edge(origin=storage.url, workers=2)
+    await eventually(lambda: node.logs().count("live workers of this node: 0, 1") >= 2)
 
     async def ask(target: str) -> bytes:
         async with aiohttp.ClientSession() as session, session.get(URL(node.url + target, encoded=True)) as response:

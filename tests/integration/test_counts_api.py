@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import AsyncIterator
@@ -26,6 +27,7 @@ from edge.counters.board import Board, BoardError
 from edge.counters.corrections import Corrections
 from edge.counters.event import Agent, Place
 from edge.counters.history import Figures
+from edge.counters.question import Dimension, Metric, Series, Slice, Span, Step
 from edge.counters.sink import open_client
 from edge.handlers import counts
 from edge.problems import as_problems
@@ -574,3 +576,20 @@ async def test_the_stream_has_room_for_so_many_and_ends_whole_in_a_drain(world: 
         for one in follow:
             assert (await one.content.read()).endswith(b"\n\n")
             assert one.content.at_eof()
+
+
+async def test_a_series_is_of_one_catalog_though_another_is_published_meanwhile(world: World) -> None:
+    now_ms = int(time.time() * 1000)
+    await world.take([event("lesson-1", at_ms=now_ms - hours * 3_600_000) for hours in (0, 23)], "44")
+    await world.settled()
+    sections = itertools.cycle([catalog("v1"), catalog("v2", {"lesson-1": TAGS["lesson-3"]})])
+    board = Board(world.board._reading._client, PROVINCES, wall=Wall(), every_s=0, catalog=lambda: next(sections))
+    try:
+        today = datetime.now(UTC8).replace(hour=0, minute=0, second=0, microsecond=0)
+        span = Span(Step.DAY, today - timedelta(days=2), today + timedelta(days=1))
+        for _ in range(2):
+            tags = ((Dimension.SECTION, "curriculum"),)
+            points = await board.series(Series(Metric.VIEWS, span, Slice(tags=tags)))
+            assert sum(points.values) == (2 if points.catalog == "v1" else 0)
+    finally:
+        await board._pulse.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -10,10 +11,11 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 import pytest
 
-from deploy.local.child import Child, Job, Program, StartError, roll
+from deploy.local.child import Child, Job, Program, StartError, clear_group, open_log, roll
 from deploy.local.ports import GRPC_OFFSET, LOOPBACK, free_pair, free_port, is_free, remembered, why_taken
 from tests.support.processes import alive, children, in_group_of
 from tests.support.waiting import eventually
@@ -83,6 +85,37 @@ async def test_a_child_is_started_again_though_nobody_can_be_told(program: MakeP
     os.kill(first, signal.SIGKILL)
     await eventually(lambda: child.pid not in (None, first))
     await eventually(lambda: child.restarts == 1)
+    await child.stop()
+
+
+async def test_a_child_that_cannot_be_started_again_is_tried_again_and_ends_nobody_else(
+    program: MakeProgram, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = Child(program(SLEEPER), said.append)
+    await child.start()
+    first = child.pid
+    assert first is not None
+    cleared: list[int] = []
+
+    async def clear(pid: int, number: signal.Signals) -> None:
+        cleared.append(pid)
+        await clear_group(pid, number)
+
+    opened: list[Path] = []
+
+    def full_disk(path: Path) -> IO[bytes]:
+        opened.append(path)
+        if len(opened) < 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return open_log(path)
+
+    monkeypatch.setattr("deploy.local.child.clear_group", clear)
+    monkeypatch.setattr("deploy.local.child.open_log", full_disk)
+    os.kill(first, signal.SIGKILL)
+    await eventually(lambda: said and "runs again" in said[-1])
+    assert cleared == [first]
+    assert [line for line in said if "No space left" in line] == said[1:3]
+    assert child.restarts == 3
     await child.stop()
 
 

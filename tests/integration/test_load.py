@@ -112,7 +112,7 @@ async def test_the_benchmark_compares_the_edge_with_its_peers() -> None:
     assert code == 0, error
     for wanted in (
         *("hit, 1 kB document", "hit, 13 kB playlist", "hit, 480 kB segment", "hit, 1.5 MB segment"),
-        *("304", "range", "miss", "by the full road", "5,000 connections", "TLSv1.3", "idle"),
+        *("304", "range", "miss", "through a handler", "5,000 connections", "TLSv1.3", "idle"),
         *("web.Application", "uvloop", "requests per CPU-second", "requests per second", "CPU-seconds"),
     ):
         assert wanted in out

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import socket
+import struct
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +15,8 @@ from pathlib import Path
 import orjson
 import pytest
 
+from edge.framing import Refusal
+from edge.overload import Overload
 from edge.postroad import cut
 from tests.support.counting import event
 from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
@@ -129,8 +133,9 @@ async def test_what_comes_while_events_wait_for_the_disk_is_answered_after_them(
         async with silent_disk(here) as disk:
             client.writer.write(post())
             await eventually(lambda: here.in_flight.count == 1)
-            client.writer.write(UNKNOWN + post() + UNKNOWN)
-            await asyncio.sleep(0.05)  # they are there
+            behind = UNKNOWN + post() + UNKNOWN
+            client.writer.write(behind)
+            await eventually(lambda: [one._pending for one in here.connections] == [behind])
             assert here.in_flight.count == 1
             disk.set()
             assert [(await client.answer())[0] for _ in range(4)] == [202, 404, 202, 404]
@@ -142,7 +147,9 @@ async def test_a_client_that_leaves_has_been_counted_and_is_in_flight_no_more(he
         async with talk(here) as client:
             client.writer.write(post())
             await eventually(lambda: here.in_flight.count == 1)
-        await asyncio.sleep(0.05)  # it is gone
+            at_once = struct.pack("ii", 1, 0)  # a mere end could mean that it only sends no more
+            client.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        await eventually(lambda: not here.connections)
         disk.set()
         await eventually(lambda: here.in_flight.count == 0)
     assert here.total() == 1
@@ -153,7 +160,7 @@ async def test_a_client_that_says_no_more_hears_the_answer(here: Desk) -> None:
         client.writer.write(post())
         await eventually(lambda: here.in_flight.count == 1)
         client.writer.write_eof()
-        await asyncio.sleep(0.05)  # it is said
+        await eventually(lambda: [one._half_closed for one in here.connections] == [True])
         disk.set()
         assert (await client.answer())[0] == 202
         assert await client.ended()
@@ -172,10 +179,69 @@ async def test_a_disk_that_does_not_answer_is_told_of_and_one_that_comes_back_is
             assert [(await client.answer())[0] for _ in range(2)] == [504, 404]
             client.writer.write(post())
             await eventually(lambda: here.in_flight.count == 1)
-            await asyncio.sleep(0.4)  # the short road has given up
+            await eventually(lambda: not any(one._posting for one in here.connections))  # the short road has given up
             disk.set()
             assert (await client.answer())[0] == 202
         await eventually(lambda: here.in_flight.count == 0)
+
+
+async def test_a_connection_whose_events_wait_for_the_disk_does_not_idle(tmp_path: Path) -> None:
+    async with desk(tmp_path, keepalive_s=0.2) as here, talk(here) as client:
+        client.writer.write(post())
+        await client.answer()
+        async with silent_disk(here) as disk:
+            client.writer.write(post())
+            await eventually(lambda: here.in_flight.count == 1)
+            (connection,) = here.connections
+            times: set[float] = set()
+
+            def is_looked_after() -> bool:
+                times.add(connection._next_keepalive_close_time)
+                return len(times) > 3 or connection.transport is None
+
+            await eventually(is_looked_after)
+            disk.set()
+            assert (await client.answer())[0] == 202
+
+
+class Counting(Overload):
+    """Counts how often it is asked for a place."""
+
+    asked = 0
+    verdict: Refusal | None = None
+
+    def full(self) -> Refusal | None:
+        self.asked += 1
+        return self.verdict
+
+
+@pytest.mark.parametrize("verdict", [None, Refusal.OVERLOAD])
+@pytest.mark.parametrize("body", [b"", b"{"], ids=["taken", "for a handler"])
+async def test_each_post_asks_once_whether_there_is_room(tmp_path: Path, verdict: Refusal | None, body: bytes) -> None:
+    load = Counting(max_in_flight=100, loop=asyncio.get_running_loop())
+    async with desk(tmp_path, overload=load) as here, talk(here) as client:
+        for _ in range(2):
+            client.writer.write(post())
+            assert (await client.answer())[0] == 202
+        before, load.verdict = load.asked, verdict
+        client.writer.write(post(body))
+        assert (await client.answer())[0] == (503 if verdict else 202 if not body else 400)
+        assert load.asked == before + 1
+    load.stop()
+
+
+async def test_a_post_that_the_disk_did_not_confirm_is_not_turned_away_afterwards(tmp_path: Path) -> None:
+    load = Counting(max_in_flight=100, loop=asyncio.get_running_loop())
+    async with desk(tmp_path, append_timeout_s=0.3, overload=load) as here, talk(here) as client:
+        for _ in range(2):
+            client.writer.write(post())
+            await client.answer()
+        async with silent_disk(here):
+            client.writer.write(post())
+            await eventually(lambda: here.in_flight.count == 1)
+            load.verdict = Refusal.OVERLOAD
+            assert (await client.answer())[0] == 504
+    load.stop()
 
 
 async def test_in_a_drain_the_answer_is_the_last_on_its_connection(here: Desk) -> None:

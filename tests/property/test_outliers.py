@@ -80,7 +80,7 @@ def test_what_was_not_accepted_is_no_excess_however_often_it_is_sent_again(sent:
         for _ in range(5):
             assert not judged.holds("client", within)
             assert not judged.among(within)
-            judged.take_back("client", within)
+            judged.take_back("client", within, viewers=True)
 
 
 def test_what_a_phone_has_kept_while_it_was_offline_is_no_excess() -> None:
@@ -113,3 +113,14 @@ def test_what_is_remembered_is_bounded_and_the_latest_is_surely_in_it() -> None:
         assert bool(judged.among(views(1, "steady"))) is (number >= LIMIT)
     assert len(judged._viewers._young) <= 10
     assert len(judged._viewers._old) <= 10
+
+
+@given(bodies)
+def test_what_a_marked_client_has_to_send_again_makes_no_room_for_its_viewers(sent: list[list[ViewEvent]]) -> None:
+    judged = outliers(per_client=LIMIT)
+    assert judged.holds("client", views(LIMIT + 1, viewer=""))
+    for body in sent:
+        assert judged.holds("client", body)
+        judged.take_back("client", body, viewers=False)
+    assert judged.among(views(LIMIT)) == frozenset()
+    assert judged.among(views(1)) == {"a"}

@@ -13,8 +13,11 @@ import aiohttp
 from aiohttp import web
 
 from config.provinces import PROVINCES
+from edge.account import LaneAccounts
 from edge.appkeys import INTAKE, SENDERS
 from edge.cache.dates import written
+from edge.cache.memory import MemoryStore
+from edge.clock import SystemClock
 from edge.counters.allowance import Allowances
 from edge.counters.event import Agent, Place
 from edge.counters.intake import Intake
@@ -22,11 +25,14 @@ from edge.counters.journal import Journal
 from edge.counters.label import Home
 from edge.counters.outliers import Outliers
 from edge.counters.record import decode, head
+from edge.fastlane import Lane
 from edge.handlers import views
 from edge.inflight import InFlight
 from edge.listening import EdgeRunner
+from edge.overload import Overload
 from edge.postroad import PostRoad
 from edge.problems import as_problems
+from edge.protocol import EdgeProtocol
 from edge.sender import Senders
 from tests.support.counting import PROVINCE, Wall
 
@@ -40,6 +46,13 @@ class Desk:
     journal: Journal
     wall: Wall
     in_flight: InFlight
+    runner: EdgeRunner
+
+    @property
+    def connections(self) -> list[EdgeProtocol]:
+        """The open ones, as the server sees them."""
+        server = self.runner.server
+        return [one for one in server.connections if isinstance(one, EdgeProtocol)] if server is not None else []
 
     def post(self, data: object, **headers: str) -> aiohttp.client._RequestContextManager:
         """`async with desk.post(b"…", user_agent="x") as response`; underscores in names become hyphens."""
@@ -72,6 +85,8 @@ async def desk(
     max_bytes: int = 64 * 1024 * 1024,
     short: bool = True,
     append_timeout_s: float = 5.0,
+    keepalive_s: float = 75.0,
+    overload: Overload | None = None,
 ) -> AsyncIterator[Desk]:
     """A running one. short: with the short road of view events; otherwise all take the full one."""
     wall = Wall()
@@ -92,13 +107,33 @@ async def desk(
     app.router.add_post("/v1/views", views.post_views)
     app.router.add_options("/v1/views", views.options_views)
     posts = PostRoad(intake, senders, in_flight, lambda: written(wall())) if short else None
-    runner = EdgeRunner(app, posts=posts, in_flight=in_flight, handler_cancellation=True)
+    runner = EdgeRunner(
+        app,
+        posts=posts,
+        lane=_lane(in_flight) if short else None,
+        in_flight=in_flight,
+        overload=overload,
+        handler_cancellation=True,
+        keepalive_timeout=keepalive_s,
+    )
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     try:
         async with aiohttp.ClientSession() as session:
-            yield Desk(runner.addresses[0][1], session, journal, wall, in_flight)
+            yield Desk(runner.addresses[0][1], session, journal, wall, in_flight, runner)
     finally:
         await runner.cleanup()
         await journal.close()
+
+
+def _lane(in_flight: InFlight) -> Lane:
+    """There is nothing to be served, but whoever has one knows heads by their bytes."""
+    return Lane(
+        memory=MemoryStore(max_bytes=0),
+        clock=SystemClock(),
+        max_bytes=0,
+        max_unsent_bytes=0,
+        teller=LaneAccounts(None, lambda _uri, _part, _times: None),
+        in_flight=in_flight,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 
 import pytest
 
@@ -232,3 +233,21 @@ def test_what_stands_nowhere_any_more_is_not_moved_into_pages() -> None:
     assert slot is not None
     store.remove(CacheKey(URI))
     assert store.in_pages(slot) is None
+
+
+def test_a_body_stays_where_it_lies_when_only_its_head_is_replaced() -> None:
+    store = MemoryStore(max_bytes=1_000_000, largest_bytes=200_000)
+    key = CacheKey(URI)
+    store.put(key, Entry(head(100_000), b"a" * 100_000))
+    slot = store.slot(key)
+    assert slot is not None
+    pages = store.in_pages(slot)
+    value = store.peek(key)
+    assert isinstance(value, Entry)
+    store.put(key, replace(value, head=head(100_000)))
+    assert store.in_pages(slot) is pages is not None
+    store.put(key, Entry(head(100_000), b"b" * 100_000))
+    other = store.in_pages(slot)
+    assert other is not None
+    assert other is not pages
+    assert bytes(other.view[:1]) == b"b"

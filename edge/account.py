@@ -37,6 +37,11 @@ class Account:
         self.bytes = 0
         self.end = End.CUT
 
+    @property
+    def first_byte_s(self) -> float | None:
+        """Until its head was known; None when it never was."""
+        return None if self.head_at is None else self.head_at - self.began
+
 
 class Accounts:
     """All of a worker's. log: None when there is no access log. now: monotonic clock, seconds."""
@@ -59,7 +64,7 @@ class Accounts:
     def enter(self, account: Account, request: web.Request) -> None:
         """It is over, however it ended."""
         route = route_of(request)
-        first_byte_s = None if account.head_at is None else account.head_at - account.began
+        first_byte_s = account.first_byte_s
         metrics.served(route, account.outcome, account.bytes, first_byte_s)
         if self._log is not None:
             share = self._log.share(failed=_failed(account))

@@ -42,7 +42,7 @@ from edge.inflight import InFlight
 from edge.lent import Lent
 from edge.overload import Overload
 from edge.postroad import PostRoad
-from edge.problems import as_problems
+from edge.problems import as_problems, attributed
 from edge.sender import Senders
 from edge.shortroad import ShortRoad
 from edge.tasks import begin, end
@@ -193,6 +193,7 @@ def _public(parts: _Parts) -> web.Application:
     application = web.Application(middlewares=[in_flight.middleware(), as_problems], client_max_size=MAX_REQUEST_BODY)
     application.on_response_prepare.append(in_flight.on_prepare)
     application.on_response_prepare.append(content.exact_fields)
+    application.on_response_prepare.append(attributed(settings.node))
     application[appkeys.NODE] = settings.node
     application[appkeys.ENGINE] = parts.cache.engine
     application[content.DELIVERY] = parts.delivery
@@ -217,6 +218,7 @@ def _admin(parts: _Parts) -> web.Application:
     settings = parts.settings
     application = web.Application(middlewares=[as_problems], client_max_size=MAX_REQUEST_BODY)
     application.on_response_prepare.append(parts.in_flight.on_prepare)
+    application.on_response_prepare.append(attributed(settings.node))
     application[appkeys.NODE] = settings.node
     application[health.CHECKS] = _checks(parts)
     application[health.CONFIG] = settings.public_view()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import click
+
+from edge.commands.one_line import in_one_line
 
 COMMANDS = {
     "serve": ("Run one edge node.", "smartedu serve --s3-endpoint http://storage:8333"),
@@ -18,6 +21,14 @@ COMMANDS = {
 
 class LateGroup(click.Group):
     """Loads a command's module only when that command is asked for, so that `--help` is quick."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with in_one_line():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with in_one_line():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

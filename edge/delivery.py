@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import hdrs
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from edge.account import Accounts
+from edge.cache import target
 from edge.cache.ask import Ask
 from edge.cache.directives import NO_DIRECTIVES, RequestDirectives, parse_request
 from edge.cache.model import UNCONDITIONAL, Conditions, Forward, Head, Outcome
 from edge.cache.reply import Reply
-from edge.cache.status import append, cache_status
+from edge.cache.status import append, cache_status, server_timing
+from origin.reader import Headers
 
 _EXPOSED = "Accept-Ranges, Age, Cache-Status, Content-Length, Content-Range, Date, ETag"
 _OF_THE_STORE = frozenset({"access-control-allow-origin", "access-control-expose-headers", "accept-ranges"})
@@ -48,6 +51,21 @@ class Delivery:
 
 
 # -- of the request ------------------------------------------------------------------------------------------------
+
+
+def asked(
+    delivery: Delivery, method: str, path: str, headers: CIMultiDictProxy[str], fields: Callable[[], Headers] = tuple
+) -> Ask:
+    """A request without a body, as the cache sees it. Raises BadTarget.
+
+    path: its target as it came. fields: makes what the origin is to see of its fields; for published objects nothing.
+    """
+    demanded = directives(headers) if delivery.obeys else NO_DIRECTIVES
+    if delivery.published:
+        return Ask(target.parse(path).uri, method, conditions(headers, method), demanded)
+    uri = target.canonical(path, query_keys=delivery.query_keys)
+    authorized = hdrs.AUTHORIZATION in headers
+    return Ask(uri, method, conditions(headers, method), demanded, fields=fields, authorized=authorized)
 
 
 def conditions(headers: CIMultiDictProxy[str], method: str = "GET") -> Conditions:
@@ -95,8 +113,8 @@ def is_ours(reply: Reply, *, published: bool) -> bool:
     return published and reply.status >= 400 and not reply.length
 
 
-def head_fields(delivery: Delivery, ask: Ask, reply: Reply) -> CIMultiDict[str]:
-    """The public head: the origin's end-to-end fields, then ours."""
+def head_fields(delivery: Delivery, ask: Ask, reply: Reply, took_s: float) -> CIMultiDict[str]:
+    """The public head: the origin's end-to-end fields, then ours. took_s: from the request to this."""
     fields = _public_fields(reply.head) if delivery.published else _forwarded_fields(reply.head)
     if reply.status == 304:
         fields = [line for line in fields if line[0] in _IN_NOT_MODIFIED]
@@ -114,6 +132,10 @@ def head_fields(delivery: Delivery, ask: Ask, reply: Reply) -> CIMultiDict[str]:
     else:
         before = [value for name, value in reply.head.headers if name == "cache-status"]
         headers["Cache-Status"] = append(", ".join(before), ours)
+    if delivery.shows_timing:
+        headers["Server-Timing"] = server_timing(reply.outcome, took_s)
+    if reply.length is not None and reply.status >= 200 and reply.status not in (204, 304):
+        headers["Content-Length"] = str(reply.length)
     return headers
 
 

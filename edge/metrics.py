@@ -136,7 +136,7 @@ MEMORY_BYTES = Level(
 LANE_ANSWERS = Level(
     "smartedu_lane_answers",
     "entries",
-    "Request lines that the fast lanes of all workers can answer.",
+    "Answers that the fast lanes of all workers keep ready.",
     across="livesum",
 )
 LANE_BYTES = Level(

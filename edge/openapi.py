@@ -217,10 +217,11 @@ def _series() -> Json:
                 _asked(
                     "to",
                     {"type": "string"},
-                    "A time, rounded up to a whole step and not included, or a date, which is. Default: now.",
+                    "A time, rounded up to a whole step and not included, or a date, which is. Default: now. Or use "
+                    "`day`.",
                 ),
                 _asked("resource", RESOURCE, "Only this resource."),
-                *(one for one in _filters() if one["name"] != "day"),
+                *_filters(),
             ],
             gone=True,
         ),

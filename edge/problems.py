@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 import orjson
@@ -23,6 +23,10 @@ def title_of(status: int) -> str:
         return "Error"
 
 
+class Problem(web.Response):
+    """An answer that the edge makes itself because something is wrong."""
+
+
 def problem(
     status: int,
     detail: str,
@@ -31,14 +35,14 @@ def problem(
     proxy_status: str | None = None,
     headers: Mapping[str, str] | None = None,
     **members: object,
-) -> web.Response:
+) -> Problem:
     """A problem document. `detail` names what was wrong and what is allowed; `members` are extension members.
 
     proxy_status: the Proxy-Status field value, e.g. `edge-1; error=connection_refused`.
     """
     shown = title or title_of(status)
     document = {"type": "about:blank", "title": shown, "status": status, "detail": detail, **members}
-    response = web.Response(
+    response = Problem(
         status=status,
         body=orjson.dumps(document),
         content_type=CONTENT_TYPE,
@@ -50,9 +54,19 @@ def problem(
 
 
 def refused_status(node: str, status: int) -> str:
-    """Proxy-Status of a request that was turned away before it was routed (RFC 9209, 2.3)."""
+    """Proxy-Status of an answer that we make ourselves, where no more is to be said (RFC 9209, 2.3)."""
     error = "http_request_error" if status < 500 else "proxy_internal_response"
     return f"{node}; error={error}"
+
+
+def attributed(node: str) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """A signal handler: a problem says whose it is, where it does not say so more exactly by itself."""
+
+    async def attribute(_request: web.Request, response: web.StreamResponse) -> None:
+        if isinstance(response, Problem):
+            response.headers.setdefault("Proxy-Status", refused_status(node, response.status))
+
+    return attribute
 
 
 def on_the_wire(status: int, detail: str, node: str, *, close: bool = False, again_s: int = 1) -> bytes:

@@ -108,7 +108,7 @@ class EdgeProtocol(RequestHandler):
         "_fields",
         "_half_closed",
         "_is_closing",
-        "_is_judged",
+        "_judged_before",
         "_lane",
         "_last",
         "_left",
@@ -125,7 +125,6 @@ class EdgeProtocol(RequestHandler):
         "_tried",
         "_unsent",
         "_unsent_bytes",
-        "_verdict",
         "_wire",
         "_write",
         "_writelines",
@@ -155,8 +154,7 @@ class EdgeProtocol(RequestHandler):
         self._portion = 0  # bytes of the body since it was last said to make progress
         self._last = False  # no request is taken after this one
         self._tried = False  # the short road of view events, for the request at hand
-        self._is_judged = False  # whether there is room for the request at hand
-        self._verdict: Refusal | None = None  # why not
+        self._judged_before: tuple[Refusal | None] | None = None  # whether there is room for the request at hand
         self._posting = False  # view events wait for the disk, and what comes after them waits, too
         self._owed = 0  # requests received and not yet answered
         self._half_closed = False
@@ -387,7 +385,7 @@ class EdgeProtocol(RequestHandler):
         return self.transport is not None and _untaken(self.transport) > 0
 
     def _process_keepalive(self) -> None:
-        """Called by the base class, to close a connection that is idle; one that still takes an answer is not."""
+        """Called by the base class, to close a connection that is idle: no answer is owed to it or on its way."""
         if self._paused or self._owed:
             self._shows_life()
         # After each of its own answers the base class sets the time as if nothing had been noted since.
@@ -602,10 +600,10 @@ class EdgeProtocol(RequestHandler):
         known = posts.known(data) if posts is not None else None
         if posts is None or known is None:
             return False
-        self._verdict = self._too_much()
-        taken = posts.offer(known[0], self._client(), known[1]) if self._verdict is None else None
+        reason = self._too_much()
+        taken = posts.offer(known[0], self._client(), known[1]) if reason is None else None
         if taken is None:
-            self._is_judged = True
+            self._judged_before = (reason,)
             return False
         self._post_began(posts, taken, partial(self._take_again, data))
         return True
@@ -630,7 +628,7 @@ class EdgeProtocol(RequestHandler):
     def _take_again(self, data: bytes) -> None:
         """A whole request that was not fed before, to be answered by a handler."""
         before, self._phase, self._tried = self._phase, _Phase.HEAD, True
-        self._is_judged, self._verdict = True, None
+        self._judged_before = (None,)
         self._take(data)
         self._tried = False
         if before is _Phase.DEAF:
@@ -855,9 +853,9 @@ class EdgeProtocol(RequestHandler):
 
     def _too_much(self) -> Refusal | None:
         """Why there is no room for the request at hand, if so. Asked once for each, by the road that sees it first."""
-        if self._is_judged:
-            self._is_judged = False
-            return self._verdict
+        judged, self._judged_before = self._judged_before, None
+        if judged is not None:
+            return judged[0]
         return self._overload.full() if self._overload is not None else None
 
     def _shed(self, message: RawRequestMessage, payload: StreamReader, reason: Refusal) -> None:

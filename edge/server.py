@@ -68,11 +68,11 @@ def run(settings: EdgeSettings, reload: Callable[[], EdgeSettings]) -> None:
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s[%(process)d] %(message)s")
     tls = _checked(settings)
-    _allow_descriptors(settings)
     public = [_bind("listen", address) for address in settings.listen]
     admin = _bind("admin", settings.admin)
     node_lock = _lock(settings.data_dir)
     run_dir = _prepare(settings.data_dir)
+    _allow_descriptors(settings)
     with scratch(run_dir / "metrics") as metrics:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
         # Loaded once, before the fork, and only now: prometheus_client reads its directory when it is imported.

@@ -20,8 +20,7 @@ from edge.cache.ask import Ask
 from edge.cache.directives import NO_DIRECTIVES
 from edge.cache.engine import Engine, Reply
 from edge.cache.model import UNCONDITIONAL
-from edge.cache.status import server_timing
-from edge.delivery import Delivery, conditions, directives, head_fields, is_ours, member
+from edge.delivery import Delivery, asked, head_fields, is_ours, member
 from edge.fastlane import Answer, Found, Hit, Lane
 from edge.forwarding import Hop, LoopError, forwarded
 from edge.problems import SERVER
@@ -89,31 +88,19 @@ class ShortRoad:
         return hdrs.AUTHORIZATION not in headers and hdrs.PROXY_AUTHORIZATION not in headers
 
     def _ask(self, message: RawRequestMessage, peer: Callable[[], Peer]) -> Ask:
-        delivery, headers, method, path = self._delivery, message.headers, message.method, message.path
-        asked = directives(headers) if delivery.obeys else NO_DIRECTIVES
-        if delivery.published:
-            return Ask(target.parse(path).uri, method, conditions(headers, method), asked)
-
         def fields() -> Headers:
             major, minor = message.version
             who = peer()
-            return forwarded(
-                message.raw_headers, Hop(method, who.address, who.scheme, f"{major}.{minor}", delivery.node)
-            )
+            hop = Hop(message.method, who.address, who.scheme, f"{major}.{minor}", self._delivery.node)
+            return forwarded(message.raw_headers, hop)
 
-        uri = target.canonical(path, query_keys=delivery.query_keys)
-        authorized = hdrs.AUTHORIZATION in headers
-        return Ask(uri, method, conditions(headers, method), asked, fields=fields, authorized=authorized)
+        return asked(self._delivery, message.method, message.path, message.headers, fields)
 
     def _found(self, message: RawRequestMessage, route: str, ask: Ask, reply: Reply, began: float) -> Found | None:
         if reply.key is None or not isinstance(reply.body, bytes | memoryview):
             return None
         delivery, headers = self._delivery, message.headers
-        said = head_fields(delivery, ask, reply)
-        if delivery.shows_timing:
-            said["Server-Timing"] = server_timing(reply.outcome, self._now() - began)
-        if reply.length is not None and reply.status not in (204, 304):
-            said["Content-Length"] = str(reply.length)
+        said = head_fields(delivery, ask, reply, self._now() - began if delivery.shows_timing else 0.0)
         dated = hdrs.DATE in said
         if not dated:
             said["Date"] = self._date()

@@ -52,7 +52,7 @@ class HttpClient:
     """The exchanges with one address; every failure leaves as OriginError.
 
     max_concurrent: requests that wait for the head of their response at one time. It is what loads an origin; bodies
-    on their way to slow clients do not, and have a bound 16 times as high.
+    on their way to slow clients do not, and have a bound 8 times as high.
     """
 
     def __init__(

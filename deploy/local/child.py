@@ -177,19 +177,19 @@ class Child:
                 f"{name} ended by itself ({how(code)}); starting it again in {pause:g} s, see {self.program.log}"
             )
             await clear_group(process.pid, signal.SIGTERM)
-            while self._process is process:  # until there is another one: of this one nothing is left to be ended
+            self._process = None  # its number may soon be another's
+            while self._process is None:
                 await asyncio.sleep(pause)
                 pause, since = min(pause * 2, PAUSE_LONGEST_S), loop.time()
                 await self._relaunch()
 
     async def _relaunch(self) -> None:
-        before = self._process
         self.restarts += 1
         try:
             await self._launch()
         except (StartError, OSError) as error:
             self._tell(str(error))
-            if self._process is not None and self._process is not before:
+            if self._process is not None:
                 await end(self._process, signal.SIGKILL, self.program.stop_within_s)
         else:
             self._tell(f"{self.program.name} runs again")

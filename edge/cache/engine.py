@@ -17,7 +17,6 @@ from typing import TypeAlias
 from edge.cache import invalidation, siblings
 from edge.cache.ask import Ask
 from edge.cache.blocks import Changed, ChangedError, Coming, Have, Lost
-from edge.cache.conditional import Shape
 from edge.cache.fetch import Fetcher, Site
 from edge.cache.fill import OvertakenError
 from edge.cache.flight import Flight
@@ -68,7 +67,7 @@ _OVERTAKEN = Pass("its beginning is gone", 0.0)
 
 
 class Engine:
-    """One worker's cache. record: called with the outcome of every request, at the time its head is known.
+    """One worker's cache.
 
     slow: the tiers beside memory, fastest first. limits: of objects and fills; by default what suits the memory tier.
     patience_s: how long a request waits for the origin when a stale response could be served instead.
@@ -84,7 +83,6 @@ class Engine:
         siblings: Siblings | None = None,
         clock: Clock,
         purges: Purges | None = None,
-        record: Callable[[Outcome], None] = lambda _outcome: None,
         recorder: Recorder | None = None,
         limits: Limits | None = None,
         site: Site | None = None,
@@ -94,13 +92,12 @@ class Engine:
     ) -> None:
         self._reader = reader
         self._clock = clock
-        self._record = record
         self._limits = limits or Limits.within(memory.max_bytes)
         self._site = site or Site()
         self._patience_s = patience_s
         self._invalidate = invalidate
         self._tiers = Tiers(memory, slow, NoPurges() if purges is None else purges, clock, touch)
-        self._passing = Passing(reader=reader, clock=clock, record=record, limits=self._limits, site=self._site)
+        self._passing = Passing(reader=reader, clock=clock, limits=self._limits, site=self._site)
         self._fetcher = Fetcher(
             reader=reader,
             tiers=self._tiers,
@@ -322,7 +319,7 @@ class Engine:
                 return came
             again = came if left > 1 else _Again(marker=_CHANGING)
             held = self._tiers.in_memory(ask)
-        raise self._unavailable(OriginError(OriginFailure.UNAVAILABLE, "it changes too fast"), Forward.MISS)
+        raise _unavailable(OriginError(OriginFailure.UNAVAILABLE, "it changes too fast"), Forward.MISS)
 
     async def _past(self, ask: Ask) -> Reply:
         """A method that is not served from a cache; what it changed there is dropped from here (RFC 9111, 4.4)."""
@@ -384,7 +381,7 @@ class Engine:
             reply = await self._landed(ask, Found(held.value, held.tier, part=held.part), led=True)
             if isinstance(reply, Reply):
                 return reply
-        raise self._not_stored(Forward.MISS)
+        raise _not_stored(Forward.MISS)
 
     def _board(self, ask: Ask, again: _Again, join: Join) -> tuple[Flight[Landing], bool]:
         """A flight for a request, and whether it leads it."""
@@ -468,7 +465,7 @@ class Engine:
             case Unshared(marker):
                 return await self._passing.get(ask, landing.forward, marker.head)
             case Failed(error, forward):
-                raise self._unavailable(error, forward, collapsed=not led)
+                raise _unavailable(error, forward, collapsed=not led)
         raise TypeError(landing)
 
     def _misfit(self, ask: Ask, landing: Landing) -> _Again | None:
@@ -493,7 +490,7 @@ class Engine:
     def _from_entry(self, ask: Ask, found: Found, entry: Entry, now: float, *, collapsed: bool) -> Reply:
         head = entry.head
         verdict = shaped(head, ask.conditions)
-        reply = self._reply(verdict, head, _outcome(found, head, now, collapsed=collapsed), now)
+        reply = reply_of(verdict, head, _outcome(found, head, now, collapsed=collapsed), now)
         if ask.head_only:
             return reply
         if verdict.part is not None:
@@ -507,22 +504,22 @@ class Engine:
         verdict = shaped(head, ask.conditions)
         outcome = _outcome(found, head, now, collapsed=collapsed)
         if ask.head_only or verdict.status not in (200, 206):
-            return self._reply(verdict, head, outcome, now)
+            return reply_of(verdict, head, outcome, now)
         ask.take_fields()
         wanted = verdict.part or Part(0, (head.length or 0) - 1)
         if ask.directives.only_if_cached and not await self._fetcher.blocks.has(ask, layout, wanted):
-            raise self._not_stored(Forward.PARTIAL)
+            raise _not_stored(Forward.PARTIAL)
         try:
             opened = await self._fetcher.blocks.open(ask, layout, wanted)
         except ChangedError:
             await self._tiers.forget(ask.uri, found.part)
             return _Again()
         except OriginError as error:
-            raise self._unavailable(error, Forward.PARTIAL) from error
+            raise _unavailable(error, Forward.PARTIAL) from error
         if found.forward is None:
             status = 206 if opened.forward is not None else None
             outcome = replace(outcome, tier=opened.tier, forward=opened.forward, forward_status=status)
-        reply = self._reply(verdict, head, outcome, now)
+        reply = reply_of(verdict, head, outcome, now)
         reply.body = opened.pieces
         return reply
 
@@ -546,7 +543,7 @@ class Engine:
             ttl_s=ttl,
             timings=growing.timings,
         )
-        reply = self._reply(verdict, head, outcome, now)
+        reply = reply_of(verdict, head, outcome, now)
         reply.body = body
         return reply
 
@@ -557,24 +554,20 @@ class Engine:
         outcome = Outcome(
             tier=Tier.ORIGIN, forward=landing.forward, forward_status=head.status, timings=landing.timings
         )
-        reply = self._reply(verdict, head, outcome, self._clock.monotonic())
+        reply = reply_of(verdict, head, outcome, self._clock.monotonic())
         reply.resources = resources
         if not ask.head_only and verdict.status == head.status:
             reply.body = handoff.response.chunks
         return reply
 
-    def _reply(self, verdict: Shape, head: Head, outcome: Outcome, now: float) -> Reply:
-        self._record(outcome)
-        return reply_of(verdict, head, outcome, now)
 
-    def _not_stored(self, forward: Forward) -> Unavailable:
-        error = OriginError(OriginFailure.READ_TIMEOUT, "the request wants a stored response only, and there is none")
-        return self._unavailable(error, forward)
+def _not_stored(forward: Forward) -> Unavailable:
+    error = OriginError(OriginFailure.READ_TIMEOUT, "the request wants a stored response only, and there is none")
+    return _unavailable(error, forward)
 
-    def _unavailable(self, error: OriginError, forward: Forward, *, collapsed: bool = False) -> Unavailable:
-        outcome = Outcome(tier=Tier.ORIGIN, forward=forward, collapsed=collapsed, error=error)
-        self._record(outcome)
-        return Unavailable(outcome, error)
+
+def _unavailable(error: OriginError, forward: Forward, *, collapsed: bool = False) -> Unavailable:
+    return Unavailable(Outcome(tier=Tier.ORIGIN, forward=forward, collapsed=collapsed, error=error), error)
 
 
 def _outcome(found: Found, head: Head, now: float, *, collapsed: bool) -> Outcome:

@@ -5,7 +5,6 @@ Each holds an origin connection for as long as its client reads, so their number
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -25,12 +24,9 @@ from origin.reader import ObjectReader, OriginError, OriginFailure, ReadRequest,
 class Passing:
     """The requests of one worker that go past the cache."""
 
-    def __init__(
-        self, *, reader: ObjectReader, clock: Clock, record: Callable[[Outcome], None], limits: Limits, site: Site
-    ) -> None:
+    def __init__(self, *, reader: ObjectReader, clock: Clock, limits: Limits, site: Site) -> None:
         self._reader = reader
         self._clock = clock
-        self._record = record
         self._limits = limits
         self._site = site
         self._places = Places(limits.max_passes, wait_s=limits.pass_wait_s)
@@ -45,7 +41,6 @@ class Passing:
             if ask.head_only or verdict.status in (304, 412, 416):
                 now = self._clock.monotonic()
                 outcome = Outcome(tier=Tier.MEMORY, ttl_s=ttl_s(known, now))
-                self._record(outcome)
                 return reply_of(verdict, known, outcome, now)
         resources = AsyncExitStack()
         try:
@@ -53,7 +48,6 @@ class Passing:
         except OriginError as error:
             await resources.aclose()
             outcome = Outcome(tier=Tier.ORIGIN, forward=forward, error=error)
-            self._record(outcome)
             raise Unavailable(outcome, error) from error
         except BaseException:
             await resources.aclose()
@@ -78,7 +72,6 @@ class Passing:
             forward_status=response.status,
             timings=(("origin", now - began),),
         )
-        self._record(outcome)
         reply = reply_of(verdict, head, outcome, now)
         reply.resources = resources
         if not ask.head_only and reply.status in (206, response.status):

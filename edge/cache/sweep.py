@@ -51,9 +51,9 @@ class Resident:
     space: int
 
 
-def place_of(root: Path, name: str) -> Path:
+def place_of(root: Path, name: str) -> str:
     """Where a file of that name lies."""
-    return root / name[:2] / name[2] / name[3:]
+    return f"{root}/{name[:2]}/{name[2]}/{name[3:]}"
 
 
 def bucket_of(name: str) -> int:
@@ -151,7 +151,7 @@ class Sweep:
 
     def _removed(self, one: Resident) -> int:
         with suppress(FileNotFoundError), self._ledger.locked():
-            path = place_of(self._root, one.name)
+            path = Path(place_of(self._root, one.name))
             if path.stat().st_ino == one.inode:
                 path.unlink()
                 self._ledger.change(bucket_of(one.name), size=-one.space, files=-1)

@@ -18,7 +18,7 @@ from pathlib import Path
 from edge.cache.descriptor import Descriptor
 from edge.cache.filelock import claim
 from edge.cache.ledger import BUCKETS, SEATS, Ledger
-from edge.cache.sweep import Sweep, bucket_of, space
+from edge.cache.sweep import Sweep, bucket_of, place_of, space
 from edge.cache.usebits import SLOTS, UseBits
 from edge.clock import Clock
 
@@ -56,7 +56,7 @@ class Tree:
 
     def path(self, name: str) -> str:
         """Where the file of that name lies."""
-        return f"{self.root}/{name[:2]}/{name[2]}/{name[3:]}"
+        return place_of(self.root, name)
 
     def note_use(self, name: str) -> None:
         """It was used: the sweep spares it once."""

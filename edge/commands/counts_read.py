@@ -74,9 +74,10 @@ def by(dimension: str, url: str, token_file: Path | None, as_json: bool, **asked
     "--to",
     "end",
     metavar="TIME",
-    help="Time, rounded up to a step and not included, or date, included.  [default: now]",
+    help="Time, rounded up to a step and not included, or date, included; or use --day.  [default: now]",
 )
 @click.option("--resource", metavar="ID", help="Only this resource.")
+@_DAY
 @filtered
 @reads
 def series(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 from pydantic import ByteSize
 from pydantic.fields import FieldInfo
 
 from config.settings import Address, ConfigurationError, EdgeSettings, load
+from edge.commands.one_line import WrongUsage
 
 EXAMPLE = """\b
 Examples:
@@ -20,15 +21,6 @@ Examples:
 \b
 Every flag has a key in the TOML file (--config) and an environment variable, e.g. --s3-endpoint:
 s3_endpoint = "…", SMARTEDU_S3_ENDPOINT=…; flags win over environment, environment over file."""
-
-
-class WrongConfiguration(click.ClickException):
-    """One line on standard error, exit status 2."""
-
-    exit_code = 2
-
-    def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(self.message, err=True)
 
 
 def _option(key: str, field: FieldInfo) -> click.Option:
@@ -63,7 +55,7 @@ def _serve(config: Path | None, **flags: Any) -> None:
         settings = load(given, config)
         run(settings, lambda: load(given, config))
     except ConfigurationError as error:
-        raise WrongConfiguration(f"smartedu serve: {error}") from None
+        raise WrongUsage(f"smartedu serve: {error}") from None
 
 
 serve = click.Command(

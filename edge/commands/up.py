@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from edge.commands.one_line import WrongUsage
+
 if TYPE_CHECKING:
     from config.settings import Address
     from deploy.local.child import Program
@@ -57,7 +59,6 @@ class AddressParameter(click.ParamType["Address"]):
         from pydantic import TypeAdapter
 
         from config.settings import AddressSetting
-        from edge.commands.serve import WrongConfiguration
 
         try:
             address: Address = TypeAdapter(AddressSetting).validate_python(value)
@@ -66,7 +67,7 @@ class AddressParameter(click.ParamType["Address"]):
         except ValueError:
             flag = param.opts[0] if param is not None else "address"
             allowed = "HOST:PORT with a port from 1 to 65535, an IPv6 host in brackets"
-            raise WrongConfiguration(f"smartedu up: {flag}: {value!r} is not allowed; allowed: {allowed}") from None
+            raise WrongUsage(f"smartedu up: {flag}: {value!r} is not allowed; allowed: {allowed}") from None
         return address
 
 

@@ -77,9 +77,9 @@ class Groups:
     def as_of_now(self) -> Groups:
         """The same, of this moment's catalog whatever is published while a question is being answered."""
         catalog = self._look()
+        self._remember(catalog)
         fixed = Groups(self._register, lambda: catalog)
-        if catalog is self._made_of:
-            fixed._made_of, fixed._made = catalog, dict(self._made)
+        fixed._made_of, fixed._made = catalog, self._made
         return fixed
 
     def resources(self) -> Mapping[str, Term]:
@@ -90,8 +90,7 @@ class Groups:
     def of(self, dimension: Dimension) -> Grouped:
         """The groups of a dimension that follows from the catalog."""
         catalog = self._look()
-        if catalog is not self._made_of:
-            self._made_of, self._made = catalog, {}
+        self._remember(catalog)
         found = self._made.get(dimension)
         if found is None or len(found.of_row) < len(self._register):
             found = self._made[dimension] = self._group(dimension, catalog, found)
@@ -106,6 +105,11 @@ class Groups:
             these = grouped.of_row == place
             mask = these if mask is None else mask & these
         return mask
+
+    def _remember(self, catalog: Catalog | None) -> None:
+        """What is made from now on is of this one."""
+        if catalog is not self._made_of:
+            self._made_of, self._made = catalog, {}
 
     def _group(self, dimension: Dimension, catalog: Catalog | None, known: Grouped | None) -> Grouped:
         if catalog is None:

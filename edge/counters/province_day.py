@@ -303,7 +303,9 @@ class ProvinceDays(ProvinceKeys):
         key = self.key("history", "lease")
         if await self.asked(self.client.set(key, holder, nx=True, ex=seconds)):
             return True
-        return bool(await self.asked(self.client.get(key)) == holder.encode())
+        if await self.asked(self.client.get(key)) != holder.encode():
+            return False
+        return bool(await self.asked(self.client.expire(key, seconds)))
 
     async def give_lease_back(self, holder: str) -> None:
         """End the lease, if `holder` has it."""

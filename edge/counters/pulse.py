@@ -3,8 +3,8 @@
 Theory of operation. The first reader starts the refreshes and waits for one. They go on by themselves while readers
 come, so that later readers find fresh counts and wait for nothing; when nobody has come for a while they come seldom,
 which is enough to know what has changed since, and then stop. However many read, Redis is asked as often as by one.
-With a pause of 0 nothing is refreshed without being asked for, and every
-reader waits for a refresh that began after it came.
+With a pause of 0 nothing is refreshed without being asked for, and every reader waits for a refresh that began after it
+came.
 """
 
 from __future__ import annotations

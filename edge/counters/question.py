@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from typing import Final, TypeVar
@@ -253,11 +253,10 @@ def top(parameters: Parameters, held: Collection[str]) -> Top:
 
 
 def series(parameters: Parameters, held: Collection[str], now: datetime) -> Series:
-    """`series?metric=&step=&from=&to=…`. Raises QuestionError."""
-    filters = [name for name in FILTERS if name != "day"]
-    given = _Given(parameters, ("metric", "step", "from", "to", "resource", *filters))
+    """`series?metric=&step=&from=&to=…`; `day=` is from and to that day. Raises QuestionError."""
+    given = _Given(parameters, ("metric", "step", "from", "to", "resource", *FILTERS))
     metric = given.choice("metric", Metric, ADDITIVE) or Metric.VIEWS
-    asked = _slice(given, held)
+    asked = replace(_slice(given, held), day=None)
     if asked.country is not None and asked.of_resources:
         raise QuestionError(_NO_COUNTRY_OF_RESOURCES)
     _check_visits(metric, asked)
@@ -285,10 +284,14 @@ def exported(parameters: Parameters, formats: Collection[str]) -> tuple[str, dat
 
 def day_of(text: str) -> str:
     """`2026-11-29` as it is in keys: `20261129`. Raises QuestionError."""
+    return day_name(_dated(text))
+
+
+def _dated(text: str) -> date:
     found = _date(text)
     if found is None:
         raise QuestionError(f"day is a date such as 2026-11-29, or {TODAY}, not {text[:_ASKED]!r}")
-    return day_name(found)
+    return found
 
 
 def _slice(given: _Given, held: Collection[str]) -> Slice:
@@ -354,8 +357,9 @@ def _names(metrics: Iterable[Metric]) -> str:
 def _span(given: _Given, now: datetime) -> Span:
     """From and to in whole steps: `from` is in the first point, `to` ends the last; a date as `to` includes its day."""
     step = given.choice("step", Step) or Step.HOUR
-    until = _moment(given, "to", last=True) or now
-    since = _moment(given, "from", last=False) or _default_begin(step, until)
+    day = _day(given, now)
+    until = _moment(given, "to", last=True) or (day + timedelta(days=1) if day is not None else now)
+    since = _moment(given, "from", last=False) or day or _default_begin(step, until)
     begin, end = _floor(since, step), _floor(until + step.span - timedelta(microseconds=1), step)
     if end <= begin:
         raise QuestionError("from is before to")
@@ -366,6 +370,16 @@ def _span(given: _Given, now: datetime) -> Span:
             f"that is {span.points} points; at most {MAX_POINTS} are given at once, which is {longest} by {step.value}"
         )
     return span
+
+
+def _day(given: _Given, now: datetime) -> datetime | None:
+    """When the one day begins that is asked for."""
+    text = given.text("day")
+    if text is None:
+        return None
+    if given.text("from") or given.text("to"):
+        raise QuestionError("day says from and to by itself; allowed: day, or from and to")
+    return begin_of_day(now.date() if text == TODAY else _dated(text))
 
 
 def _default_begin(step: Step, until: datetime) -> datetime:

@@ -24,12 +24,11 @@ from edge.account import Account
 from edge.appkeys import ENGINE, NODE
 from edge.cache import siblings, target
 from edge.cache.ask import Ask
-from edge.cache.directives import NO_DIRECTIVES
 from edge.cache.engine import Body, Reply, Unavailable
 from edge.cache.model import UNCONDITIONAL, Conditions
 from edge.cache.siblings import Answered
-from edge.cache.status import proxy_status, server_timing
-from edge.delivery import Delivery, conditions, directives, head_fields, is_ours
+from edge.cache.status import proxy_status
+from edge.delivery import Delivery, asked, head_fields, is_ours
 from edge.forwarding import Hop, LoopError, forwarded
 from edge.lent import Lent
 from edge.problems import problem
@@ -58,15 +57,9 @@ async def get_content(request: web.Request) -> web.StreamResponse:
     if request.method not in METHODS:
         return problem(405, f"{request.method} is not possible here", headers={"Allow": ", ".join(METHODS)})
     try:
-        key = target.parse(request.raw_path)
+        ask = asked(request.app[DELIVERY], request.method, request.raw_path, request.headers)
     except target.BadTarget as bad:
         return problem(400, str(bad))
-    ask = Ask(
-        key.uri,
-        request.method,
-        conditions(request.headers, request.method),
-        directives(request.headers) if request.app[DELIVERY].obeys else NO_DIRECTIVES,
-    )
     return await _answer(request, ask)
 
 
@@ -77,30 +70,33 @@ async def proxy(request: web.Request) -> web.StreamResponse:
         # We are the last that the client wants to hear (RFC 9110, 7.6.2).
         return web.Response(status=204, headers={"Allow": _ANY_METHOD})
     try:
-        uri = target.canonical(request.raw_path, query_keys=delivery.query_keys)
-        fields = forwarded(request.raw_headers, _hop(request)) if request.method not in METHODS else None
+        ask = asked(
+            delivery,
+            request.method,
+            request.raw_path,
+            request.headers,
+            lambda: forwarded(request.raw_headers, _hop(request)),
+        )
+        if request.method not in METHODS:
+            ask.take_fields()
     except target.BadTarget as bad:
         return problem(400, str(bad))
     except LoopError:
-        return problem(508, "the request has been here before")
-    if request.app[OURS].fullmatch(uri) is not None:
-        return _not_so(request, uri)
-    ask = Ask(
-        uri,
-        request.method,
-        conditions(request.headers, request.method),
-        directives(request.headers) if delivery.obeys else NO_DIRECTIVES,
-        fields=(lambda: fields) if fields is not None else (lambda: forwarded(request.raw_headers, _hop(request))),
-        authorized=hdrs.AUTHORIZATION in request.headers,
-        base=f"{request.scheme}://{request.host}",
-        body=_body(request) if request.body_exists else None,
-        body_length=request.content_length,
-        on_interim=_interim(request),
-    )
+        return _loop(request)
+    if request.app[OURS].fullmatch(ask.uri) is not None:
+        return _not_so(request, ask.uri)
+    ask.base = f"{request.scheme}://{request.host}"
+    ask.body, ask.body_length = _body(request) if request.body_exists else None, request.content_length
+    ask.on_interim = _interim(request)
     try:
         return await _answer(request, ask)
     except LoopError:
-        return problem(508, "the request has been here before")
+        return _loop(request)
+
+
+def _loop(request: web.Request) -> web.Response:
+    said = f"{request.app[NODE]}; error=proxy_loop_detected"
+    return problem(508, "the request has been here before", proxy_status=said)
 
 
 def _not_so(request: web.Request, uri: str) -> web.Response:
@@ -206,14 +202,10 @@ async def _answered(request: web.Request, ask: Ask, delivery: Delivery, account:
 async def _send(
     request: web.Request, ask: Ask, reply: Reply, delivery: Delivery, account: Account
 ) -> web.StreamResponse:
-    headers = head_fields(delivery, ask, reply)
-    if delivery.shows_timing and account.head_at is not None:
-        headers["Server-Timing"] = server_timing(reply.outcome, account.head_at - account.began)
+    headers = head_fields(delivery, ask, reply, account.first_byte_s or 0.0)
     if is_ours(reply, published=delivery.published):
         account.end = End.WHOLE
         return _refusal(reply, headers)
-    if reply.length is not None and reply.status not in (204, 304) and reply.status >= 200:
-        headers["Content-Length"] = str(reply.length)
     response: web.StreamResponse
     if isinstance(reply.body, bytes | memoryview) and len(reply.body) <= SLICE_BYTES:
         # One write for head and body; HEAD keeps its Content-Length and sends none of it.

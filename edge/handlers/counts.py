@@ -119,7 +119,7 @@ async def get_top(request: web.Request) -> web.StreamResponse:
 
 
 async def get_series(request: web.Request) -> web.StreamResponse:
-    """`/v1/counts/series?metric=views&step=minute|hour|day&from=&to=`: over time, by event time in UTC+8."""
+    """`/v1/counts/series?metric=views&step=minute|hour|day&from=&to=`, or `day=`: over time, by event time in UTC+8."""
 
     async def read(board: Board) -> Document:
         asked = question.series(request.query.items(), board.provinces, board.now())

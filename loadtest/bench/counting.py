@@ -35,7 +35,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from loadtest.bench import cases, servers
+from loadtest.bench import cases, loopback, servers
 from loadtest.bench.board import RESOURCES, events, valkey
 from loadtest.bench.cases import DOCUMENT_HIT, SEGMENT_HIT, Proxied
 from loadtest.bench.client import Address, Crowd, Judge
@@ -412,6 +412,7 @@ def counting(seconds: float, rounds: int, connections: int, per_s: int, only: tu
     parts = only or (RATE, STEADY, DELIVERY)
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {cores[-1]})
+    network = loopback.claim()
     console = Console(width=140)
     steps = {RATE: len(BATCHES), STEADY: 2, DELIVERY: 4 * (rounds // PAIRS) * PAIRS * len(THINGS)}
     with ExitStack() as stack:
@@ -435,6 +436,7 @@ def counting(seconds: float, rounds: int, connections: int, per_s: int, only: tu
     for row in bench.rows:
         table.add_row(*row)
     console.print(table)
+    console.print(f"measured on {network}")
 
 
 if __name__ == "__main__":

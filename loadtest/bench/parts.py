@@ -13,7 +13,20 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from loadtest.bench import growth, idle, native, nginx, replica, report, rounds, servers, storage, tls, varnish
+from loadtest.bench import (
+    growth,
+    idle,
+    loopback,
+    native,
+    nginx,
+    replica,
+    report,
+    rounds,
+    servers,
+    storage,
+    tls,
+    varnish,
+)
 from loadtest.bench.cases import (
     APPLICATION,
     FLOOR,
@@ -88,6 +101,7 @@ class Run:
         self._sizes = sizes
         self._console = console
         self._load_average = os.getloadavg()[0]
+        self._network = loopback.claim()
         self._cores = Cores.claim()
         self._waiting = idle.allowed(waiting, descriptors)
         self._programs = Programs.find()
@@ -114,7 +128,8 @@ class Run:
     def circumstances(self, command: str) -> report.Circumstances:
         """Under what the figures were taken."""
         cores = self._cores
-        return report.Circumstances(command, cores.server, cores.load, self._load_average, self._programs.versions())
+        versions = self._programs.versions()
+        return report.Circumstances(command, cores.server, cores.load, self._load_average, versions, self._network)
 
     def _published(self, directory: Path) -> report.Part:
         with ExitStack() as stack:

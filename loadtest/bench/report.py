@@ -43,13 +43,17 @@ SIZABLE_BYTES = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """Under what the figures were taken. load_average: of the last minute, before. peers: versions of those found."""
+    """Under what the figures were taken. load_average: of the last minute, before. peers: versions of those found.
+
+    network: what was between load and servers.
+    """
 
     command: str
     server_core: int
     load_core: int
     load_average: float
     peers: Mapping[str, str]
+    network: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +198,7 @@ def notes(parts: Sequence[Part], plan: Plan, circumstances: Circumstances) -> li
         where = f"one core for server and load together (core {circumstances.server_core}): requests/s is of both"
     measured = (
         f"{plan.rounds} rounds of {plan.seconds:g} s each (what takes long to begin: {SELDOM} times as long, "
-        f"in every {SELDOM}th), {plan.connections} connections if not said, loopback"
+        f"in every {SELDOM}th), {plan.connections} connections if not said, {circumstances.network}"
     )
     if plan.most < MANY:
         measured += f" (and never more than {plan.most}, whatever a row says)"

@@ -44,7 +44,7 @@ class Server:
     """Something that answers. ports: by path; a server with one port has it under ''. pid: the process that serves.
 
     says: what stands in the head of every right answer, by the kind of request; nothing for a server that is no cache.
-    tls: for asking it, None in plain. asked_with: fields that every request to it has beside its own.
+    tls: for asking it, None in plain. asked_with: fields that requests for hits have beside their own.
     """
 
     name: str

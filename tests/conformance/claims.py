@@ -268,7 +268,7 @@ def ttl(least: int, most: int) -> Claim:
 
 
 def problem(wanted: int, error: str | None = None) -> Claim:
-    """The edge's own error: a problem document and Proxy-Status with this error type."""
+    """The edge's own error: a problem document and Proxy-Status, with this error type if one is named."""
 
     def fault(seen: Exchange) -> str:
         found = seen.answer
@@ -276,7 +276,7 @@ def problem(wanted: int, error: str | None = None) -> Claim:
             _same("status", wanted, found.status),
             _same("Content-Type", PROBLEM, (found.values("Content-Type") or ("",))[0].partition(";")[0]),
             _problem_body(found.body, wanted),
-            "" if error is None else _proxy_error(found.values("Proxy-Status"), error),
+            _proxy_error(found.values("Proxy-Status"), error),
         )
 
     return _claim(f"the answer is a problem document with status {wanted}" + (f" and {error}" if error else ""), fault)
@@ -442,13 +442,12 @@ def _problem_body(data: bytes, wanted: int) -> str:
     return _same("the document's status", wanted, document.get("status"))
 
 
-def _proxy_error(lines: tuple[str, ...], wanted: str) -> str:
+def _proxy_error(lines: tuple[str, ...], wanted: str | None) -> str:
     if not lines:
         return "there is no Proxy-Status"
     name, parameters = _last_member(lines)
-    return _joined(
-        _same("the name in Proxy-Status", NODE, name), _same("error", wanted, _plain(parameters.get("error")))
-    )
+    error = _plain(parameters.get("error"))
+    return _joined(_same("the name in Proxy-Status", NODE, name), _same("error", wanted or error, error))
 
 
 def _last_member(lines: Iterable[str]) -> tuple[str, dict[str, Any]]:

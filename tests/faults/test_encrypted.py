@@ -131,9 +131,8 @@ def resume(port: int, context: ssl.SSLContext, session: ssl.SSLSession | None) -
         socket.create_connection((HOST, port)) as plain,
         context.wrap_socket(plain, server_hostname=HOST, session=session) as encrypted,
     ):
-        encrypted.sendall(b"GET /healthz HTTP/1.1\r\nHost: edge.test\r\nConnection: close\r\n\r\n")
-        while encrypted.recv(65536):
-            pass
+        encrypted.sendall(b"GET /healthz HTTP/1.1\r\nHost: edge.test\r\n\r\n")
+        assert encrypted.recv(65536).startswith(b"HTTP/1.1 200 ")
         return encrypted.session, bool(encrypted.session_reused)
 
 

@@ -224,6 +224,10 @@ async def test_series_are_by_event_time_with_zeros_whatever_the_filter(world: Wo
                 world.ledger.over(metric, cuts[step], **wanted)
             ), (wanted, metric)
             assert len(points) == len(document["series"])
+    for day in days()[1:]:
+        of_day = await world.read(f"series?step={step}&day={day}")
+        assert of_day["series"] == (await world.read(f"series?step={step}&from={day}&to={day}"))["series"]
+        assert sum(point["views"] for point in of_day["series"]) == world.ledger.sum("views", day=day)
     visits = await world.read(f"series?{span}&metric=visits")
     assert sum(point["visits"] for point in visits["series"]) == world.ledger.sum("visits")
 
@@ -458,7 +462,8 @@ async def test_a_day_without_views_that_redis_has_let_go_is_not_zeros(
         ("series?metric=uniques", "views, plays, watch_seconds, visits"),
         ("series?metric=visits&section=special", "views, plays, watch_seconds"),
         ("series?step=minute&resource=a&from=2026-01-01&to=2026-01-01", "48 hours"),
-        ("series?day=today", "from"),
+        ("series?day=today&to=2026-11-29", "allowed: day, or from and to"),
+        ("series?day=tomorrow", "today"),
         ("corrections?sort=up", "limit, offset, province"),
         ("stream?province=44", "none"),
         ("resources/a?fresh=1", "none"),

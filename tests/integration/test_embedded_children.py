@@ -101,11 +101,10 @@ async def test_a_child_that_cannot_be_started_again_is_tried_again_and_ends_nobo
         cleared.append(pid)
         await clear_group(pid, number)
 
-    opened: list[Path] = []
+    failures = iter([True, True, False])
 
     def full_disk(path: Path) -> IO[bytes]:
-        opened.append(path)
-        if len(opened) < 3:
+        if next(failures, True):
             raise OSError(errno.ENOSPC, "No space left on device")
         return open_log(path)
 
@@ -116,7 +115,12 @@ async def test_a_child_that_cannot_be_started_again_is_tried_again_and_ends_nobo
     assert cleared == [first]
     assert [line for line in said if "No space left" in line] == said[1:3]
     assert child.restarts == 3
+    second = child.pid
+    assert second is not None
+    os.kill(second, signal.SIGKILL)
+    await eventually(lambda: "No space left" in said[-1])
     await child.stop()
+    assert cleared == [first, second]
 
 
 async def test_a_stopped_child_stays_down(program: MakeProgram, said: list[str]) -> None:

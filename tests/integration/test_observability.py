@@ -362,7 +362,7 @@ async def test_key_and_times_are_told_when_asked_for(
     assert found["key"] == "/small?a=1&b=2"
     assert "origin" in said[0]
     assert all(list(times) == ["total"] for times in said[1:])
-    assert len({times["total"] for times in said[1:]}) > 1  # each was taken for itself
+    assert len({times["total"] for times in said[5:]}) > 1  # each was taken for itself
     quiet = await edge(origin=origin.url, data_dir=node.data_dir.parent / "quiet")
     async with client.get(f"{quiet.url}/small") as response:
         assert "Server-Timing" not in response.headers

@@ -10,6 +10,7 @@ from origin.pool import Address, Pool
 from origin.reader import OriginError, OriginFailure
 from origin.watch import Watch
 from tests.support.raw_origin import Raw, RawOrigin, response
+from tests.support.ticking import LoopTime
 from tests.support.waiting import eventually
 
 
@@ -69,15 +70,13 @@ def test_an_address_says_where_to_connect_and_what_to_call_it(
 async def test_a_deadline_that_is_moved_in_time_is_not_missed() -> None:
     missed: list[OriginError] = []
     watch = Watch(missed.append)
-    loop = asyncio.get_running_loop()
-    started = loop.time()
-    while loop.time() - started < 0.3:
-        watch.expect(0.2, OriginFailure.READ_TIMEOUT, "more")
-        await asyncio.sleep(0.01)
+    time = LoopTime()
+    for _ in range(5):
+        watch.expect(200, OriginFailure.READ_TIMEOUT, "more")
+        await time.leap(150)
     assert missed == []
-    await eventually(lambda: missed)
-    assert missed[0].failure is OriginFailure.READ_TIMEOUT
-    assert loop.time() - started > 0.4
+    await time.leap(60)
+    assert [error.failure for error in missed] == [OriginFailure.READ_TIMEOUT]
     watch.stop()
 
 

@@ -161,7 +161,7 @@ def test_wrong_credentials_are_told(
 def test_killed_while_encoding_it_leaves_no_process_and_ends_right_when_run_again(
     by: signal.Signals, environment: dict[str, str], smartedu: Run, storage: list[str], tmp_path: Path
 ) -> None:
-    video = videos.plain(tmp_path / "longer.mp4", size="1280x720", seconds=5)
+    video = videos.plain(tmp_path / "longer.mp4", size="1280x720", seconds=3)
     arguments = ["publish", str(video), "--preset", "slow", "--work-dir", str(tmp_path / "work"), *storage]
     program = str(Path(sys.executable).with_name("smartedu"))
     with subprocess.Popen([program, *arguments], env=environment, stderr=subprocess.PIPE, text=True) as first:

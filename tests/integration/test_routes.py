@@ -71,6 +71,29 @@ async def test_nothing_of_the_origin_is_ever_an_answer_to_what_is_ours(edge: Sta
         assert not {one.path for one in origin.seen} & set(OURS)
 
 
+async def test_whatever_is_wrong_a_problem_says_whose_it_is(edge: StartEdge) -> None:
+    async with ScriptedOrigin() as origin, aiohttp.ClientSession() as session:
+        origin.objects["/bucket/media/a"] = Script(b"a" * 100, headers={"Cache-Control": "max-age=600"}, etag='"a"')
+        node = await edge(origin="s3://bucket", s3_endpoint=origin.url)
+        asked: list[tuple[str, str, dict[str, str], int]] = [
+            ("GET", "/media/", {}, 400),
+            ("GET", "/nowhere", {}, 404),
+            ("GET", "/media/nothing", {}, 404),
+            ("DELETE", "/media/a", {}, 405),
+            ("GET", "/media/a", {"If-Match": '"b"'}, 412),
+            ("GET", "/media/a", {"Range": "bytes=500-"}, 416),
+            ("GET", "/v1/views", {}, 405),
+            ("GET", "/v1/counts/nothing", {}, 404),
+            ("GET", "/v1/counts/summary", {}, 503),
+        ]
+        every = [(method, node.url + path, fields, status) for method, path, fields, status in asked]
+        for method, url, fields, status in [*every, ("GET", f"{node.admin_url}/purge", {}, 405)]:
+            async with session.request(method, url, headers=fields) as response:
+                assert (response.status, response.content_type) == (status, "application/problem+json"), url
+                error = "http_request_error" if status < 500 else "proxy_internal_response"
+                assert response.headers["Proxy-Status"] == f"test; error={error}"
+
+
 async def test_what_is_ours_is_not_posted_to_the_origin(edge: StartEdge) -> None:
     async with ScriptedOrigin() as origin, aiohttp.ClientSession() as session:
         node = await edge(origin=origin.url)

@@ -5,7 +5,7 @@ What a worker process is besides (arbiter, metrics, drain) is left out, so that 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 from aiohttp import web
 
-from edge.account import Accounts
+from edge.account import Account, Accounts
 from edge.appkeys import ENGINE, NODE
 from edge.cache.engine import Engine
 from edge.cache.fetch import Site
@@ -28,6 +28,18 @@ from edge.delivery import Delivery
 from edge.handlers import content
 from origin.http import Deadlines, HttpReader
 from origin.reader import ObjectReader
+
+
+class _Noting(Accounts):
+    """Notes the outcome of every request."""
+
+    def __init__(self, now: Callable[[], float], outcomes: list[Outcome]) -> None:
+        super().__init__(None, now)
+        self._outcomes = outcomes
+
+    def answered(self, account: Account, outcome: Outcome, status: int, age_s: int | None = None) -> None:
+        self._outcomes.append(outcome)
+        super().answered(account, outcome, status, age_s)
 
 
 @dataclass(slots=True)
@@ -101,7 +113,6 @@ async def worker(
         clock=clock,
         purges=purges,
         limits=limits,
-        record=outcomes.append,
         patience_s=patience_s,
     )
     public = web.Application()
@@ -113,7 +124,7 @@ async def worker(
     for app in (public, internal):
         app[NODE], app[ENGINE], app[content.OURS] = "edge-1", engine, content.NOTHING
         app[content.DELIVERY] = Delivery(
-            Accounts(None, clock.monotonic), "edge-1", published=not forwards, obeys=forwards
+            _Noting(clock.monotonic, outcomes), "edge-1", published=not forwards, obeys=forwards
         )
         app.on_response_prepare.append(content.exact_fields)
     port = await _listen(public, runners)

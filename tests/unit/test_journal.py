@@ -19,6 +19,7 @@ from edge.counters.event import place_in
 from edge.counters.journal import Journal, JournalError, Refusal, frame
 from edge.counters.label import Home
 from edge.counters.record import encode
+from tests.support.ticking import LoopTime
 
 HOME = Home("44", "edge-1/0")
 HERE = place_in("44")
@@ -336,21 +337,22 @@ async def test_a_write_that_fails_in_whatever_way_gives_back_the_place_it_took(t
 
 
 async def test_whoever_has_waited_too_long_is_told_so_each_in_his_time_and_the_journal_goes_on(tmp_path: Path) -> None:
-    journal = await opened(tmp_path, append_timeout_s=0.2)
+    journal, time = await opened(tmp_path, append_timeout_s=100), LoopTime()
     disk = threading.Event()
     for _ in range(2):
         journal._executor.submit(disk.wait)  # both of its threads: the disk does not answer
-    loop = asyncio.get_running_loop()
-    first, began = journal.put(PAYLOAD, 0), loop.time()
-    await asyncio.sleep(0.1)  # the second one has begun to wait later: that is all that matters
+    first = journal.put(PAYLOAD, 0)
+    await time.leap(60)
+    assert not first.done()
     second = journal.put(PAYLOAD, 0)
+    await time.leap(60)
     with pytest.raises(JournalError) as refused:
-        await first
+        first.result()
     assert refused.value.refusal is Refusal.SLOW
     assert not second.done()
+    await time.leap(60)
     with pytest.raises(JournalError):
-        await second
-    assert loop.time() - began >= 0.3
+        second.result()
     third = journal.put(PAYLOAD, 0)
     disk.set()
     await third

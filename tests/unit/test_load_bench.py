@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -406,3 +408,18 @@ def test_peers_that_are_missing_are_named_and_the_benchmark_goes_on(
     assert "apt install nginx varnish" in capsys.readouterr().err
     peers.provide([])
     assert capsys.readouterr().err == ""
+
+
+def test_as_root_it_measures_on_a_loopback_of_its_own_that_sends_when_it_may() -> None:
+    script = (
+        "import os, socket; from loadtest.bench import loopback; before = os.stat('/proc/self/ns/net').st_ino\n"
+        "print(loopback.claim(), os.stat('/proc/self/ns/net').st_ino != before, sep='\\n')\n"
+        "server = socket.create_server(('127.0.0.1', 0)); client = socket.create_connection(server.getsockname())\n"
+        "print(client.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16).rstrip(b'\\0').decode())"
+    )
+    said, is_new, control = subprocess.check_output([sys.executable, "-c", script], text=True).splitlines()
+    if is_new == "True":
+        assert said == f"a loopback of its own with TCP {control}"
+        assert control in ("cubic", "reno")
+    else:
+        assert said == f"the machine's loopback with TCP {control}"

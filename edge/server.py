@@ -38,6 +38,7 @@ from edge.assembly.placing import WrongFileError, check_atlas
 from edge.bearer import secret_in
 from edge.scratch import SHARED_MEMORY, scratch
 from edge.slots import Slot
+from edge.tasks import begin, end
 from edge.tls import CertificateError, server_context
 from origin.pool import tls_context
 
@@ -207,6 +208,7 @@ class Node(BaseApplication):  # type: ignore[misc]
         self.lock = lock
         self._reload = reload
         self._loaded = False
+        self.first_workers = settings.workers
         super().__init__()
 
     def load_config(self) -> None:
@@ -276,7 +278,7 @@ class EdgeWorker(Worker):  # type: ignore[misc]
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._serve())
         except Exception:
-            if self.booted or self.age <= self.app.settings.workers:
+            if self.booted or self.age <= self.app.first_workers:
                 raise  # one of the first: the node does not start
             # To the arbiter a worker that cannot boot is a reason to end all others.
             log.exception("a worker could not start; in a moment it is tried again")
@@ -292,6 +294,8 @@ class EdgeWorker(Worker):  # type: ignore[misc]
         stopping = self._stop_event()
         settings: EdgeSettings = self.app.settings
         async with AsyncExitStack() as stack:
+            # Until all is closed: a drain may take longer than a worker may be silent.
+            stack.push_async_callback(end, [begin(self._beat(), "heartbeat")])
             slot = stack.enter_context(Slot.claim(settings.data_dir / "slots"))
             node = await stack.enter_async_context(app.node(settings, slot.number))
             siblings = web.AppRunner(
@@ -301,6 +305,7 @@ class EdgeWorker(Worker):  # type: ignore[misc]
                 handler_cancellation=True,
                 max_field_size=MAX_FIELD_BYTES,
                 max_line_size=2 * MAX_TARGET_BYTES,
+                shutdown_timeout=settings.drain_s,
             )
             await siblings.setup()
             stack.push_async_callback(siblings.cleanup)
@@ -364,10 +369,15 @@ class EdgeWorker(Worker):  # type: ignore[misc]
             await EdgeSite(runner, listener, ssl_context=tls, backlog=BACKLOG, transport=transport).start()
         return runner
 
-    async def _until(self, stopping: asyncio.Event) -> None:
-        """Tell the arbiter that we live, until told to stop or left without an arbiter (it was killed)."""
-        while not stopping.is_set() and os.getppid() == self.ppid:
+    async def _beat(self) -> None:
+        """Tell the arbiter that we live."""
+        while True:
             self.notify()
+            await asyncio.sleep(HEARTBEAT_S)
+
+    async def _until(self, stopping: asyncio.Event) -> None:
+        """Wait until told to stop, or left without an arbiter (it was killed)."""
+        while not stopping.is_set() and os.getppid() == self.ppid:
             with suppress(TimeoutError):
                 async with asyncio.timeout(HEARTBEAT_S):
                     await stopping.wait()

@@ -94,6 +94,10 @@ class HttpClient:
             finally:
                 await exchange.end()
 
+    def retire(self) -> None:
+        """Keep no connection; exchanges that are under way go on."""
+        self._pool.retire()
+
     async def close(self) -> None:
         """Close the connections."""
         await self._pool.close()
@@ -148,6 +152,10 @@ class HttpReader:
             raise OriginError(OriginFailure.REQUEST, "an origin is no tunnel", status=405)
         async with self._client.exchange(request, (*self._fields, *_fields_of(request))) as response:
             yield response
+
+    def retire(self) -> None:
+        """Keep no connection; what is being read is read to its end."""
+        self._client.retire()
 
     async def close(self) -> None:
         """Close the pooled connections."""

@@ -98,6 +98,12 @@ class Pool:
         else:
             connection.close()
 
+    def retire(self) -> None:
+        """Close those that wait; the others as soon as their exchange is over."""
+        self._keep = 0
+        for connection in tuple(self._waiting):
+            connection.close()
+
     async def close(self) -> None:
         """Close all connections, also those in use."""
         while self._all:

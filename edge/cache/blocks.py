@@ -9,6 +9,7 @@ A block whose validator is another than the layout's belongs to another version:
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -26,6 +27,7 @@ from edge.cache.limits import Limits
 from edge.cache.model import CacheKey, Entry, Forward, Head, Layout, Tier
 from edge.cache.ranges import Part, parse_content_range
 from edge.cache.siblings import Answered, Siblings
+from edge.cache.storing import ABOUT_THE_REQUEST
 from edge.cache.tiers import Tiers, part_of
 from edge.clock import Clock
 from origin.reader import Chunks, ObjectReader, OriginError, OriginFailure, ReadRequest, ReadResponse
@@ -35,12 +37,20 @@ SLICE_BYTES = 32 * 1024
 QUICK_SLICE_BYTES = 256 * 1024
 """What one holds that has always taken the last slice within `QUICK_S`: fewer, larger steps cost less."""
 QUICK_S = 0.005
-_ATTEMPTS = 3  # at one block, each from where the one before broke off
+_PAUSES_S = (0.2, 1.0)  # before a block is asked for again, from where it broke off: an origin may be starting again
 _FIRST = re.compile(r"bytes=([0-9]{1,18})-[0-9]{0,18}|bytes=-[0-9]{1,18}")
 
 
 class ChangedError(Exception):
     """The origin holds another version than the layout describes."""
+
+
+class RefusedError(Exception):
+    """The origin refuses the request on whose behalf a block was asked for: each has to ask for itself."""
+
+
+class _GoneError(OriginError):
+    """The same, when a part of the body has been sent: there is nothing to be had any more by asking again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +75,20 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
+class Refused:
+    """One client's request for it is not to the origin's liking, which says nothing of the object."""
+
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """The block cannot be had."""
 
     error: OriginError
 
 
-BlockLanding: TypeAlias = Have | Coming | Changed | Lost
+BlockLanding: TypeAlias = Have | Coming | Changed | Refused | Lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +177,8 @@ class Blocks:
                     tier, forward = found, Forward.PARTIAL
                 case Changed():
                     raise ChangedError
+                case Refused():
+                    raise RefusedError
                 case Lost(error):
                     raise error.again()
         return Opened(tier, forward, self._pieces(ask, layout, wanted))
@@ -238,15 +257,17 @@ class Blocks:
     async def _block_pieces(
         self, ask: Ask, layout: Layout, number: int, inside: Part, pace: _Pace
     ) -> AsyncGenerator[bytes, None]:
-        at, attempts = inside.first, _ATTEMPTS
+        at, pauses = inside.first, list(_PAUSES_S)
         while at <= inside.last:
             try:
                 piece = await self._slice(ask, layout, number, Part(at, min(at + pace.size - 1, inside.last)))
+            except _GoneError:
+                raise
             except OriginError:
                 # Somewhere in a long body, patience is worth more than a quick end.
-                attempts -= 1
-                if not attempts:
+                if not pauses:
                     raise
+                await asyncio.sleep(pauses.pop(0))
                 continue
             # Nothing but the slice is held while the client takes it: not the block, and not what it comes from.
             given_at = self._clock.monotonic()
@@ -262,8 +283,10 @@ class Blocks:
             case Coming(body):
                 return await _first_piece(body, wanted)
             case Changed():
-                await self._tiers.forget(ask.uri, part_of(layout.head, ask))
-                raise OriginError(OriginFailure.INCOMPLETE, "the object has changed while it was being read")
+                await self._tiers.forget_version(ask.uri, part_of(layout.head, ask), layout)
+                raise _GoneError(OriginFailure.INCOMPLETE, "the object has changed while it was being read")
+            case Refused(status):
+                raise OriginError(OriginFailure.UNAVAILABLE, f"the origin answered {status}")
             case Lost(error):
                 raise error.again()
 
@@ -297,7 +320,7 @@ class Blocks:
         # The share first: what arrives before there is room for it would lie in the connections' buffers.
         async with self._budget.reserve(part.length), self._reader.open(read) as response:
             if not _same_version(response, layout, part):
-                flight.land(_refused(response, layout))
+                flight.land(_refused(response, layout, ask))
                 return
             key = block_key(ask.uri, layout, number)
             await self._receive(key, layout, part, response.chunks, flight, mark, Tier.ORIGIN)
@@ -377,7 +400,10 @@ def _same_version(response: ReadResponse, layout: Layout, part: Part) -> bool:
     )
 
 
-def _refused(response: ReadResponse, layout: Layout) -> BlockLanding:
+def _refused(response: ReadResponse, layout: Layout, ask: Ask) -> BlockLanding:
+    """What an answer that is not the block says of it. One client's fields are sent, on behalf of all who wait."""
+    if ask.headers and response.status in ABOUT_THE_REQUEST:
+        return Refused(response.status)
     if response.status >= 500:
         return Lost(OriginError(OriginFailure.UNAVAILABLE, f"the origin answered {response.status}"))
     if response.status in (200, 206) and response.field("etag") == layout.head.etag:

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 from edge.cache import invalidation, siblings
 from edge.cache.ask import Ask
-from edge.cache.blocks import Changed, ChangedError, Coming, Have, Lost
+from edge.cache.blocks import Changed, ChangedError, Coming, Have, Lost, Refused, RefusedError
 from edge.cache.fetch import Fetcher, Site
 from edge.cache.fill import OvertakenError
 from edge.cache.flight import Flight
@@ -269,6 +269,8 @@ class Engine:
                 return Answer(Answered.ENTRY, wanted.layout.head), body.read()
             case Changed():
                 return Answer(Answered.CHANGED), b""
+            case Refused():
+                return Answer(Answered.PASS), b""
             case Lost(error):
                 return Answer(Answered.ERROR, error=error), b""
 
@@ -281,7 +283,8 @@ class Engine:
                     Answered.LAYOUT, layout.head, forward, status, block_bytes=size, part=part, stored=stored
                 ), b""
             case Found(Entry() as entry, _, forward, status, error, part=part, stored=stored):
-                same = question.known_etag is not None and question.known_etag == entry.head.etag and stored
+                # By the strong tag: two bodies may have the same weak one.
+                same = question.known_etag is not None and question.known_etag == entry.head.strong_etag and stored
                 kind, body = (Answered.SAME, b"") if same else (Answered.ENTRY, entry.body)
                 return Answer(kind, entry.head, forward, status, part=part, stored=stored and error is None), body
             case Growing(head, growing, _, forward, status, part=part):
@@ -512,8 +515,10 @@ class Engine:
         try:
             opened = await self._fetcher.blocks.open(ask, layout, wanted)
         except ChangedError:
-            await self._tiers.forget(ask.uri, found.part)
+            await self._tiers.forget_version(ask.uri, found.part, layout)
             return _Again()
+        except RefusedError:
+            return await self._passing.get(ask, Forward.PARTIAL)
         except OriginError as error:
             raise _unavailable(error, Forward.PARTIAL) from error
         if found.forward is None:

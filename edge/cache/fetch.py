@@ -24,6 +24,7 @@ from typing import TypeGuard
 from cachetools import LRUCache
 
 from edge.cache import siblings as wire
+from edge.cache import storing
 from edge.cache.ask import Ask
 from edge.cache.blocks import Blocks, first_offset, whole_fields
 from edge.cache.fill import FillBudget, GrowingBody, receive
@@ -407,7 +408,8 @@ class Fetcher:
         if ask.directives.no_store:
             return
         self._remember(fill, marker)
-        if fill.held is not None and head.status < 500 and not ask.authorized:
+        of_the_response = head.status < 500 and head.status not in storing.ABOUT_THE_REQUEST
+        if fill.held is not None and of_the_response and not ask.authorized:
             await self._tiers.forget(ask.uri, fill.held.part)
 
     def _remember(self, fill: _Fill, marker: Pass) -> None:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
 from pathlib import Path
+from typing import Protocol
 
 import orjson
 
@@ -204,6 +205,13 @@ def _error(failure: str, detail: str, status: int, retry_after_s: float | None) 
     )
 
 
+class SiblingReader(ObjectReader, Protocol):
+    """What reads from a sibling."""
+
+    def retire(self) -> None:
+        """Begin nothing new; what is under way comes to its end."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Socket:
     """A socket file as it was seen; another identity is another worker."""
@@ -220,7 +228,7 @@ class Siblings:
         *,
         run_dir: Path,
         own_slot: int,
-        connect: Callable[[Path], ObjectReader],
+        connect: Callable[[Path], SiblingReader],
         clock: Clock,
         scan_s: float = 0.2,
         retry_s: float = 2.0,
@@ -233,7 +241,8 @@ class Siblings:
         self._retry_s = retry_s
         self._sockets: dict[int, _Socket] = {}
         self._dead: dict[int, tuple[_Socket, float]] = {}
-        self._readers: dict[int, tuple[_Socket, ObjectReader]] = {}
+        self._readers: dict[int, tuple[_Socket, SiblingReader]] = {}
+        self._scan = asyncio.Lock()  # one look at a time: who purges looks, too
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -280,13 +289,17 @@ class Siblings:
 
     async def rescan(self) -> None:
         """Look at the directory now."""
+        async with self._scan:
+            await self._look()
+
+    async def _look(self) -> None:
         before = self.live
         self._sockets = await asyncio.to_thread(_sockets_in, self._run_dir, self._own_slot)
         now = self._clock.monotonic()
         self._dead = {slot: dead for slot, dead in self._dead.items() if self._is_dead(slot, now)}
         for slot in [slot for slot, (socket, _) in self._readers.items() if self._sockets.get(slot) != socket]:
             _, reader = self._readers.pop(slot)
-            await reader.close()
+            reader.retire()  # it may only have stopped listening, and be sending us something still
         if self.live != before:
             log.info("live workers of this node: %s", ", ".join(map(str, self.live)))
 

@@ -12,6 +12,10 @@ from edge.cache.vary import ANYTHING
 NO_LIFETIME: Final = "it has no lifetime"
 HEURISTIC_STATUSES: Final = frozenset({200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 451, 501})
 """Those that may be stored without a lifetime of their own (RFC 9110, 15.1; RFC 7725, 3)."""
+ABOUT_THE_REQUEST: Final = frozenset(
+    {400, 401, 403, 406, 407, 408, 411, 413, 414, 415, 417, 421, 425, 426, 428, 429, 431}
+)
+"""They say what is wrong with a request, or with whoever asks, and nothing of what others were given."""
 
 # Each answers a field of its own request (a range, a condition, an expectation), not everybody's.
 _OF_ONE_REQUEST = frozenset({206, 304, 412, 416, 417})

@@ -214,6 +214,12 @@ class Tiers:
         for _, store in self._slow:
             await store.remove(CacheKey(uri, part))
 
+    async def forget_version(self, uri: str, part: str, layout: Layout) -> None:
+        """The same of one version of a large object, unless another has taken its place."""
+        kept = self.memory.peek(CacheKey(uri, part))
+        if isinstance(kept, Layout) and kept.head.etag == layout.head.etag:
+            await self.forget(uri, part)
+
     def kept(self, ask: Ask, head: Head) -> Stored | None:
         """What memory has where a response with that head to this request belongs; that is no use of it."""
         return self.memory.peek(CacheKey(ask.uri, part_of(head, ask)))

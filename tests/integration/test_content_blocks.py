@@ -7,11 +7,12 @@ import hashlib
 import random
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 
 from edge.cache.fetch import Site
 from edge.cache.limits import Limits
-from edge.cache.model import Forward, Tier
+from edge.cache.model import CacheKey, Forward, Layout, Tier
 from edge.cache.purge import Kind, PurgeRecord, Scope
 from origin.http import HttpReader
 from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
@@ -148,3 +149,38 @@ async def test_a_client_that_wants_stored_bytes_only_gets_blocks_that_are_there_
         async with proxy.get(PATH, range=second, cache_control="only-if-cached") as response:
             assert response.status == 504
         assert len(origin.seen) == asked
+
+
+async def test_what_is_wrong_with_one_clients_request_costs_nobody_the_object(
+    reader: HttpReader, origin: ScriptedOrigin, clock: ManualClock
+) -> None:
+    film = Script(FILM, etag='"1"', headers={"Cache-Control": "max-age=60", "Accept-Ranges": "bytes"})
+    refused = Script(b"too long", status=431, headers={}, etag='"1"', ranges=False)
+    origin.objects[PATH] = Script(choose=lambda fields: refused if "cookie" in fields else film)
+    first, last = 9 * BLOCK, 9 * BLOCK + 9
+    async with worker(reader, clock=clock, limits=LIMITS, site=Site(forwards=True, via="edge-1")) as edge:
+        assert await edge.body(PATH, range="bytes=0-9") == FILM[:10]
+        layout = edge.memory.peek(CacheKey(PATH))
+        assert isinstance(layout, Layout)
+        async with edge.get(PATH, range=f"bytes={first}-{last}", cookie="a=b") as response:
+            assert (response.status, await response.read()) == (431, b"too long")
+        assert edge.memory.peek(CacheKey(PATH)) is layout
+        assert await edge.body(PATH, range=f"bytes={first}-{last}") == FILM[first : last + 1]
+
+
+async def test_who_reads_an_old_version_takes_the_new_one_from_nobody(edge: Worker, origin: ScriptedOrigin) -> None:
+    gate = Gate()
+    origin.objects[PATH] = Script(FILM, etag='"1"', gate=gate)
+    gate.open(BLOCK)
+    async with edge.get(PATH, range=f"bytes=0-{10 * BLOCK}") as response:
+        await response.content.readexactly(10)
+        newer = FILM[::-1]
+        origin.objects[PATH] = Script(newer, etag='"2"')
+        await edge.engine.purge(PurgeRecord("1", Scope.URL, PATH, Kind.HARD, 0.0, "edge-1"))
+        assert await edge.body(PATH, range="bytes=0-9") == newer[:10]
+        layout = edge.memory.peek(CacheKey(PATH))
+        gate.open()
+        with pytest.raises(aiohttp.ClientError):
+            await response.read()
+    assert isinstance(layout, Layout)
+    assert edge.memory.peek(CacheKey(PATH)) is layout

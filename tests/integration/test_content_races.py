@@ -616,3 +616,16 @@ async def test_an_http_1_0_client_sees_that_a_body_broke_off(proxy: Node, origin
     with pytest.raises(ConnectionResetError):
         await stream.read()
     writer.close()
+
+
+async def test_what_is_wrong_with_one_request_costs_nobody_what_is_stored(
+    reader: HttpReader, origin: ScriptedOrigin, clock: ManualClock
+) -> None:
+    page, refused = Script(b"page"), Script(b"too long", status=431, headers={})
+    origin.objects[PATH] = Script(choose=lambda fields: refused if "cookie" in fields else page)
+    async with worker(reader, clock=clock, site=PROXY) as edge:
+        assert await edge.body(PATH) == b"page"
+        async with edge.get(PATH, cookie="a=b", cache_control="no-cache") as response:
+            assert response.status == 431
+        assert await edge.body(PATH) == b"page"
+    assert origin.count(PATH) == 2

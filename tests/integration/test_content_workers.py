@@ -237,3 +237,30 @@ async def test_nonsense_from_a_sibling_is_answered_from_the_origin(
         for number in range(8):
             origin.objects[f"/media/{number}"] = Script(SEGMENT)
             assert await edge.body(f"/media/{number}") == SEGMENT
+
+
+async def test_a_body_from_a_sibling_that_listens_no_more_comes_to_its_end(
+    workers: list[Worker], origin: ScriptedOrigin, run_dir: Path
+) -> None:
+    path, gate, siblings = owned_by(workers, 1), Gate(), workers[0].siblings
+    assert siblings is not None
+    origin.objects[path] = Script(SEGMENT, chunked=True, gate=gate)  # with nothing by which to go on elsewhere
+    gate.open(100_000)
+    async with workers[0].get(path) as response:
+        assert await response.content.readexactly(50_000) == SEGMENT[:50_000]
+        (run_dir / "worker-1.sock").unlink()
+        await eventually(lambda: siblings.live == [0, 2])
+        gate.open()
+        assert await response.read() == SEGMENT[50_000:]
+
+
+async def test_two_bodies_with_one_weak_tag_are_not_taken_for_each_other(
+    workers: list[Worker], origin: ScriptedOrigin
+) -> None:
+    path = owned_by(workers, 1)
+    origin.objects[path] = Script(b"short", etag='W/"1"', headers={"Cache-Control": "max-age=0"})
+    assert await workers[0].body(path) == b"short"
+    workers[1].memory.clear()
+    origin.objects[path] = Script(b"rather longer", etag='W/"1"', headers={"Cache-Control": "max-age=60"})
+    assert await workers[1].body(path) == b"rather longer"
+    assert await workers[0].body(path) == b"rather longer"

@@ -208,7 +208,7 @@ class Node(BaseApplication):  # type: ignore[misc]
         self.lock = lock
         self._reload = reload
         self._loaded = False
-        self.first_workers = settings.workers
+        self.first_workers = settings.workers  # those of the start, whatever a reload says
         super().__init__()
 
     def load_config(self) -> None:

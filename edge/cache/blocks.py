@@ -45,12 +45,12 @@ class ChangedError(Exception):
     """The origin holds another version than the layout describes."""
 
 
-class RefusedError(Exception):
-    """The origin refuses the request on whose behalf a block was asked for: each has to ask for itself."""
-
-
 class _GoneError(OriginError):
     """The same, when a part of the body has been sent: there is nothing to be had any more by asking again."""
+
+
+class RefusedError(Exception):
+    """The origin refuses the request on whose behalf a block was asked for: each has to ask for itself."""
 
 
 @dataclass(frozen=True, slots=True)

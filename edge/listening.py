@@ -53,6 +53,7 @@ class EdgeServer(web.Server):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self._unnoted_until = 0.0
         self.in_flight = in_flight
         self.lane = lane
         self.short = short
@@ -66,6 +67,12 @@ class EdgeServer(web.Server):
         detail = "the edge has more to do than it can; try again in a moment"
         self.busy = tuple(on_the_wire(503, detail, node, again_s=seconds) for seconds in range(MOST_AGAIN_S + 1))
         self.busy_head = tuple(answer[: answer.index(END_OF_HEAD) + 4] for answer in self.busy)
+
+    def unnoted_until(self, now: float, within_s: float) -> float:
+        """Until when signs of life need not be noted again: the same number for all, so that it lies in one place."""
+        if now >= self._unnoted_until:
+            self._unnoted_until = now + within_s
+        return self._unnoted_until
 
     def __call__(self) -> RequestHandler:
         return EdgeProtocol(self, loop=self._loop, **self._kwargs)

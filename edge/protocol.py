@@ -16,15 +16,14 @@ States of a connection's input:
     DEAF     the last request has been received or refused: what else comes is thrown away
 
 After a refusal the connection is closed in stages (RFC 9112, 9.6), so that the client gets to read why.
+
+What the fast lane answers is in `edge.hits`, and does not come here.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import sys
-import termios
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from enum import Enum
@@ -32,17 +31,15 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-import aiofastnet
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.http_parser import HttpParser, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import RequestHandler, _ErrInfo
+from aiohttp.web_protocol import _ErrInfo
 from aiohttp.web_request import BaseRequest
 
 from edge.connections import Patience
-from edge.direct import DirectWriter
-from edge.fastlane import Answer, Block, Lane, Narrow, Sent
+from edge.fastlane import Answer, Block, Sent
 from edge.framing import (
     CHUNKED,
     END_OF_HEAD,
@@ -61,6 +58,7 @@ from edge.framing import (
     too_much_overhead,
     within_method,
 )
+from edge.hits import HitProtocol, untaken
 from edge.postroad import PostRoad, Taken
 from edge.problems import SERVER, answer_in_our_version, problem, refused_status
 from edge.shortroad import Peer
@@ -75,12 +73,6 @@ LINGER_BYTES = 1024 * 1024
 """A client that keeps sending after it was refused is listened to for this long, to this many bytes."""
 
 
-TOGETHER_BYTES = 64 * 1024
-"""Of bodies that answer requests of one read in one write."""
-UNNOTED = 8
-"""For that part of the time that a connection may idle it is not noted again that it does not."""
-
-
 class _Phase(Enum):
     HEAD = 1
     BODY = 2
@@ -91,58 +83,38 @@ class _Phase(Enum):
 _IN_BODY = (_Phase.BODY, _Phase.CHUNKED)
 
 
-class EdgeProtocol(RequestHandler):
+class EdgeProtocol(HitProtocol):
     """One connection."""
 
     __slots__ = (
-        "_address",
         "_awaited",
         "_body",
-        "_clean",
-        "_direct",
         "_discarded",
-        "_edge",
         "_ended",
         "_farewell",
         "_fed",
         "_fields",
         "_half_closed",
-        "_is_closing",
         "_judged_before",
-        "_lane",
         "_last",
         "_left",
         "_lingers",
         "_method",
         "_overload",
-        "_owed",
         "_partial",
         "_pending",
         "_phase",
         "_portion",
         "_posting",
-        "_seen_until",
         "_tried",
-        "_unsent",
-        "_unsent_bytes",
         "_wire",
-        "_write",
-        "_writelines",
     )
 
     def __init__(self, edge: EdgeServer, **kwargs: Any) -> None:
         super().__init__(edge, **kwargs)
-        self._edge = edge
         self._overload = edge.overload
-        self._lane: Lane | Narrow | None = edge.lane
-        self._direct: DirectWriter | None = None  # once something is sent out of pages
-        self._address: str | None = None  # of the client, once somebody has asked
-        self._seen_until = 0.0  # when the next hit on the lane is to be noted as a sign of life
-        self._unsent: tuple[Sent, ...] = ()  # answers of the lane that the client has yet to take
-        self._unsent_bytes = 0  # of all that it has yet to take, when that was last looked at
         self._awaited: Patience | None = None  # what the client has to deliver in time
         self._phase = _Phase.HEAD
-        self._clean = True  # at the beginning of a request, nothing kept back
         self._fields = b""  # of the last head, where another with the same need not be judged again
         self._partial = b""  # of the head, as far as it has come
         self._fed = 0  # bytes of it that the parser has had
@@ -156,7 +128,6 @@ class EdgeProtocol(RequestHandler):
         self._tried = False  # the short road of view events, for the request at hand
         self._judged_before: tuple[Refusal | None] | None = None  # whether there is room for the request at hand
         self._posting = False  # view events wait for the disk, and what comes after them waits, too
-        self._owed = 0  # requests received and not yet answered
         self._half_closed = False
         self._lingers = False  # the client may still be sending
         self._discarded = 0
@@ -164,10 +135,6 @@ class EdgeProtocol(RequestHandler):
         self._farewell: asyncio.Task[None] | None = None  # the end in stages, where no handler sees to it
 
     # What comes in.
-
-    _write: Callable[[bytes | memoryview], None]
-    _writelines: Callable[[Sequence[bytes | memoryview]], None]
-    _is_closing: Callable[[], bool]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection, or turn it away when there is no place."""
@@ -178,23 +145,10 @@ class EdgeProtocol(RequestHandler):
             self._edge.on_refused(Refusal.CONNECTIONS)
             return
         super().connection_made(transport)
-        self._write, self._writelines = transport.write, transport.writelines  # type: ignore[attr-defined]
-        self._is_closing = transport.is_closing
-        if _tells_what_is_unsent(transport):
-            # Paused means that something is unsent, however little: what is left is lost when the process ends.
-            transport.set_write_buffer_limits(high=0)  # type: ignore[attr-defined]
-        elif self._edge.lane is not None:
-            self._lane = self._edge.lane.narrow
         self._await(self._edge.guests.heads)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The connection is closed, by whomever."""
-        if self._direct is not None:  # first of all: after this the transport closes the descriptor
-            self._direct.let_go()
-            self._direct = None
-        self._edge.guests.gone(self)
-        if self._unsent:
-            self._taken(whole=False)
         if self._overload is not None:
             self._overload.ended(self._owed)
         self._owed = 0
@@ -202,62 +156,17 @@ class EdgeProtocol(RequestHandler):
         self._end()
         super().connection_lost(exc)
 
-    def data_received(self, data: bytes) -> None:
-        """Called by the transport; with nothing, by the base class, when a full queue or body buffer has room again."""
-        if self._clean and not self._close and not self._force_close:
-            lane = self._lane
-            if lane is not None and self._owed == 0 and not self._paused and not self._request_in_progress:
-                answer = lane.hot.get(data)
-                now = monotonic()
-                if answer is None or now >= answer.until or not lane.has_room:
-                    if data.startswith(b"POST "):  # never on the lane
-                        if not self._takes_known_post(data):
-                            self._take(data)
-                        return
-                    answer = lane.answer(data)
-                if answer is not None:
-                    whole = answer.whole
-                    if whole is not None:
-                        self._write(whole)
-                    else:
-                        self._write_large(answer)
-                    if (
-                        answer.count
-                        and now < self._seen_until
-                        and not self._paused
-                        and not lane.logs
-                        and not self._is_closing()
-                    ):
-                        answer.count += 1
-                    else:
-                        self._sent(lane, (Sent(answer, data, now),))
-                    return
-                data = self._send_several(lane, data)
-            if not data or self._take_whole_head(data):
-                return
-        self._take(data)
+    def _take_beginning(self, data: bytes) -> None:
+        if not self._take_whole_head(data):
+            self._take(data)
 
-    def _write_large(self, answer: Answer) -> None:
-        """Head and body in two pieces; out of pages as much as the kernel takes at once."""
-        pages = answer.pages
-        if pages is None:
-            self._writelines((answer.head, answer.body))
-            return
-        if self._direct is None:
-            self._direct = self._direct_writer()
-        taken = self._direct.write(answer.head, pages, answer.part_at, answer.bytes) if self._direct else 0
-        rest = taken - len(answer.head)
-        if rest < 0:
-            self._writelines((answer.head[taken:], answer.body))
-        elif rest < answer.bytes:
-            self._write(memoryview(answer.body)[rest:])
+    def _take_post(self, data: bytes) -> None:
+        if not self._takes_known_post(data):
+            self._take(data)
 
-    def _direct_writer(self) -> DirectWriter | None:
-        """None where what is sent has to be encrypted first."""
-        pipe = self._edge.lane.pipe if self._edge.lane is not None else None
-        if pipe is None or self.transport is None or self.transport.get_extra_info("sslcontext"):
-            return None
-        return DirectWriter(self.transport, pipe)
+    def _requested(self) -> None:
+        if self._awaited is not None:
+            self._await(None)
 
     def _take_whole_head(self, data: bytes) -> bool:
         """One whole head and no more is nearly everything that ever comes, most often with the fields of the last."""
@@ -270,149 +179,6 @@ class EdgeProtocol(RequestHandler):
             self._take_head(data)
             return True
         return False
-
-    def _send_several(self, lane: Lane | Narrow, data: bytes) -> bytes:
-        """Of several requests in one read, answer on the lane as many as come first; the rest."""
-        end = data.find(END_OF_HEAD) + 4
-        if end in (3, len(data)):
-            return data
-        sent: list[Sent] = []
-        parts: list[bytes | memoryview] = []
-        waiting = 0
-        while end > 3 and waiting < TOGETHER_BYTES:
-            answer = lane.answer(data[:end])
-            if answer is None:
-                break
-            parts += answer.buffers()  # at once: with the next request's look-up its time may be over
-            sent.append(Sent(answer, data[:end], monotonic()))
-            waiting += answer.bytes
-            data = data[end:]
-            end = data.find(END_OF_HEAD) + 4
-        if sent:
-            self._writelines(parts)
-            self._sent(lane, sent)
-        return data
-
-    def _sent(self, lane: Lane | Narrow, sent: Sequence[Sent]) -> None:
-        """Answers of the lane have been handed to the connection."""
-        now = monotonic()
-        if self._awaited is not None:
-            self._await(None)
-        self._answered(now)
-        if lane.logs:
-            sent = [lane.noted(one) for one in sent]
-        if self._is_closing():  # writing has failed: the client had left
-            self._lost(lane, sent)
-            return
-        if self._paused:
-            sent = self._begin_to_take(lane, sent)
-        for one in sent:
-            lane.given(one.answer)
-            if lane.logs:
-                lane.log(one, self._client(), whole=True)
-
-    def _answered(self, now: float) -> None:
-        """It is not idle. Noted only now and then: what is noted lies about in memory that nothing else touches, and
-        with thousands of connections each note is for one or two answers."""
-        if now >= self._seen_until:
-            self._seen_until = now + self._keepalive_timeout / UNNOTED
-            self._shows_life()
-
-    def _shows_life(self) -> None:
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout * (1 + 1 / UNNOTED)
-        self._edge.guests.idle(self)
-
-    def _begin_to_take(self, lane: Lane | Narrow, sent: Sequence[Sent]) -> Sequence[Sent]:
-        """Hold on to what the client has yet to take; what is on its way to it already."""
-        if self.transport is None:
-            return sent
-        left = self.transport.get_write_buffer_size()
-        gone = len(sent)
-        while gone and left > 0:
-            gone -= 1
-            left -= len(sent[gone].answer.head) + sent[gone].answer.bytes
-        self._unsent = tuple(sent[gone:])
-        for one in self._unsent:
-            lane.began(one.answer)
-        return sent[:gone]
-
-    def _taken(self, *, whole: bool) -> None:
-        """The client has taken what the lane had for it, or left."""
-        unsent, self._unsent = self._unsent, ()
-        self._shows_life()
-        lane = self._edge.lane
-        if lane is not None:
-            for one in unsent:
-                lane.ended(one.answer, whole=whole)
-                if lane.logs:
-                    lane.log(one, self._client(), whole=whole)
-
-    def _lost(self, lane: Lane | Narrow, sent: Sequence[Sent]) -> None:
-        """The connection broke while these were written; how much of them the client has is not known."""
-        for one in sent:
-            lane.began(one.answer)
-            lane.ended(one.answer, whole=False)
-            if lane.logs:
-                lane.log(one, self._client(), whole=False)
-
-    def pause_writing(self) -> None:
-        """Called by the transport: the client has yet to take something. From now on it is watched."""
-        super().pause_writing()
-        if self.transport is not None:
-            self._unsent_bytes = _untaken(self.transport)
-            self._edge.guests.takes.begin(self)
-
-    def resume_writing(self) -> None:
-        """Called by the transport: what was written is sent."""
-        super().resume_writing()
-        self._edge.guests.takes.end(self)
-        if self._unsent:
-            self._taken(whole=True)
-
-    def stalled(self) -> None:
-        """The client has had time to take something of what there is for it."""
-        if self.transport is None or not self._paused:
-            return
-        left = _untaken(self.transport)
-        if left == self._unsent_bytes:
-            self.transport.abort()
-        else:  # less, or more: the full road has added an answer, but adds no second one while nothing is taken
-            self._unsent_bytes = left
-            self._edge.guests.takes.begin(self)
-
-    def undelivered(self) -> bool:
-        """Whether the client has yet to take something of what was sent to it."""
-        return self.transport is not None and _untaken(self.transport) > 0
-
-    def _process_keepalive(self) -> None:
-        """Called by the base class, to close a connection that is idle: no answer is owed to it or on its way."""
-        if self._paused or self._owed:
-            self._shows_life()
-        # After each of its own answers the base class sets the time as if nothing had been noted since.
-        noted = self._seen_until + self._keepalive_timeout
-        self._next_keepalive_close_time = max(self._next_keepalive_close_time, noted)
-        super()._process_keepalive()
-
-    def force_close(self) -> None:
-        """Called by the base class, too. Nobody watches over what is unsent after that."""
-        transport = self.transport
-        super().force_close()
-        if self._paused and transport is not None:
-            transport.abort()
-
-    async def shutdown(self, timeout: float | None = 15.0) -> None:
-        """Called by the server when it ends: whoever has not taken all by now is cut off, and counted so."""
-        if self._unsent:
-            if self.transport is not None:
-                self.transport.abort()
-            self._taken(whole=False)
-        await super().shutdown(timeout)
-
-    def _client(self) -> str:
-        if self._address is None:
-            peer = self.peername
-            self._address = str(peer[0]) if isinstance(peer, tuple) else str(peer or "")
-        return self._address
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's protocols may answer it, aiohttp's never does
         """The client sends no more. If it waits for an answer to what it has sent, it gets that before we close."""
@@ -565,8 +331,10 @@ class EdgeProtocol(RequestHandler):
 
     def _takes_short_road(self, message: RawRequestMessage, head: bytes) -> bool:
         """Whether it has been answered there."""
-        lane, short = self._lane, self._edge.short
-        if lane is None or short is None or not lane.open or self._owed or self._paused or self._request_in_progress:
+        lane, short, transport = self._lane, self._edge.short, self.transport
+        if lane is None or short is None or transport is None or not lane.open:
+            return False
+        if self._owed or self._paused or self._request_in_progress:
             return False
         asked_at = monotonic()
         found = short.answer(message, self._peer)
@@ -578,9 +346,9 @@ class EdgeProtocol(RequestHandler):
         if self._parser is not None:
             self._parser.message_consumed()
         if answer.whole is not None:
-            self._write(answer.whole)
+            transport.write(answer.whole)
         else:
-            self._write_large(answer)
+            self._write_large(transport, answer)
         block = Block.of(message.headers) if lane.logs else None
         if not answer.keys:
             answer.took_s = monotonic() - asked_at
@@ -690,7 +458,8 @@ class EdgeProtocol(RequestHandler):
     def _answer_post(self, posts: PostRoad, taken: Taken, parser: HttpParser[Any] | None) -> None:
         self._edge.in_flight.enter()  # until it is known whether the connection has to be ended: a drain waits for that
         answer, last = posts.answer(taken)
-        self._write(answer)
+        if self.transport is not None:
+            self.transport.write(answer)
         if parser is not None:
             parser.message_consumed()
         self._owed -= 1
@@ -818,17 +587,6 @@ class EdgeProtocol(RequestHandler):
                 self.transport.write(self._edge.late)
                 self._edge.on_refused(Refusal.SLOW)
             self.force_close()
-
-    def give_way(self) -> bool:
-        """Close for the sake of a newcomer, if nothing is being answered."""
-        if not self._idles():
-            return False
-        self.force_close()
-        return True
-
-    def _idles(self) -> bool:
-        """Whether all that was asked is answered, down to the last byte handed to the transport, or sent by it."""
-        return self._owed == 0 and not self._request_in_progress and not self._paused
 
     def _refuse(self, refused: Refused) -> None:
         """Answer what came before it, then this; nothing after it."""
@@ -977,32 +735,15 @@ class EdgeProtocol(RequestHandler):
         self._ended = self._loop.create_future()
         if not transport.is_reading():
             transport.resume_reading()
-        left = _untaken(transport)
+        left = untaken(transport)
         while not self._ended.done():
             with suppress(TimeoutError):
                 async with asyncio.timeout(LINGER_S):
                     await asyncio.shield(self._ended)
-            before, left = left, _untaken(transport)
+            before, left = left, untaken(transport)
             if left in (0, before):
                 return
 
     def _end(self) -> None:
         if self._ended is not None and not self._ended.done():
             self._ended.set_result(None)
-
-
-def _untaken(transport: asyncio.Transport) -> int:
-    """Bytes that wait for the client, here or in the kernel, whose buffer gives us room only by the third."""
-    waiting = transport.get_write_buffer_size()
-    connection = transport.get_extra_info("socket")
-    if connection is None:
-        return waiting
-    with suppress(OSError, ValueError):  # it may be closed by now
-        in_kernel = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
-        waiting += int.from_bytes(in_kernel, sys.byteorder)
-    return waiting
-
-
-def _tells_what_is_unsent(transport: asyncio.BaseTransport) -> bool:
-    """uvloop's encrypted ones only tell of what is not encrypted yet; aiofastnet's encrypt a little at a time."""
-    return transport.get_extra_info("sslcontext") is None or isinstance(transport, aiofastnet.Transport)

@@ -12,8 +12,8 @@ from aiohttp import hdrs, web
 
 from edge import metrics
 from edge.access_log import AccessLog, End, Line
+from edge.answers import Answer, Block
 from edge.cache.model import Outcome, Tier
-from edge.fastlane import Answer, Block
 from edge.inflight import route_of
 
 _HIT = Outcome(tier=Tier.MEMORY)

@@ -6,10 +6,8 @@ There is no parser here and no rule of HTTP. The lane knows a request by its byt
     blocks   all of a head after the request line, as the strict parser has approved it, byte for byte
     spots    the request line -> what answers it
 
-An answer is the short road's own, as that sent it: its head, in which only Age and the ttl in Cache-Status (and Date,
-where it is ours) move on, about once a second; its body, which is the stored one itself. It lives no longer than the
-value: the memory tier tells when that goes, by eviction, purge or replacement (`dropped`), and the answer ends when the
-value is no longer fresh. Whatever is not known here is parsed; the lane only must never be wrong.
+An answer (`edge.answers`) lives no longer than the value it was made of: the memory tier tells when that goes, by
+eviction, purge or replacement (`dropped`). Whatever is not known here is parsed; the lane only must never be wrong.
 
 What a block may change in an answer: conditions, ranges, and what the response varies on. So there are two kinds. Plain
 blocks have no such field; all of them get the same answer to a request line, which the short road looks up by method
@@ -22,36 +20,21 @@ metrics and for the slower tiers' sense of use.
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Hashable
-from dataclasses import dataclass
-from enum import Enum
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Protocol
 
-from aiohttp import hdrs
 from multidict import CIMultiDictProxy
 
-from edge.cache.dates import written
+from edge.answers import ONE_PIECE_BYTES, PAGED_BYTES, Answer, Block, Found, Sent
 from edge.cache.eviction import Slot
-from edge.cache.freshness import Verdict, decide
 from edge.cache.memory import MemoryStore
-from edge.cache.model import CacheKey, Entry, Head, Stored, Varying
-from edge.cache.pages import Pages, Pipe
-from edge.cache.ranges import Part
-from edge.cache.reply import ttl_s
+from edge.cache.model import CacheKey, Stored, Varying
+from edge.cache.pages import Pipe
 from edge.clock import Clock
 from edge.inflight import InFlight
 
-ONE_PIECE_BYTES = 16 * 1024
-"""A body up to this size is kept behind its head, ready to be sent in one piece."""
-PAGED_BYTES = 64 * 1024
-"""From this size on a body that is sent again and again is moved into pages, to be sent without being copied."""
-
 _LINE_END = b"\r\n"
 _MOVED_AT_ONCE = 8 * 1024 * 1024  # bytes of bodies into pages; everybody waits meanwhile, some milliseconds
-_OVERHEAD = 1536  # bytes: an answer's own objects, its place in three mappings
-_BLOCK_OVERHEAD = 512
 _LINE_OVERHEAD = 256
 _MOST_HOT = 4096  # heads
 _HOT_OVERHEAD = 160
@@ -61,143 +44,8 @@ _LEAST_SEEN = 8192  # what came once is remembered by its hash: so many, or as m
 _ANSWER_BYTES = 2048  # of room that an answer takes, about; a hash takes a twentieth of it
 _MOST_SPECIAL = 64  # answers to one request line for blocks of their own
 _MOST_LINES = 16  # to one answer
-_AGE = re.compile(rb"\r\nAge: (\d+)\r\n")
-_CACHE_STATUS = re.compile(rb"\r\nCache-Status: ([^\r]*)\r\n")
-_DATE = re.compile(rb"\r\nDate: ([^\r]*)\r\n")
-_TTL = re.compile(rb"; ttl=(\d+)")
 # Fields that we write ourselves for the origin, from what we know of the connection: no request's bytes tell them.
 _NOT_IN_THE_BYTES = frozenset({"via", "forwarded", "x-forwarded-for"})
-
-
-class Moving(Enum):
-    """What of an answer's head changes with time."""
-
-    AGE = 1
-    TTL = 2
-    DATE = 3
-
-
-Pieces: TypeAlias = tuple[bytes | Moving, ...]
-
-
-class Hit(NamedTuple):
-    """What there is to say of a hit from memory.
-
-    key: of the value in memory; head: its head; part: the bytes of its body that were sent, None for all. plain: the
-    request had nothing that could change the answer. member: our own of Cache-Status, as it was sent. dated: the Date
-    is the stored one, and not of now.
-    """
-
-    key: CacheKey
-    head: Head
-    part: Part | None
-    bodiless: bool
-    plain: bool
-    member: str
-    dated: bool
-
-
-class Found(NamedTuple):
-    """An answer of the short road. head: as it goes on the wire. learnable: the request's bytes may be kept."""
-
-    method: str
-    route: str
-    headers: CIMultiDictProxy[str]
-    status: int
-    head: bytes
-    body: bytes | memoryview
-    hit: Hit
-    learnable: bool
-
-
-@dataclass(eq=False, slots=True)
-class Block:
-    """An approved header block, and what the log says of it."""
-
-    raw: bytes
-    plain: bool
-    byte_range: str | None
-    user_agent: str | None
-    request_id: str | None
-
-    @classmethod
-    def of(cls, headers: CIMultiDictProxy[str], raw: bytes = b"", *, plain: bool = False) -> Block:
-        """From the fields as the parser has read them."""
-        told = (headers.get(name) for name in (hdrs.RANGE, hdrs.USER_AGENT, "X-Request-Id"))
-        return cls(raw, plain, *told)
-
-
-class Answer:
-    """One answer, ready to be sent until `until` (monotonic, s). count: hits since the last flush.
-
-    took_s: from a request's bytes to its head, each time that was made anew; the other times it is less.
-    """
-
-    __slots__ = (
-        "age_s",
-        "body",
-        "bytes",
-        "count",
-        "head",
-        "key",
-        "keys",
-        "lines",
-        "method",
-        "own_block",
-        "pages",
-        "part_at",
-        "pieces",
-        "route",
-        "size",
-        "slot",
-        "status",
-        "stored",
-        "took_s",
-        "ttl_s",
-        "until",
-        "whole",
-    )
-
-    def __init__(self, hit: Hit, slot: Slot, keys: tuple[CacheKey, ...], own_block: bytes | None = None) -> None:
-        self.lines: list[bytes] = []  # which it answers
-        self.own_block = own_block
-        self.key = hit.key
-        self.keys = keys  # of the values in memory without which it is void
-        self.slot = slot
-        self.stored: Head | None = hit.head
-        self.until = 0.0
-        self.count = 0
-        self.head = b""
-        self.body: bytes | memoryview = b""
-        self.pages: Pages | None = None
-        self.part_at = 0 if hit.part is None else hit.part.first  # in the stored body
-        self.whole: bytes | None = None
-        self.pieces: Pieces = ()
-        self.method = self.route = ""
-        self.status = 0
-        self.age_s = self.ttl_s = 0
-        self.bytes = self.size = 0
-        self.took_s = 0.0
-
-    def let_go(self) -> None:
-        """Hold on to nothing of the stored value any more."""
-        self.until = 0.0
-        self.head = self.body = b""
-        self.whole = self.stored = self.pages = None
-        self.pieces = ()
-
-    def buffers(self) -> tuple[bytes | memoryview, ...]:
-        """What to send."""
-        return (self.head, self.body) if self.whole is None else (self.whole,)
-
-
-class Sent(NamedTuple):
-    """An answer given to a request with that head, which came at `asked_at` (monotonic, s). block: for the log."""
-
-    answer: Answer
-    head: bytes
-    asked_at: float
-    block: Block | None = None
 
 
 class Spot:
@@ -424,7 +272,7 @@ class Lane:
                     answer = self._make_ready(found, slot)
             elif self._by_bytes and self._seen_before(head):
                 answer = self._learn_special(head, found, slot)
-        return answer or _once(found, slot or Slot(found.hit.key, Varying(()), 0))
+        return answer or Answer.once(found, slot or Slot(found.hit.key, Varying(()), 0))
 
     def _seen_before(self, asked: Hashable) -> bool:
         """Whether it is worth keeping."""
@@ -473,22 +321,12 @@ class Lane:
 
     def _made(self, found: Found, slot: Slot, own_block: bytes | None) -> Answer | None:
         """The answer, made so that it can be renewed; None when that is not possible."""
-        hit = found.hit
-        keys = self._keys(hit.key)
-        if keys is None or not isinstance(slot.value, Entry) or slot.value.head is not hit.head:
+        keys = self._keys(found.hit.key)
+        answer = None if keys is None else Answer.lasting(found, slot, keys, own_block)
+        if answer is None:
             return None
-        pieces = _pieces(found.head, hit)
-        if pieces is None:
-            return None
-        answer = Answer(hit, slot, keys, own_block)
-        _fill(answer, found)
-        answer.pieces = pieces
-        answer.body = b"" if hit.bodiless else _body(slot.value, hit.part)
         if slot.pages is not None and self.pipe is not None and answer.bytes > ONE_PIECE_BYTES:
-            _lie_in(answer, slot.pages)
-        # Up to two heads at a time and the pieces; a small body twice if it is a part, else beside the stored one.
-        copies = 0 if answer.bytes > ONE_PIECE_BYTES else 1 if hit.part is None else 2
-        answer.size = _OVERHEAD + 3 * len(found.head) + copies * answer.bytes
+            answer.lie_in(slot.pages)
         return answer if self._renewed(answer, self._now()) else None
 
     def close(self) -> None:
@@ -521,7 +359,7 @@ class Lane:
             return 0
         for other in self._by_key[answer.key]:  # its parts, too: else the body would stay where it was as well
             if other.slot is answer.slot and other.bytes > ONE_PIECE_BYTES:
-                _lie_in(other, pages)
+                other.lie_in(pages)
         return len(pages.view) if before is None else 0
 
     # -- what the memory tier tells ------------------------------------------------------------------------------------
@@ -551,13 +389,13 @@ class Lane:
     def _approve(self, new: Block) -> Block:
         block = self._blocks.setdefault(new.raw, new)
         if block is new:
-            self._block_bytes += _cost(block)
+            self._block_bytes += block.size
             while self._block_bytes > self._max_bytes // _BLOCK_SHARE:
                 self._forget_block(next(iter(self._blocks)))
         return block
 
     def _forget_block(self, raw: bytes) -> None:
-        self._block_bytes -= _cost(self._blocks.pop(raw))
+        self._block_bytes -= self._blocks.pop(raw).size
         self._cool()
 
     def _cool(self) -> None:
@@ -612,79 +450,8 @@ class Lane:
 
     def _renewed(self, answer: Answer, now: float) -> bool:
         """Let its head be of now; False, and it is gone, when its value is not to be served unasked any more."""
-        stored = answer.stored
-        if stored is None or decide(stored, now) is not Verdict.HIT:
-            if answer.until:
-                self._end(answer)
-            return False
-        age_s, ttl = stored.age_s(now), ttl_s(stored, now)
-        answer.age_s, answer.ttl_s = int(age_s), ttl
-        # When Age ticks, when the ttl ticks (with its last tick the value is stale), when Date does.
-        until = min(now + 1.0 - age_s % 1.0, stored.born + stored.freshness.lifetime_s - ttl)
-        wall = self._clock.wall()
-        said = {Moving.AGE: b"%d" % answer.age_s, Moving.TTL: b"%d" % ttl}
-        if Moving.DATE in answer.pieces:
-            said[Moving.DATE] = written(wall).encode()
-            until = min(until, now + 1.0 - wall % 1.0)
-        answer.head = b"".join([said[piece] if isinstance(piece, Moving) else piece for piece in answer.pieces])
-        if answer.bytes <= ONE_PIECE_BYTES:
-            answer.whole = answer.head + answer.body
-        answer.until = until
-        answer.took_s = self._now() - now
-        return True
-
-
-def _once(found: Found, slot: Slot) -> Answer:
-    """An answer for this one time: it hangs on nothing, so it is to be given at once."""
-    answer = Answer(found.hit, slot, ())
-    _fill(answer, found)
-    answer.head, answer.body = found.head, found.body
-    if answer.bytes <= ONE_PIECE_BYTES:
-        answer.whole = found.head + found.body
-    return answer
-
-
-def _fill(answer: Answer, found: Found) -> None:
-    answer.method, answer.route, answer.status = found.method, found.route, found.status
-    answer.bytes = len(found.body)
-    age = _AGE.search(found.head)
-    answer.age_s = int(age[1]) if age is not None else 0
-    ttl = _TTL.search(found.hit.member.encode())
-    answer.ttl_s = int(ttl[1]) if ttl is not None else 0
-
-
-def _lie_in(answer: Answer, pages: Pages) -> None:
-    """Its body is what lies there, and goes out of there if that is worth it."""
-    answer.body = pages.view[answer.part_at : answer.part_at + answer.bytes]
-    answer.pages = pages if answer.bytes >= PAGED_BYTES else None
-
-
-def _cost(block: Block) -> int:
-    """Bytes of memory that an approved block takes."""
-    told = (block.byte_range, block.user_agent, block.request_id)
-    return _BLOCK_OVERHEAD + len(block.raw) + sum(sys.getsizeof(text) for text in told if text is not None)
-
-
-def _body(entry: Entry, part: Part | None) -> bytes | memoryview:
-    if part is None:
-        return entry.body
-    body = memoryview(entry.body)[part.first : part.last + 1]
-    return bytes(body) if len(body) <= ONE_PIECE_BYTES else body
-
-
-def _pieces(sent: bytes, hit: Hit) -> Pieces | None:
-    """A head, with gaps for what moves; None when these are not where they should be."""
-    age, status = _AGE.findall(sent), _CACHE_STATUS.search(sent)
-    if len(age) != 1 or status is None or not status[1].endswith(hit.member.encode()):
-        return None
-    ttl = _TTL.search(sent, status.end(1) - len(hit.member.encode()), status.end(1))
-    if ttl is None:
-        return None
-    gaps = {Moving.AGE: _AGE.search(sent), Moving.TTL: ttl, Moving.DATE: None if hit.dated else _DATE.search(sent)}
-    spans = sorted((found.start(1), found.end(1), moving.value) for moving, found in gaps.items() if found is not None)
-    pieces: list[bytes | Moving] = []
-    end = 0
-    for first, beyond, moving in spans:
-        pieces += (sent[end:first], Moving(moving))
-        end = beyond
-    return (*pieces, sent[end:])
+        if answer.renew(now, self._clock):
+            return True
+        if answer.until:
+            self._end(answer)
+        return False

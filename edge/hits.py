@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import aiofastnet
 from aiohttp.web_protocol import RequestHandler
 
+from edge.answers import Answer, Sent
 from edge.direct import DirectWriter
-from edge.fastlane import Answer, Lane, Narrow, Sent
+from edge.fastlane import Lane, Narrow
 from edge.framing import END_OF_HEAD
 
 if TYPE_CHECKING:

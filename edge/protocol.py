@@ -38,8 +38,8 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import _ErrInfo
 from aiohttp.web_request import BaseRequest
 
+from edge.answers import Answer, Block, Sent
 from edge.connections import Patience
-from edge.fastlane import Answer, Block, Sent
 from edge.framing import (
     CHUNKED,
     END_OF_HEAD,

@@ -15,13 +15,14 @@ from aiohttp import HttpVersion11, hdrs
 from aiohttp.http_parser import RawRequestMessage
 from multidict import CIMultiDictProxy
 
+from edge.answers import Answer, Found, Hit
 from edge.cache import target
 from edge.cache.ask import Ask
 from edge.cache.directives import NO_DIRECTIVES
 from edge.cache.engine import Engine, Reply
 from edge.cache.model import UNCONDITIONAL
 from edge.delivery import Delivery, asked, head_fields, is_ours, member
-from edge.fastlane import Answer, Found, Hit, Lane
+from edge.fastlane import Lane
 from edge.forwarding import Hop, LoopError, forwarded
 from edge.problems import SERVER
 from origin.reader import Headers

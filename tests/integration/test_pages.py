@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from edge.answers import ONE_PIECE_BYTES, PAGED_BYTES
 from edge.cache.model import CacheKey
 from edge.cache.pages import Pages
 from edge.cache.purge import Kind, PurgeRecord, Scope
-from edge.fastlane import ONE_PIECE_BYTES, PAGED_BYTES
 from edge.listening import Transport
 from tests.support.lanes import Identity, Running, running
 from tests.support.origin import Script

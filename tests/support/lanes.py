@@ -22,6 +22,7 @@ import uvloop
 from aiohttp import web
 
 from edge.account import Accounts
+from edge.answers import Answer, Block
 from edge.appkeys import ENGINE, NODE
 from edge.cache.dates import written
 from edge.cache.engine import Engine
@@ -33,7 +34,7 @@ from edge.cache.pages import Pipe
 from edge.clock import Clock, SystemClock
 from edge.connections import Limits
 from edge.delivery import Delivery
-from edge.fastlane import Answer, Block, Lane
+from edge.fastlane import Lane
 from edge.handlers import content
 from edge.inflight import InFlight
 from edge.lent import Lent

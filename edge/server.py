@@ -1,8 +1,9 @@
 """Worker processes, sockets, drain and renewal.
 
 Gunicorn's arbiter is used as a library: it forks the workers, starts a successor when one dies, renews them on SIGHUP
-and drains them on SIGTERM. What runs inside a worker is ours: one uvloop, and aiohttp runners for the public listeners,
-the admin listener and a Unix socket on which the workers of a node ask each other (see `edge.cache.siblings`).
+(`edge.renewal`) and drains them on SIGTERM. What runs inside a worker is ours: one uvloop, and aiohttp runners for the
+public listeners, the admin listener and a Unix socket on which the workers of a node ask each other (see
+`edge.cache.siblings`).
 
 A worker owns a slot, the lowest number whose lock file it gets. The kernel frees the lock when the worker dies, however
 it dies, so that its successor finds the slot, and the journal kept under it.
@@ -30,12 +31,12 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from gunicorn.app.base import BaseApplication
-from gunicorn.workers.base import Worker
 
 from config.settings import Address, ConfigurationError, EdgeSettings
 from edge import garbage
 from edge.assembly.placing import WrongFileError, check_atlas
 from edge.bearer import secret_in
+from edge.renewal import RenewableWorker, Renewal
 from edge.scratch import SHARED_MEMORY, scratch
 from edge.slots import Slot
 from edge.tasks import begin, end
@@ -246,6 +247,10 @@ class Node(BaseApplication):  # type: ignore[misc]
         self.settings = fresh.model_copy(update={key: getattr(self.settings, key) for key in fixed})
         log.info("settings read again, workers are renewed")
 
+    def run(self) -> None:
+        """Serve; does not return."""
+        Renewal(self).run()
+
     def load(self) -> None:
         """There is no WSGI callable: the worker builds its own object graph."""
 
@@ -256,7 +261,7 @@ def _forget_metrics(_arbiter: object, worker: Any) -> None:
     metrics.worker_ended(worker.pid)
 
 
-class EdgeWorker(Worker):  # type: ignore[misc]
+class EdgeWorker(RenewableWorker):
     """One worker process: claims a slot, serves, drains."""
 
     def init_process(self) -> None:
@@ -273,12 +278,11 @@ class EdgeWorker(Worker):  # type: ignore[misc]
     def run(self) -> None:
         import uvloop  # noqa: PLC0415
 
-        self.booted = False
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._serve())
         except Exception:
-            if self.booted or self.age <= self.app.first_workers:
+            if self.serving or self.age <= self.app.first_workers:
                 raise  # one of the first: the node does not start
             # To the arbiter a worker that cannot boot is a reason to end all others.
             log.exception("a worker could not start; in a moment it is tried again")
@@ -332,7 +336,7 @@ class EdgeWorker(Worker):  # type: ignore[misc]
                 await self._listen(node.admin, self._sockets()[-1:], None, **shared),
             ]
             garbage.settle()
-            self.booted = True
+            self.serves()
             log.info("worker serves in slot %d", slot.number)
             await self._until(stopping)
             node.lane.close()  # the full road says that it closes connections

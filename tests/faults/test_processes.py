@@ -16,7 +16,7 @@ import pytest
 from deploy.local.child import StartError
 from tests.conftest import StartEdge
 from tests.support.broker import S3Address
-from tests.support.edges import smartedu
+from tests.support.edges import Edge, smartedu
 from tests.support.objects import put
 from tests.support.processes import alive
 from tests.support.waiting import eventually
@@ -64,6 +64,11 @@ class Load:
                     self.results["ok" if (response.status, body) == (200, BODY) else str(response.status)] += 1
 
 
+async def renewed(node: Edge, old: set[int], count: int) -> None:
+    """Wait until there are so many workers and none of the old ones."""
+    await eventually(lambda: len(node.worker_pids()) == count and not old & set(node.worker_pids()))
+
+
 async def test_service_goes_on_when_a_worker_is_killed_and_its_successor_is_up_within_two_seconds(
     edge: StartEdge, s3: S3Address, s3_client: S3Client, s3_prefix: str
 ) -> None:
@@ -105,9 +110,63 @@ async def test_reloading_renews_every_worker_and_fails_no_request(
     async with Load(f"{node.url}/media/x/1.m4s") as load:
         await load.more(50)
         os.kill(node.pid, signal.SIGHUP)
-        await eventually(lambda: len(node.worker_pids()) == 2 and not before & set(node.worker_pids()))
+        await renewed(node, before, 2)
         await load.more(50)
     assert set(load.results) == {"ok"}, load.results
+
+
+async def test_old_workers_serve_until_their_successors_do_however_long_those_take_to_start(edge: StartEdge) -> None:
+    node = await edge(workers=2)
+    old = set(node.worker_pids())
+    in_the_way = [node.data_dir / "run" / f"worker-{slot}.sock" for slot in (2, 3)]
+    for path in in_the_way:  # of the sockets on which successors are asked by their siblings
+        path.mkdir()
+    os.kill(node.pid, signal.SIGHUP)
+    await eventually(lambda: node.logs().count("a worker could not start") >= 3)
+    assert old < set(node.worker_pids())
+    assert "worker drains" not in node.logs()
+    async with aiohttp.ClientSession() as session, session.get(f"{node.url}/healthz") as response:
+        assert response.status == 200
+    for path in in_the_way:
+        path.rmdir()
+    await renewed(node, old, 2)
+    assert node.logs().count("worker serves in slot") == 4
+    assert node.logs().count("worker drains") == 2
+
+
+async def test_a_renewal_that_overtakes_another_leaves_as_many_workers_as_are_wanted(edge: StartEdge) -> None:
+    node = await edge(workers=2)
+    old = set(node.worker_pids())
+    for _ in range(3):
+        os.kill(node.pid, signal.SIGHUP)
+        await eventually(lambda: len(set(node.worker_pids()) - old) > 0)
+    await renewed(node, old, 2)
+    async with aiohttp.ClientSession() as session, session.get(f"{node.url}/healthz") as response:
+        assert response.status == 200
+
+
+async def test_a_node_that_is_told_to_stop_while_it_renews_its_workers_stops(edge: StartEdge) -> None:
+    node = await edge(workers=2)
+    (node.data_dir / "run" / "worker-2.sock").mkdir()
+    os.kill(node.pid, signal.SIGHUP)
+    await eventually(lambda: "a worker could not start" in node.logs())
+    workers = node.worker_pids()
+    await node.stop()
+    assert node.child.exit_code == 0
+    assert not any(alive(pid) for pid in workers)
+
+
+async def test_a_reload_may_change_the_number_of_workers(edge: StartEdge, tmp_path: Path) -> None:
+    config = tmp_path / "edge.toml"
+    config.write_text("workers = 1\n")
+    node = await edge(config=config, workers=None)
+    for count in (3, 2):
+        old = set(node.worker_pids())
+        config.write_text(f"workers = {count}\n")
+        os.kill(node.pid, signal.SIGHUP)
+        await renewed(node, old, count)
+        async with aiohttp.ClientSession() as session, session.get(f"{node.url}/healthz") as response:
+            assert response.status == 200
 
 
 async def test_a_stopping_node_finishes_what_is_in_flight_and_exits_with_zero(

@@ -81,7 +81,7 @@ async def start_edge(directory: Path, flags: dict[str, object], environment: dic
         # A worker's socket is there before it serves: what it has missed comes first.
         told = {int(pid) for pid in _SERVES.findall(child.program.log.read_text(errors="replace"))}
         serving = told.intersection(children(child.pid or 0))
-        return len(serving) >= int(str(given["workers"])) and await http_status(f"http://{admin}/healthz") == 200
+        return len(serving) >= int(str(given["workers"] or 1)) and await http_status(f"http://{admin}/healthz") == 200
 
     program = Program(
         name="edge",

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from edge.cache.eviction import Policy, Slot
 from edge.cache.model import CacheKey, Entry, Stored
-from edge.cache.pages import Arena, Pages
+from edge.cache.pages import Pages
 from edge.cache.tag_index import TagIndex, tags_of
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 MOST_IN_PAGES = 16_384
-"""Bodies that may lie in pages at once: each may be the last in a mapping, of which a process may have 65,530
-(vm.max_map_count)."""
+"""Bodies that may lie in pages at once: each is a mapping, of which a process may have 65,530 (vm.max_map_count)."""
 LARGE_BYTES = 256 * 1024
 """From here on it is known by whom a body is held (`edge.lent`)."""
 _LARGEST = 8  # a value may take this part of the store, no more: one must not drive out everything else
@@ -58,7 +57,6 @@ class MemoryStore:
         self._primary: dict[str, Slot] = {}
         self._parts: dict[str, dict[str, Slot]] = {}
         self._count = 0
-        self._arena = Arena()
         self._in_pages = 0
         self._owners: Counter[int] = Counter()  # of large bodies, by identity: values may share one
         self._policy = Policy(max_bytes)
@@ -94,7 +92,7 @@ class MemoryStore:
         if not isinstance(value, Entry) or not value.body or self._in_pages >= MOST_IN_PAGES:
             return None
         try:
-            pages = Pages(value.body, self._arena)
+            pages = Pages(value.body)
         except OSError:  # no memory for it
             return None
         self._disown(value)

@@ -6,10 +6,6 @@ What a client has not taken yet refers to the pages, so they are never written a
 reference is gone, whoever holds it.
 
 Moving a body there costs a copy: it is for what is sent again and again.
-
-They lie side by side where the kernel may use huge pages (transparent ones; "madvise" or "always"): it then takes
-references to sixteen pages at once, and counts them in one place instead of sixteen. That is an eighth to a fifth of
-what sending costs (`python -m loadtest.bench --only proxied`).
 """
 
 from __future__ import annotations
@@ -20,70 +16,26 @@ import fcntl
 import mmap
 import os
 import socket
-import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
 PIPE_BYTES: Final = 1024 * 1024
 """What everybody may have a pipe hold, if not told otherwise (pipe(7), /proc/sys/fs/pipe-max-size)."""
-_PRIVATE: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-_HUGE_BYTES: Final = 2 * 1024 * 1024
-"""A huge page on x86-64, and on arm64 with pages of 4 KiB."""
-_GROUND_BYTES: Final = 8 * _HUGE_BYTES
-"""Of address space at a time. What is larger has a mapping of its own; what no longer fits begins the next."""
-
-
-class Arena:
-    """Memory for bodies side by side, each from the beginning of a page on.
-
-    Nothing is used twice: when a body's last view is gone its pages go back to the kernel at once, and the addresses
-    when all of a mapping's bodies are gone. (Of a huge page that is in use in part the kernel takes the rest back when
-    it is short of memory.)
-    """
-
-    def __init__(self) -> None:
-        self._ground = mmap.mmap(-1, mmap.PAGESIZE, flags=_PRIVATE)
-        self._next = self._end = 0
-
-    def room(self, length: int) -> ctypes.Array[ctypes.c_char]:
-        """At least so many bytes, zeroes, to be written once. Raises OSError when there is no memory."""
-        taken = _rounded(length, mmap.PAGESIZE)
-        if self._next + taken > self._end:
-            self._begin(max(_GROUND_BYTES, taken))
-        first = self._next
-        self._next += taken
-        room = (ctypes.c_char * taken).from_buffer(self._ground, first)
-        weakref.finalize(room, self._ground.madvise, mmap.MADV_DONTNEED, first, taken).atexit = False
-        return room
-
-    def _begin(self, length: int) -> None:
-        ground = mmap.mmap(-1, length + _HUGE_BYTES, flags=_PRIVATE)
-        first = -ctypes.addressof(ctypes.c_char.from_buffer(ground)) % _HUGE_BYTES
-        with suppress(OSError):  # a kernel without them
-            ground.madvise(mmap.MADV_HUGEPAGE, first, length)
-        if self._next < self._end:  # nobody's, but a huge page reaches into it
-            self._ground.madvise(mmap.MADV_DONTNEED, self._next, self._end - self._next)
-        self._ground, self._next, self._end = ground, first, first + length
-
-
-def _rounded(length: int, unit: int) -> int:
-    return -(-length // unit) * unit
+_PRIVATE: Final = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
 
 
 class Pages:
-    """One body, in pages. view: the same bytes, for everybody who reads them otherwise. Raises OSError when made.
+    """One body, in pages. view: the same bytes, for everybody who reads them otherwise. Raises OSError when made."""
 
-    arena: where it lies beside others; otherwise it lies alone.
-    """
+    __slots__ = ("__weakref__", "_memory", "address", "view")
 
-    __slots__ = ("__weakref__", "address", "view")
-
-    def __init__(self, body: bytes | memoryview, arena: Arena | None = None) -> None:
-        room = (arena or Arena()).room(len(body))
-        memoryview(room).cast("B")[: len(body)] = body
-        self.address: Final = ctypes.addressof(room)
-        self.view: Final = memoryview(room).cast("B")[: len(body)].toreadonly()
+    def __init__(self, body: bytes | memoryview) -> None:
+        memory = mmap.mmap(-1, len(body), flags=_PRIVATE)
+        memory[:] = body
+        self._memory: Final = memory  # which a view keeps only until it is released
+        self.address: Final = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        self.view: Final = memoryview(memory).toreadonly()
 
 
 class _Piece(ctypes.Structure):

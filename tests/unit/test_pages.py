@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import itertools
 import mmap
 import os
 import random
@@ -26,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.cache import pages as module
-from edge.cache.pages import Arena, Pages, Pipe
+from edge.cache.pages import Pages, Pipe
 
 PAGE = mmap.PAGESIZE
 BODY = random.Random(1).randbytes(3_000_001)
@@ -215,75 +214,6 @@ def test_a_view_and_its_parts_keep_the_pages() -> None:
     assert part == BODY[PAGE - 1 : 3 * PAGE + 1]
     assert part.readonly
     del others
-
-
-# -- side by side ------------------------------------------------------------------------------------------------------
-
-
-def neighbours(*bodies: bytes) -> list[Pages]:
-    """Bodies in one mapping."""
-    arena = Arena()
-    return [Pages(body, arena) for body in bodies]
-
-
-def test_bodies_side_by_side_begin_at_pages_and_are_only_read() -> None:
-    each = neighbours(BODY[:1], BODY[:PAGE], BODY[: PAGE + 1], OTHER)
-    assert [two.address - one.address for one, two in itertools.pairwise(each)] == [PAGE, PAGE, 2 * PAGE]
-    assert [one.view for one in each] == [BODY[:1], BODY[:PAGE], BODY[: PAGE + 1], OTHER]
-    assert all(one.view.readonly for one in each)
-
-
-def test_each_body_side_by_side_has_an_owner_of_its_own() -> None:
-    one, two = neighbours(BODY, OTHER)
-    assert one.view.obj is not two.view.obj
-    assert one.view[5:].obj is one.view.obj
-
-
-def test_the_memory_of_a_body_goes_with_its_last_view_and_its_neighbours_stay() -> None:
-    one, two, three = neighbours(OTHER, BODY, OTHER)
-    address, part = two.address, two.view[PAGE:]
-    del two
-    assert ctypes.string_at(address + PAGE, len(part)) == part
-    del part
-    assert not any(ctypes.string_at(address, len(BODY)))
-    assert one.view == three.view == OTHER
-
-
-def test_the_memory_of_bodies_that_are_gone_does_not_add_up(pipe: Pipe) -> None:
-    arena = Arena()
-    kept = [Pages(BODY, arena)]
-    before = resident_bytes()
-    for _ in range(40):
-        kept.append(Pages(OTHER[: 64 * 1024], arena))  # in each mapping one stays
-        for _ in range(5):
-            Pages(BODY, arena)
-    assert resident_bytes() - before < 10 * len(BODY)
-    assert kept[0].view == BODY
-    assert_next_gets_its_own(pipe)
-
-
-def test_a_body_larger_than_a_mapping_has_its_own() -> None:
-    large = BODY * 7
-    before, alone, after = neighbours(OTHER, large, OTHER)
-    assert len(large) > 16 * 1024 * 1024
-    assert alone.view == large
-    assert before.view == after.view == OTHER
-
-
-def test_what_a_client_has_yet_to_take_stays_as_it_was_when_its_body_and_neighbours_go(pipe: Pipe) -> None:
-    arena = Arena()
-    pages, other = Pages(BODY, arena), Pages(OTHER, arena)
-    with connected(PAGE) as (ours, client):
-        sent = filled(pipe, ours, pages)
-        del pages
-        others = [other, *(Pages(OTHER, arena) for _ in range(20))]
-        ours.close()
-        assert taken(client, len(BODY)) == BODY[:sent]
-        assert all(one.view == OTHER for one in others)
-
-
-def resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
 
 
 # -- what should not happen --------------------------------------------------------------------------------------------

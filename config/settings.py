@@ -10,6 +10,7 @@ import os
 import re
 import socket
 from collections.abc import Mapping
+from hashlib import blake2b
 from importlib.resources.abc import Traversable
 from ipaddress import ip_network
 from pathlib import Path
@@ -640,6 +641,11 @@ class EdgeSettings(BaseSettings):
         """The Redis URL that counts go to, secrets included; None where the node has no Redis at all."""
         secret = self.counters_redis or self.redis
         return secret.get_secret_value() if secret is not None else None
+
+    @property
+    def kind(self) -> str:
+        """The same for two workers that have the same settings: only then may one get its answers from the other."""
+        return blake2b(self.model_dump_json().encode(), digest_size=4).hexdigest()
 
     def public_view(self) -> dict[str, Any]:
         """The settings in force, secrets masked, as JSON values."""

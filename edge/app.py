@@ -33,6 +33,7 @@ from edge.cache import target
 from edge.cache.dates import written
 from edge.cache.engine import Engine
 from edge.cache.pages import Pipe
+from edge.cache.siblings import socket_name
 from edge.catalog_view import CatalogView
 from edge.clock import Clock, SystemClock
 from edge.delivery import Delivery
@@ -121,7 +122,7 @@ async def node(settings: EdgeSettings, slot: int) -> AsyncIterator[WorkerNode]:
             _public(parts),
             _admin(parts),
             _siblings(parts),
-            run_dir / f"worker-{slot}.sock",
+            run_dir / socket_name(slot, settings.kind),
             in_flight,
             overload,
             lane,

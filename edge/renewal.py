@@ -7,12 +7,15 @@ worker is ended when enough others serve, which each tells its parent in memory 
 
 from __future__ import annotations
 
+import logging
 import mmap
 import signal
 from typing import Any
 
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
+
+log = logging.getLogger("edge.server")
 
 
 class RenewableWorker(Worker):  # type: ignore[misc]
@@ -41,30 +44,35 @@ class Renewal(Arbiter):  # type: ignore[misc]
     """The age of the last worker that is to be renewed; a worker's age is its number in the order of forking."""
 
     def reload(self) -> None:
-        """Read the settings again and renew every worker.
+        """Read the settings again and renew every worker; if they are refused, none.
 
         The base class would end the old ones here and wait for that, deaf to all other signals. Of the rest that it
         does nothing is wanted: the listeners stay, and there are neither files nor an environment to set again.
         """
-        self._last_of_old = self.worker_age
+        before = self.app.settings
         self.app.reload()
-        self.setup(self.app)
-        self.manage_workers()
+        if self.app.settings is not before:
+            self.setup(self.app)
+            self._last_of_old = self.worker_age
+            self.manage_workers()
 
     def manage_workers(self) -> None:
-        """Called about once a second: fork what is missing, end what is not needed any more, the oldest first."""
+        """Called at every signal and once a second: fork what is missing, end what is not needed, the oldest first."""
         workers: list[RenewableWorker] = sorted(self.WORKERS.values(), key=lambda worker: worker.age)
         workers = [worker for worker in workers if not worker.leaving]
         old = [worker for worker in workers if worker.age <= self._last_of_old]
+        self._fork(self.num_workers - len(workers) + len(old))
         for worker in old:
-            if not worker.serving:  # overtaken by another renewal before it could start
-                self._end(worker)
-        for _ in range(self.num_workers - (len(workers) - len(old))):
-            self.spawn_worker()
+            if not worker.serving:  # overtaken before it could start; told each time: it may not hear yet
+                self.kill_worker(worker.pid, signal.SIGTERM)
         serving = [worker for worker in workers if worker.serving]
         for worker in serving[: max(0, len(serving) - self.num_workers)]:
-            self._end(worker)
+            worker.leaving = True
+            self.kill_worker(worker.pid, signal.SIGTERM)
 
-    def _end(self, worker: RenewableWorker) -> None:
-        worker.leaving = True
-        self.kill_worker(worker.pid, signal.SIGTERM)
+    def _fork(self, count: int) -> None:
+        try:
+            for _ in range(count):
+                self.spawn_worker()
+        except OSError as error:  # no process, no memory: those who are there go on
+            log.error("no worker can be started now: %s", error)

@@ -240,6 +240,9 @@ class Node(BaseApplication):  # type: ignore[misc]
         except ConfigurationError as error:
             log.error("reload refused, the settings stay as they were: %s", error)
             return
+        except Exception:  # the node would end
+            log.exception("reload refused, the settings stay as they were")
+            return
         fixed = {key for key in ("listen", "admin", "data_dir") if getattr(fresh, key) != getattr(self.settings, key)}
         if fixed:
             log.warning("reload: %s change only with a restart", ", ".join(sorted(fixed)))
@@ -271,9 +274,14 @@ class EdgeWorker(RenewableWorker):
         super().init_process()
 
     def init_signals(self) -> None:
-        """Handled on the event loop once it runs; until then the defaults are right."""
+        """Handled on the event loop once it runs; until then the defaults are right.
+
+        What means something to the parent only ends no worker: a log rotation sends SIGUSR1, and gunicorn passes it on.
+        """
         for number in self.SIGNALS:
             signal.signal(number, signal.SIG_DFL)
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
 
     def run(self) -> None:
         import uvloop  # noqa: PLC0415
@@ -313,9 +321,13 @@ class EdgeWorker(RenewableWorker):
             )
             await siblings.setup()
             stack.push_async_callback(siblings.cleanup)
+            for left in node.sibling_socket.parent.glob(f"worker-{slot.number}.*"):
+                left.unlink(missing_ok=True)  # of who was killed in this slot
             await web.UnixSite(siblings, node.sibling_socket, backlog=BACKLOG).start()
             stack.callback(node.sibling_socket.unlink, missing_ok=True)
             await node.hear_siblings()
+            if stopping.is_set():
+                return
             shared = {
                 "limits": _limits(settings),
                 "node": settings.node,

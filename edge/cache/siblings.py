@@ -1,9 +1,12 @@
 """The other workers of this node: who owns a key, and how to ask them.
 
-Every worker listens on `{run_dir}/worker-{slot}.sock`. For each key, rendezvous hashing over the live slots names one
-owner; a worker that misses asks the owner, and only the owner asks the origin. So a node makes one origin request per
-cold key, with no lock and no shared store. Two workers may disagree for a moment about who lives: that costs an extra
-fill.
+Every worker listens on `{run_dir}/worker-{slot}.{kind}.sock`. For each key, rendezvous hashing over the live slots
+names one owner; a worker that misses asks the owner, and only the owner asks the origin. So a node makes one origin
+request per cold key, with no lock and no shared store. Two workers may disagree for a moment about who lives: that
+costs an extra fill.
+
+During a reload the old workers may have other settings than the new, another origin even. Nobody asks a worker of
+another kind for an answer; a purge goes to all.
 
 Liveness: a socket file counts as a live worker until a connection to it fails; then it is left out until the file is
 another one (a successor bound it) or `retry_s` have passed.
@@ -44,7 +47,12 @@ ANSWER = "x-edge-answer"
 MAX_FIELD_BYTES = 512 * 1024
 """Of either field: a client's whole header section travels in one."""
 
-_SOCKET_NAME = re.compile(r"worker-([0-9]{1,4})\.sock")
+_SOCKET_NAME = re.compile(r"worker-([0-9]{1,4})\.(?:([0-9a-f]+)\.)?sock")
+
+
+def socket_name(slot: int, kind: str = "") -> str:
+    """Of the file of a worker's socket. kind: hexadecimal digits, or nothing."""
+    return ".".join(part for part in (f"worker-{slot}", kind, "sock") if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,11 +225,15 @@ class _Socket:
     """A socket file as it was seen; another identity is another worker."""
 
     path: Path
+    kind: str
     identity: tuple[int, int]
 
 
 class Siblings:
-    """connect: makes the reader for a sibling's socket. scan_s: seconds between two looks at the directory."""
+    """connect: makes the reader for a sibling's socket. scan_s: seconds between two looks at the directory.
+
+    kind: the same for workers that have the same settings.
+    """
 
     def __init__(
         self,
@@ -230,6 +242,7 @@ class Siblings:
         own_slot: int,
         connect: Callable[[Path], SiblingReader],
         clock: Clock,
+        kind: str = "",
         scan_s: float = 0.2,
         retry_s: float = 2.0,
     ) -> None:
@@ -237,6 +250,7 @@ class Siblings:
         self._own_slot = own_slot
         self._connect = connect
         self._clock = clock
+        self._kind = kind
         self._scan_s = scan_s
         self._retry_s = retry_s
         self._sockets: dict[int, _Socket] = {}
@@ -259,9 +273,10 @@ class Siblings:
 
     @property
     def live(self) -> list[int]:
-        """Slots of the workers believed to live, our own included."""
+        """Slots of the workers believed to live that have our settings, our own included."""
         now = self._clock.monotonic()
-        return sorted({self._own_slot} | {slot for slot in self._sockets if not self._is_dead(slot, now)})
+        alike = {slot for slot, one in self._sockets.items() if one.kind == self._kind and not self._is_dead(slot, now)}
+        return sorted({self._own_slot} | alike)
 
     def owner(self, key: CacheKey) -> int | None:
         """The slot of the sibling that owns the key; None when we do."""
@@ -338,5 +353,5 @@ def _sockets_in(run_dir: Path, own_slot: int) -> dict[int, _Socket]:
                 continue
             with contextlib.suppress(FileNotFoundError):
                 stat = path.stat()
-                found[int(match[1])] = _Socket(path, (stat.st_ino, stat.st_mtime_ns))
+                found[int(match[1])] = _Socket(path, match[2] or "", (stat.st_ino, stat.st_mtime_ns))
     return found

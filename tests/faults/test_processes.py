@@ -18,6 +18,7 @@ from tests.conftest import StartEdge
 from tests.support.broker import S3Address
 from tests.support.edges import Edge, smartedu
 from tests.support.objects import put
+from tests.support.origin import Gate, Script, ScriptedOrigin
 from tests.support.processes import alive
 from tests.support.waiting import eventually
 
@@ -118,8 +119,8 @@ async def test_reloading_renews_every_worker_and_fails_no_request(
 async def test_old_workers_serve_until_their_successors_do_however_long_those_take_to_start(edge: StartEdge) -> None:
     node = await edge(workers=2)
     old = set(node.worker_pids())
-    in_the_way = [node.data_dir / "run" / f"worker-{slot}.sock" for slot in (2, 3)]
-    for path in in_the_way:  # of the sockets on which successors are asked by their siblings
+    in_the_way = [node.data_dir / "slots" / f"{slot}.lock" for slot in (2, 3)]
+    for path in in_the_way:
         path.mkdir()
     os.kill(node.pid, signal.SIGHUP)
     await eventually(lambda: node.logs().count("a worker could not start") >= 3)
@@ -147,13 +148,76 @@ async def test_a_renewal_that_overtakes_another_leaves_as_many_workers_as_are_wa
 
 async def test_a_node_that_is_told_to_stop_while_it_renews_its_workers_stops(edge: StartEdge) -> None:
     node = await edge(workers=2)
-    (node.data_dir / "run" / "worker-2.sock").mkdir()
+    (node.data_dir / "slots" / "2.lock").mkdir()
     os.kill(node.pid, signal.SIGHUP)
     await eventually(lambda: "a worker could not start" in node.logs())
     workers = node.worker_pids()
     await node.stop()
     assert node.child.exit_code == 0
     assert not any(alive(pid) for pid in workers)
+
+
+async def test_what_a_reload_has_brought_holds_for_all_that_is_new_while_an_old_worker_ends(
+    edge: StartEdge, tmp_path: Path
+) -> None:
+    async with ScriptedOrigin() as before, ScriptedOrigin() as after, aiohttp.ClientSession() as session:
+        config, gate = tmp_path / "edge.toml", Gate()
+        config.write_text(f'origin = "{before.url}"\n')
+        node = await edge(config=config, origin=None, workers=2, drain_s=30)
+        before.objects["/held"] = Script(BODY, gate=gate)
+        for number in range(40):
+            before.objects[f"/{number}"], after.objects[f"/{number}"] = Script(b"old"), Script(b"new")
+        gate.open(1000)
+        async with session.get(f"{node.url}/held") as held:
+            received = await held.content.readexactly(1000)
+            config.write_text(f'origin = "{after.url}"\n')
+            os.kill(node.pid, signal.SIGHUP)
+            await eventually(lambda: node.logs().count("worker drains") == 2)
+            assert len(node.worker_pids()) > 2
+            for number in range(40):
+                async with session.get(f"{node.url}/{number}") as response:
+                    assert await response.read() == b"new"
+            gate.open()
+            received += await held.read()
+        assert received == BODY
+
+
+async def test_a_log_rotation_and_what_is_meant_for_the_parent_end_no_worker(edge: StartEdge) -> None:
+    async with ScriptedOrigin() as origin, aiohttp.ClientSession() as session:
+        node = await edge(origin=origin.url, workers=2)
+        workers, gate = node.worker_pids(), Gate()
+        origin.objects["/held"] = Script(BODY, gate=gate)
+        gate.open(1000)
+        async with session.get(f"{node.url}/held") as held:
+            received = await held.content.readexactly(1000)
+            os.kill(node.pid, signal.SIGUSR1)
+            for pid in workers:
+                os.kill(pid, signal.SIGHUP)
+            os.kill(node.pid, signal.SIGTTIN)  # heard after the first
+            await eventually(lambda: len(node.worker_pids()) == 3)
+            gate.open()
+            received += await held.read()
+        assert received == BODY
+        assert set(workers) < set(node.worker_pids())
+
+
+async def test_a_worker_that_is_killed_while_an_old_one_ends_has_a_successor_at_once(edge: StartEdge) -> None:
+    async with ScriptedOrigin() as origin, aiohttp.ClientSession() as session:
+        node = await edge(origin=origin.url, drain_s=30)
+        (old,), gate = node.worker_pids(), Gate()
+        origin.objects["/held"] = Script(BODY, gate=gate)
+        gate.open(1000)
+        async with session.get(f"{node.url}/held") as held:
+            await held.content.readexactly(1000)
+            os.kill(node.pid, signal.SIGHUP)
+            await eventually(lambda: "worker drains" in node.logs())
+            (new,) = set(node.worker_pids()) - {old}
+            os.kill(new, signal.SIGKILL)
+            async with aiohttp.ClientSession() as other, other.get(f"{node.url}/healthz") as response:
+                assert response.status == 200
+            assert alive(old)
+            gate.open()
+            await held.read()
 
 
 async def test_a_reload_may_change_the_number_of_workers(edge: StartEdge, tmp_path: Path) -> None:
@@ -198,7 +262,8 @@ async def test_a_second_node_on_the_same_data_directory_is_refused_and_disturbs_
         _, errors = await second.communicate()
     assert second.returncode == 2
     assert "is in use by a running node; allowed: one directory for each node" in errors.decode()
-    assert sorted(path.name for path in (node.data_dir / "run").glob("*.sock")) == ["worker-0.sock", "worker-1.sock"]
+    sockets = sorted(path.name.split(".")[0] for path in (node.data_dir / "run").glob("*.sock"))
+    assert sockets == ["worker-0", "worker-1"]
     async with aiohttp.ClientSession() as session, session.get(f"{node.admin_url}/metrics") as response:
         assert "smartedu_in_flight_requests" in await response.text()
 
@@ -250,13 +315,14 @@ async def test_a_reload_that_no_worker_could_start_with_is_refused_and_the_old_o
     config.write_text("")
     file.write_text("secret" if key == "admin_token_file" else "")
     node = await edge(config=config)
+    workers = node.worker_pids()
     file.write_text(value)
     config.write_text(f'{key} = "{value if "redis" in key else file}"\n')
     os.kill(node.pid, signal.SIGHUP)
     await eventually(lambda: f"reload refused, the settings stay as they were: {key}: " in node.logs())
     async with aiohttp.ClientSession() as session, session.get(f"{node.url}/healthz") as response:
         assert response.status == 200
-    assert node.child.exit_code is None
+    assert node.worker_pids() == workers
 
 
 async def test_an_unknown_path_is_a_problem_document_and_counted_without_its_name(edge: StartEdge) -> None:

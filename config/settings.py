@@ -645,7 +645,8 @@ class EdgeSettings(BaseSettings):
     @property
     def kind(self) -> str:
         """The same for two workers that have the same settings: only then may one get its answers from the other."""
-        return blake2b(self.model_dump_json().encode(), digest_size=4).hexdigest()
+        secrets = [secret.get_secret_value() for secret in (self.redis, self.counters_redis) if secret is not None]
+        return blake2b("\n".join([self.model_dump_json(), *secrets]).encode(), digest_size=4).hexdigest()
 
     def public_view(self) -> dict[str, Any]:
         """The settings in force, secrets masked, as JSON values."""

@@ -17,6 +17,9 @@ from gunicorn.workers.base import Worker
 
 log = logging.getLogger("edge.server")
 
+ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+"""Kept from a worker between its fork and its own handlers: in between it would have its parent's, and not end."""
+
 
 class RenewableWorker(Worker):  # type: ignore[misc]
     """A worker that its parent knows to serve, or to start still."""
@@ -25,7 +28,9 @@ class RenewableWorker(Worker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self._told = mmap.mmap(-1, 1)  # shared: made before the fork
         self.leaving = False
-        """Known to the parent: it has been told to end."""
+        """Known to the parent: it has served, and has been told to end."""
+        self.overtaken = False
+        """Known to the parent: another renewal has come before it served, and it has been told to end."""
 
     @property
     def serving(self) -> bool:
@@ -63,16 +68,27 @@ class Renewal(Arbiter):  # type: ignore[misc]
         old = [worker for worker in workers if worker.age <= self._last_of_old]
         self._fork(self.num_workers - len(workers) + len(old))
         for worker in old:
-            if not worker.serving:  # overtaken before it could start; told each time: it may not hear yet
+            if worker.overtaken or not worker.serving:
+                worker.overtaken = True
                 self.kill_worker(worker.pid, signal.SIGTERM)
-        serving = [worker for worker in workers if worker.serving]
+        serving = [worker for worker in workers if worker.serving and not worker.overtaken]
         for worker in serving[: max(0, len(serving) - self.num_workers)]:
             worker.leaving = True
             self.kill_worker(worker.pid, signal.SIGTERM)
+
+    def spawn_worker(self) -> int:
+        """Fork one; its pid."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        try:
+            return int(super().spawn_worker())
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _fork(self, count: int) -> None:
         try:
             for _ in range(count):
                 self.spawn_worker()
         except OSError as error:  # no process, no memory: those who are there go on
+            if not self.WORKERS:
+                raise
             log.error("no worker can be started now: %s", error)

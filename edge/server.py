@@ -36,7 +36,7 @@ from config.settings import Address, ConfigurationError, EdgeSettings
 from edge import garbage
 from edge.assembly.placing import WrongFileError, check_atlas
 from edge.bearer import secret_in
-from edge.renewal import RenewableWorker, Renewal
+from edge.renewal import ENDING, RenewableWorker, Renewal
 from edge.scratch import SHARED_MEMORY, scratch
 from edge.slots import Slot
 from edge.tasks import begin, end
@@ -282,15 +282,17 @@ class EdgeWorker(RenewableWorker):
             signal.signal(number, signal.SIG_DFL)
         for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
             signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
     def run(self) -> None:
         import uvloop  # noqa: PLC0415
 
+        self.booted = False  # the base class has said that it is, and by that the arbiter tells how it ended
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(self._serve())
         except Exception:
-            if self.serving or self.age <= self.app.first_workers:
+            if self.booted or self.age <= self.app.first_workers:
                 raise  # one of the first: the node does not start
             # To the arbiter a worker that cannot boot is a reason to end all others.
             log.exception("a worker could not start; in a moment it is tried again")
@@ -348,6 +350,7 @@ class EdgeWorker(RenewableWorker):
                 await self._listen(node.admin, self._sockets()[-1:], None, **shared),
             ]
             garbage.settle()
+            self.booted = True
             self.serves()
             log.info("worker serves in slot %d", slot.number)
             await self._until(stopping)

@@ -220,6 +220,27 @@ async def test_a_worker_that_is_killed_while_an_old_one_ends_has_a_successor_at_
             await held.read()
 
 
+async def test_a_node_that_is_told_to_stop_in_the_moment_of_its_renewal_ends_in_order(edge: StartEdge) -> None:
+    node = await edge(workers=2)
+    for number in (signal.SIGSTOP, signal.SIGHUP, signal.SIGTERM, signal.SIGCONT):  # so that it hears of both at once
+        os.kill(node.pid, number)
+    await node.stop()
+    assert node.child.exit_code == 0
+    assert node.logs().count("worker drains") == node.logs().count("worker serves in slot")
+
+
+async def test_a_node_whose_first_worker_cannot_start_ends_and_says_why(tmp_path: Path) -> None:
+    (tmp_path / "slots" / "0.lock").mkdir(parents=True)
+    node = await asyncio.create_subprocess_exec(
+        smartedu(), "serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", f"--data-dir={tmp_path}",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    async with asyncio.timeout(30):
+        _, errors = await node.communicate()
+    assert node.returncode == 3
+    assert "0.lock" in errors.decode()
+
+
 async def test_a_reload_may_change_the_number_of_workers(edge: StartEdge, tmp_path: Path) -> None:
     config = tmp_path / "edge.toml"
     config.write_text("workers = 1\n")

@@ -235,8 +235,13 @@ async def test_a_node_whose_first_worker_cannot_start_ends_and_says_why(tmp_path
         smartedu(), "serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", f"--data-dir={tmp_path}",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    async with asyncio.timeout(30):
-        _, errors = await node.communicate()
+    try:
+        async with asyncio.timeout(30):
+            _, errors = await node.communicate()
+    finally:
+        if node.returncode is None:
+            node.terminate()
+            await node.wait()
     assert node.returncode == 3
     assert "0.lock" in errors.decode()
 

@@ -643,7 +643,7 @@ class EdgeSettings(BaseSettings):
         return secret.get_secret_value() if secret is not None else None
 
     @property
-    def kind(self) -> str:
+    def fingerprint(self) -> str:
         """The same for two workers that have the same settings: only then may one get its answers from the other."""
         secrets = [secret.get_secret_value() for secret in (self.redis, self.counters_redis) if secret is not None]
         return blake2b("\n".join([self.model_dump_json(), *secrets]).encode(), digest_size=4).hexdigest()

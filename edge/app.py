@@ -122,7 +122,7 @@ async def node(settings: EdgeSettings, slot: int) -> AsyncIterator[WorkerNode]:
             _public(parts),
             _admin(parts),
             _siblings(parts),
-            run_dir / socket_name(slot, settings.kind),
+            run_dir / socket_name(slot, settings.fingerprint),
             in_flight,
             overload,
             lane,

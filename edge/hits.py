@@ -72,7 +72,7 @@ class HitProtocol(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The connection is closed, by whomever."""
-        if self._direct is not None:  # first of all: after this the transport closes the descriptor
+        if self._direct is not None:  # after this the transport closes the descriptor
             self._direct.let_go()
             self._direct = None
         self._edge.guests.gone(self)

@@ -302,7 +302,7 @@ class EdgeWorker(RenewableWorker):
 
     async def _serve(self) -> None:
         from edge import app  # noqa: PLC0415 - see run()
-        from edge.cache.siblings import MAX_FIELD_BYTES  # noqa: PLC0415
+        from edge.cache.siblings import MAX_FIELD_BYTES, clear_slot  # noqa: PLC0415
         from edge.cache.target import MAX_TARGET_BYTES  # noqa: PLC0415
 
         stopping = self._stop_event()
@@ -323,8 +323,7 @@ class EdgeWorker(RenewableWorker):
             )
             await siblings.setup()
             stack.push_async_callback(siblings.cleanup)
-            for left in node.sibling_socket.parent.glob(f"worker-{slot.number}.*"):
-                left.unlink(missing_ok=True)  # of who was killed in this slot
+            clear_slot(node.sibling_socket.parent, slot.number)
             await web.UnixSite(siblings, node.sibling_socket, backlog=BACKLOG).start()
             stack.callback(node.sibling_socket.unlink, missing_ok=True)
             await node.hear_siblings()

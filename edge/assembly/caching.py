@@ -90,7 +90,7 @@ async def _siblings(settings: EdgeSettings, slot: int, run_dir: Path, clock: Clo
     siblings = Siblings(
         run_dir=run_dir,
         own_slot=slot,
-        kind=settings.kind,
+        fingerprint=settings.fingerprint,
         connect=lambda path: HttpReader("http://sibling", unix_socket=path, deadlines=deadlines),
         clock=clock,
     )

@@ -1,12 +1,12 @@
 """The other workers of this node: who owns a key, and how to ask them.
 
-Every worker listens on `{run_dir}/worker-{slot}.{kind}.sock`. For each key, rendezvous hashing over the live slots
-names one owner; a worker that misses asks the owner, and only the owner asks the origin. So a node makes one origin
-request per cold key, with no lock and no shared store. Two workers may disagree for a moment about who lives: that
-costs an extra fill.
+Every worker listens on `{run_dir}/worker-{slot}.{fingerprint}.sock`. For each key, rendezvous hashing over the live
+slots names one owner; a worker that misses asks the owner, and only the owner asks the origin. So a node makes one
+origin request per cold key, with no lock and no shared store. Two workers may disagree for a moment about who lives:
+that costs an extra fill.
 
-During a reload the old workers may have other settings than the new, another origin even. Nobody asks a worker of
-another kind for an answer; a purge goes to all.
+During a reload the old workers may have other settings than the new, another origin even. Nobody asks a worker whose
+settings have another fingerprint for an answer; a purge goes to all.
 
 Liveness: a socket file counts as a live worker until a connection to it fails; then it is left out until the file is
 another one (a successor bound it) or `retry_s` have passed.
@@ -50,9 +50,15 @@ MAX_FIELD_BYTES = 512 * 1024
 _SOCKET_NAME = re.compile(r"worker-([0-9]{1,4})\.(?:([0-9a-f]+)\.)?sock")
 
 
-def socket_name(slot: int, kind: str = "") -> str:
-    """Of the file of a worker's socket. kind: hexadecimal digits, or nothing."""
-    return ".".join(part for part in (f"worker-{slot}", kind, "sock") if part)
+def socket_name(slot: int, fingerprint: str = "") -> str:
+    """Of the file of a worker's socket. fingerprint: of its settings, hexadecimal digits, or nothing."""
+    return ".".join(part for part in (f"worker-{slot}", fingerprint, "sock") if part)
+
+
+def clear_slot(run_dir: Path, slot: int) -> None:
+    """Called by who holds the slot now: the socket of one who was killed in it would stand beside the new one."""
+    for path in run_dir.glob(f"worker-{slot}.*"):
+        path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,14 +231,14 @@ class _Socket:
     """A socket file as it was seen; another identity is another worker."""
 
     path: Path
-    kind: str
+    fingerprint: str
     identity: tuple[int, int]
 
 
 class Siblings:
     """connect: makes the reader for a sibling's socket. scan_s: seconds between two looks at the directory.
 
-    kind: the same for workers that have the same settings.
+    fingerprint: of our settings.
     """
 
     def __init__(
@@ -242,7 +248,7 @@ class Siblings:
         own_slot: int,
         connect: Callable[[Path], SiblingReader],
         clock: Clock,
-        kind: str = "",
+        fingerprint: str = "",
         scan_s: float = 0.2,
         retry_s: float = 2.0,
     ) -> None:
@@ -250,7 +256,7 @@ class Siblings:
         self._own_slot = own_slot
         self._connect = connect
         self._clock = clock
-        self._kind = kind
+        self._fingerprint = fingerprint
         self._scan_s = scan_s
         self._retry_s = retry_s
         self._sockets: dict[int, _Socket] = {}
@@ -275,8 +281,8 @@ class Siblings:
     def live(self) -> list[int]:
         """Slots of the workers believed to live that have our settings, our own included."""
         now = self._clock.monotonic()
-        alike = {slot for slot, one in self._sockets.items() if one.kind == self._kind and not self._is_dead(slot, now)}
-        return sorted({self._own_slot} | alike)
+        alike = {slot for slot, one in self._sockets.items() if one.fingerprint == self._fingerprint}
+        return sorted({self._own_slot} | {slot for slot in alike if not self._is_dead(slot, now)})
 
     def owner(self, key: CacheKey) -> int | None:
         """The slot of the sibling that owns the key; None when we do."""

@@ -12,7 +12,7 @@ import pytest
 
 from edge.cache.limits import Limits
 from edge.cache.model import CacheKey, Entry, Tier
-from edge.cache.siblings import Siblings
+from edge.cache.siblings import Siblings, clear_slot, socket_name
 from edge.clock import SystemClock
 from origin.http import HttpReader
 from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
@@ -223,6 +223,24 @@ async def test_a_successor_on_the_same_slot_is_used_again(run_dir: Path) -> None
     successor.rename(socket)
     await view.rescan()
     assert view.live == [0, 1]
+
+
+async def test_a_worker_of_other_settings_owns_no_key_but_hears_of_purges(run_dir: Path) -> None:
+    for slot, fingerprint in ((1, "aa"), (2, "bb"), (3, "")):
+        (run_dir / socket_name(slot, fingerprint)).touch()
+    view = Siblings(run_dir=run_dir, own_slot=0, fingerprint="aa", connect=sibling_reader, clock=SystemClock())
+    await view.rescan()
+    assert view.live == [0, 1]
+    assert {view.owner(CacheKey(f"/media/{number}")) for number in range(100)} == {None, 1}
+    assert await view.present() == [1, 2, 3]
+    assert view.slots == [0, 1, 2, 3]
+
+
+def test_the_socket_of_one_who_was_killed_in_a_slot_goes_and_no_other(run_dir: Path) -> None:
+    for slot, fingerprint in ((1, "aa"), (1, "bb"), (1, ""), (10, "aa"), (2, "aa")):
+        (run_dir / socket_name(slot, fingerprint)).touch()
+    clear_slot(run_dir, 1)
+    assert {path.name for path in run_dir.iterdir()} == {socket_name(10, "aa"), socket_name(2, "aa")}
 
 
 async def test_nonsense_from_a_sibling_is_answered_from_the_origin(

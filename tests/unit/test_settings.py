@@ -25,11 +25,11 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path, monk
     assert (settings.memory, settings.province, settings.node) == (1024**3, "81", "from-flag")
 
 
-def test_settings_are_of_one_kind_only_if_all_of_them_are_the_same() -> None:
+def test_settings_have_one_fingerprint_only_if_all_of_them_are_the_same() -> None:
     given = {"redis": "redis://one:1/0", "origin": "http://127.0.0.1:1"}
     others = [{"redis": "redis://two:1/0"}, {"redis": "redis://one:1/1"}, {"origin": "http://127.0.0.1:2"}]
-    assert load(given).kind == load(given).kind
-    assert len({load({**given, **other}).kind for other in [{}, *others]}) == 4
+    assert load(given).fingerprint == load(given).fingerprint
+    assert len({load({**given, **other}).fingerprint for other in [{}, *others]}) == 4
 
 
 def test_several_listeners_come_from_one_environment_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import signal
 from typing import Any
 
 from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
 from gunicorn.workers.base import Worker
 
 log = logging.getLogger("edge.server")
@@ -47,6 +48,7 @@ class Renewal(Arbiter):  # type: ignore[misc]
 
     _last_of_old = 0
     """The age of the last worker that is to be renewed; a worker's age is its number in the order of forking."""
+    _stopping = False
 
     def reload(self) -> None:
         """Read the settings again and renew every worker; if they are refused, none.
@@ -75,6 +77,23 @@ class Renewal(Arbiter):  # type: ignore[misc]
         for worker in serving[: max(0, len(serving) - self.num_workers)]:
             worker.leaving = True
             self.kill_worker(worker.pid, signal.SIGTERM)
+
+    def stop(self, graceful: bool = True) -> None:
+        """End every worker and wait for that."""
+        self._stopping = True
+        super().stop(graceful)
+
+    def reap_workers(self) -> None:
+        """Note who has ended. Raises HaltServer when one could not start, unless all are told to end already: several
+        may fail in the same moment, and the base class has nobody left who would catch what is raised then."""
+        while True:
+            try:
+                super().reap_workers()
+            except HaltServer:  # that one is noted, others may wait
+                if not self._stopping:
+                    raise
+            else:
+                return
 
     def spawn_worker(self) -> int:
         """Fork one; its pid."""

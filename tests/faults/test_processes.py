@@ -229,10 +229,10 @@ async def test_a_node_that_is_told_to_stop_in_the_moment_of_its_renewal_ends_in_
     assert node.logs().count("worker drains") == node.logs().count("worker serves in slot")
 
 
-async def test_a_node_whose_first_worker_cannot_start_ends_and_says_why(tmp_path: Path) -> None:
+async def test_a_node_whose_first_workers_cannot_start_ends_and_says_why(tmp_path: Path) -> None:
     (tmp_path / "slots" / "0.lock").mkdir(parents=True)
     node = await asyncio.create_subprocess_exec(
-        smartedu(), "serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", f"--data-dir={tmp_path}",
+        smartedu(), "serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", f"--data-dir={tmp_path}", "--workers=8",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:

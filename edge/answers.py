@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeAlias
 from aiohttp import hdrs
 from multidict import CIMultiDictProxy
 
+from edge.cache.conditional import Shape
 from edge.cache.dates import written
 from edge.cache.eviction import Slot
 from edge.cache.freshness import Verdict, decide
@@ -47,21 +48,21 @@ class Moving(Enum):
 
 
 Pieces: TypeAlias = tuple[bytes | Moving, ...]
+Name: TypeAlias = tuple[str, str, Shape | None]
+"""Method, URI, and what is sent of the response; None for all of it. Whoever asks for the same gets the same answer."""
 
 
 class Hit(NamedTuple):
     """What there is to say of a hit from memory.
 
-    key: of the value in memory; head: its head; part: the bytes of its body that were sent, None for all. plain: the
-    request had nothing that could change the answer. member: our own of Cache-Status, as it was sent. dated: the Date
-    is the stored one, and not of now.
+    key: of the value in memory; head: its head; part: the bytes of its body that were sent, None for all. member: our
+    own of Cache-Status, as it was sent. dated: the Date is the stored one, and not of now.
     """
 
     key: CacheKey
     head: Head
     part: Part | None
     bodiless: bool
-    plain: bool
     member: str
     dated: bool
 
@@ -78,10 +79,16 @@ class Found(NamedTuple):
     hit: Hit
     learnable: bool
 
+    @property
+    def name(self) -> Name:
+        """What it answers."""
+        whole = self.status == self.hit.head.status
+        return self.method, self.hit.key.uri, None if whole else Shape(self.status, self.hit.part)
+
 
 @dataclass(eq=False, slots=True)
 class Block:
-    """An approved header block, and what the log says of it."""
+    """An approved header block, and what the log says of it. plain: it has no conditions."""
 
     raw: bytes
     plain: bool
@@ -90,10 +97,10 @@ class Block:
     request_id: str | None
 
     @classmethod
-    def of(cls, headers: CIMultiDictProxy[str], raw: bytes = b"", *, plain: bool = False) -> Block:
+    def of(cls, headers: CIMultiDictProxy[str], raw: bytes = b"") -> Block:
         """From the fields as the parser has read them."""
         told = (headers.get(name) for name in (hdrs.RANGE, hdrs.USER_AGENT, "X-Request-Id"))
-        return cls(raw, plain, *told)
+        return cls(raw, is_plain(headers), *told)
 
     @property
     def size(self) -> int:
@@ -102,9 +109,14 @@ class Block:
         return _BLOCK_OVERHEAD + len(self.raw) + sum(sys.getsizeof(text) for text in told if text is not None)
 
 
+Place: TypeAlias = tuple[bytes, Block | None]
+"""Where an answer is known by bytes: a request line, and the block that it belongs to; None for all plain ones."""
+
+
 class Answer:
     """One answer, ready to be sent until `until` (monotonic, s). count: hits since the last flush.
 
+    name: what it answers, whoever asks; None where it is for one block alone, or for one time.
     took_s: from a request's bytes to its head, each time that was made anew; the other times it is less.
     """
 
@@ -116,12 +128,12 @@ class Answer:
         "head",
         "key",
         "keys",
-        "lines",
         "method",
-        "own_block",
+        "name",
         "pages",
         "part_at",
         "pieces",
+        "places",
         "route",
         "size",
         "slot",
@@ -133,10 +145,10 @@ class Answer:
         "whole",
     )
 
-    def __init__(self, found: Found, slot: Slot, keys: tuple[CacheKey, ...], own_block: bytes | None = None) -> None:
+    def __init__(self, found: Found, slot: Slot, keys: tuple[CacheKey, ...], name: Name | None = None) -> None:
         hit = found.hit
-        self.lines: list[bytes] = []  # which it answers
-        self.own_block = own_block
+        self.places: list[Place] = []
+        self.name = name
         self.key = hit.key
         self.keys = keys  # of the values in memory without which it is void
         self.slot = slot
@@ -167,9 +179,7 @@ class Answer:
         return answer
 
     @classmethod
-    def lasting(
-        cls, found: Found, slot: Slot, keys: tuple[CacheKey, ...], own_block: bytes | None = None
-    ) -> Answer | None:
+    def lasting(cls, found: Found, slot: Slot, keys: tuple[CacheKey, ...], name: Name | None) -> Answer | None:
         """Made so that it can be renewed, which it has yet to be; None when that is not possible."""
         hit = found.hit
         if not isinstance(slot.value, Entry) or slot.value.head is not hit.head:
@@ -177,7 +187,7 @@ class Answer:
         pieces = _pieces(found.head, hit)
         if pieces is None:
             return None
-        answer = cls(found, slot, keys, own_block)
+        answer = cls(found, slot, keys, name)
         answer.pieces = pieces
         answer.body = b"" if hit.bodiless else _body(slot.value, hit.part)
         # Up to two heads at a time and the pieces; a small body twice if it is a part, else beside the stored one.
@@ -230,6 +240,18 @@ class Sent(NamedTuple):
     head: bytes
     asked_at: float
     block: Block | None = None
+
+
+def is_plain(headers: CIMultiDictProxy[str]) -> bool:
+    """Whether a request has no conditions."""
+    return not (
+        hdrs.RANGE in headers
+        or hdrs.IF_NONE_MATCH in headers
+        or hdrs.IF_MODIFIED_SINCE in headers
+        or hdrs.IF_MATCH in headers
+        or hdrs.IF_UNMODIFIED_SINCE in headers
+        or hdrs.IF_RANGE in headers
+    )
 
 
 def _body(entry: Entry, part: Part | None) -> bytes | memoryview:

@@ -9,6 +9,7 @@ from aiohttp import hdrs
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from edge.account import Accounts
+from edge.answers import is_plain
 from edge.cache import target
 from edge.cache.ask import Ask
 from edge.cache.directives import NO_DIRECTIVES, RequestDirectives, parse_request
@@ -22,14 +23,6 @@ _OF_THE_STORE = frozenset({"access-control-allow-origin", "access-control-expose
 _INTERNAL = frozenset({"surrogate-key", "cache-status", "content-length", "age"})
 # RFC 9110, 15.4.5: what a 304 repeats; the rest would describe bytes that are not there.
 _IN_NOT_MODIFIED = frozenset({"cache-control", "content-location", "date", "etag", "expires", "last-modified", "vary"})
-_CONDITIONS = (
-    hdrs.RANGE,
-    hdrs.IF_NONE_MATCH,
-    hdrs.IF_MODIFIED_SINCE,
-    hdrs.IF_MATCH,
-    hdrs.IF_UNMODIFIED_SINCE,
-    hdrs.IF_RANGE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +63,7 @@ def asked(
 
 def conditions(headers: CIMultiDictProxy[str], method: str = "GET") -> Conditions:
     """The request's conditions; the shared UNCONDITIONAL when there are none. Ranges are for GET (RFC 9110, 14.2)."""
-    for name in _CONDITIONS:
-        if name in headers:
-            break
-    else:
+    if is_plain(headers):
         return UNCONDITIONAL
     ranged = method == "GET"
     return Conditions(

@@ -9,10 +9,10 @@ There is no parser here and no rule of HTTP. The lane knows a request by its byt
 An answer (`edge.answers`) lives no longer than the value it was made of: the memory tier tells when that goes, by
 eviction, purge or replacement (`dropped`). Whatever is not known here is parsed; the lane only must never be wrong.
 
-What a block may change in an answer: conditions, ranges, and what the response varies on. So there are two kinds. Plain
-blocks have no such field; all of them get the same answer to a request line, which the short road looks up by method
-and URI, too (`ready`). To any other block, or where the response varies, an answer belongs alone. A line that names a
-host hangs on the block's Host: it is not learnt.
+What a block may change in an answer: conditions, ranges, and what the response varies on. Plain blocks have neither of
+the first two; all of them get the same answer to a request line, and to any other block its own place belongs. The
+answer there may stand in many: the short road looks it up by what is asked for, too (`ready`). Only where the response
+varies it belongs to one block alone. A line that names a host hangs on the block's Host: it is learnt for no other.
 
 The first hit after a `flush` counts for eviction at once (`Slot.hits`), the others at the next one, as do all for
 metrics and for the slower tiers' sense of use.
@@ -25,10 +25,11 @@ from typing import Protocol
 
 from multidict import CIMultiDictProxy
 
-from edge.answers import ONE_PIECE_BYTES, PAGED_BYTES, Answer, Block, Found, Sent
+from edge.answers import ONE_PIECE_BYTES, PAGED_BYTES, Answer, Block, Found, Name, Place, Sent
+from edge.cache.conditional import shape
 from edge.cache.eviction import Slot
 from edge.cache.memory import MemoryStore
-from edge.cache.model import CacheKey, Stored, Varying
+from edge.cache.model import UNCONDITIONAL, CacheKey, Conditions, Entry, Stored, Varying
 from edge.cache.pages import Pipe
 from edge.clock import Clock
 from edge.inflight import InFlight
@@ -42,8 +43,8 @@ _HOT_SHARE = 8  # of what the lane may keep, for hot heads
 _BLOCK_SHARE = 4  # of it, for blocks
 _LEAST_SEEN = 8192  # what came once is remembered by its hash: so many, or as many as there is room for answers
 _ANSWER_BYTES = 2048  # of room that an answer takes, about; a hash takes a twentieth of it
-_MOST_SPECIAL = 64  # answers to one request line for blocks of their own
-_MOST_LINES = 16  # to one answer
+_MOST_SPECIAL = 64  # blocks of their own for one request line
+_MOST_PLACES = 64  # of one answer
 # Fields that we write ourselves for the origin, from what we know of the connection: no request's bytes tell them.
 _NOT_IN_THE_BYTES = frozenset({"via", "forwarded", "x-forwarded-for"})
 
@@ -134,7 +135,7 @@ class Lane:
         self._hot_bytes = 0
         self._blocks: dict[bytes, Block] = {}
         self._spots: dict[bytes, Spot] = {}
-        self._ready: dict[tuple[str, str], Answer] = {}  # by method and URI
+        self._ready: dict[Name, Answer] = {}
         self._answers: dict[Answer, None] = {}  # all of them, the oldest first
         self._by_key: dict[CacheKey, set[Answer]] = {}
         self._bytes = 0
@@ -219,46 +220,76 @@ class Lane:
 
     # -- for the short road --------------------------------------------------------------------------------------------
 
-    def ready(self, method: str, uri: str) -> Answer | None:
-        """The answer to a plain request, however its bytes look."""
-        answer = self._ready.get((method, uri))
+    def ready(self, method: str, uri: str, conditions: Conditions) -> Answer | None:
+        """The answer to a request with these conditions and no others, however its bytes look."""
+        sent = None
+        if conditions is not UNCONDITIONAL:
+            value = self._memory.peek(CacheKey(uri))
+            if not isinstance(value, Entry):
+                return None
+            sent = shape(value.head, conditions)
+            if sent.status == value.head.status:
+                sent = None
+        answer = self._ready.get((method, uri, sent))
         if answer is None or not (self.has_room or answer.whole is not None):
             return None
         now = self._now()
         return answer if now < answer.until or self._renewed(answer, now) else None
 
     def recognise(self, head: bytes, answer: Answer, headers: CIMultiDictProxy[str]) -> None:
-        """A plain request of these bytes was given that answer: the next one of the same bytes may be, too.
+        """A request of these bytes was given that answer: the next one of the same bytes may be, too.
 
-        A request line that names a host is not for here: the answer would hang on the Host field. To be called when
-        the answer has been sent: it may have to make room for another.
+        A plain request whose line names a host is not for here: the answer would hang on the Host field. To be called
+        when the answer has been sent: it may have to make room for another.
         """
         end = head.find(_LINE_END)
-        if not self._by_bytes or end <= 0 or not self.open or answer.own_block is not None:
+        if not self._by_bytes or end <= 0 or not self.open or answer.name is None:
             return
         block = self._blocks.get(head[end:])
         if block is None:
             if not self._seen_before(head[end:]):
                 return
-            block = self._approve(Block.of(headers, head[end:], plain=True))
+            block = self._approve(Block.of(headers, head[end:]))
         line = head[:end]
-        if not block.plain or b" /" not in line or answer not in self._answers:
+        if answer in self._answers and (b" /" in line or not block.plain):
+            self._place(answer, line, None if block.plain else block)
+
+    def _place(self, answer: Answer, line: bytes, block: Block | None) -> None:
+        """From now on it answers that line with that block; None: with any plain one."""
+        before = self._at(line, block)
+        if before is answer:
             return
+        if before is not None:
+            self._displace(before, (line, block))
         spot = self._spots.get(line)
         if spot is None:
             spot = self._spots[line] = Spot()
-        if spot.plain is not answer:
+        if block is None:
             spot.plain = answer
-            answer.lines.append(line)
-            if len(answer.lines) > _MOST_LINES:
-                self._forget_line(answer)
-            self._weigh(answer, _LINE_OVERHEAD + len(line))
+        else:
+            if len(spot.special) >= _MOST_SPECIAL:
+                other, last = next(iter(spot.special.items()))
+                self._displace(last, (line, other))
+            spot.special[block] = answer
+        answer.places.append((line, block))
+        if len(answer.places) > _MOST_PLACES:  # queries that do not count make as many lines as somebody likes
+            self._displace(answer, answer.places[0])
+        self._weigh(answer, _weight(line, block))
 
-    def _forget_line(self, answer: Answer) -> None:
-        """The oldest one gives way: queries that do not count make as many lines as somebody likes."""
-        line = answer.lines.pop(0)
-        self._leave(line, answer)
-        self._weigh(answer, -_LINE_OVERHEAD - len(line))
+    def _at(self, line: bytes, block: Block | None) -> Answer | None:
+        spot = self._spots.get(line)
+        if spot is None:
+            return None
+        return spot.plain if block is None else spot.special.get(block)
+
+    def _displace(self, answer: Answer, place: Place) -> None:
+        """It gives way to another there."""
+        if answer.name is None:
+            self._end(answer)  # it has no other
+            return
+        answer.places.remove(place)
+        self._leave(answer, place)
+        self._weigh(answer, -_weight(*place))
 
     def learn(self, head: bytes, found: Found) -> Answer:
         """The short road has found that for a request of these bytes. What is asked for again is kept."""
@@ -267,9 +298,10 @@ class Lane:
             slot.hits -= 1  # the look-up has counted this use, and handing it over will
         answer = None
         if slot is not None and found.learnable and self.open:
-            if found.hit.plain and not found.hit.key.part:
-                if self._seen_before((found.method, found.hit.key.uri)):
-                    answer = self._make_ready(found, slot)
+            if not found.hit.key.part:
+                name = found.name
+                if self._seen_before(name):
+                    answer = self._make_ready(found, slot, name)
             elif self._by_bytes and self._seen_before(head):
                 answer = self._learn_special(head, found, slot)
         return answer or Answer.once(found, slot or Slot(found.hit.key, Varying(()), 0))
@@ -284,11 +316,10 @@ class Lane:
         self._seen.add(identity)
         return False
 
-    def _make_ready(self, found: Found, slot: Slot) -> Answer | None:
-        answer = self._made(found, slot, None)
+    def _make_ready(self, found: Found, slot: Slot, name: Name) -> Answer | None:
+        answer = self._made(found, slot, name)
         if answer is None:
             return None
-        name = (found.method, found.hit.key.uri)
         before = self._ready.get(name)
         if before is not None:
             self._end(before)
@@ -299,30 +330,19 @@ class Lane:
     def _learn_special(self, head: bytes, found: Found, slot: Slot) -> Answer | None:
         """An answer that belongs to one header block alone."""
         end = head.find(_LINE_END)
-        answer = self._made(found, slot, head[end:]) if end > 0 else None
+        answer = self._made(found, slot, None) if end > 0 else None
         if answer is None:
             return None  # an empty line before the request: what is behind it is no block
-        block = self._approve(Block.of(found.headers, head[end:], plain=found.hit.plain))
-        line = head[:end]
-        spot = self._spots.get(line)
-        if spot is None:
-            spot = self._spots[line] = Spot()
-        before = spot.special.get(block)
-        if before is None and len(spot.special) >= _MOST_SPECIAL:
-            before = next(iter(spot.special.values()))
-        if before is not None:
-            self._end(before)
-            self._spots[line] = spot  # it may have been its last
-        spot.special[block] = answer
-        answer.lines.append(line)
-        answer.size += len(line) + len(block.raw)  # the block may be forgotten before the answer
+        block = self._approve(Block.of(found.headers, head[end:]))
         self._keep(answer)
+        if answer in self._answers:
+            self._place(answer, head[:end], block)
         return answer if answer in self._answers else None
 
-    def _made(self, found: Found, slot: Slot, own_block: bytes | None) -> Answer | None:
+    def _made(self, found: Found, slot: Slot, name: Name | None) -> Answer | None:
         """The answer, made so that it can be renewed; None when that is not possible."""
         keys = self._keys(found.hit.key)
-        answer = None if keys is None else Answer.lasting(found, slot, keys, own_block)
+        answer = None if keys is None else Answer.lasting(found, slot, keys, name)
         if answer is None:
             return None
         if slot.pages is not None and self.pipe is not None and answer.bytes > ONE_PIECE_BYTES:
@@ -423,11 +443,10 @@ class Lane:
         """It is nowhere any more, and nothing of the stored value is held on to."""
         if self._answers.pop(answer, answer) is answer:
             return  # it was over before
-        for line in answer.lines:
-            self._leave(line, answer)
-        name = (answer.method, answer.key.uri)
-        if self._ready.get(name) is answer:
-            del self._ready[name]
+        for place in answer.places:
+            self._leave(answer, place)
+        if answer.name is not None and self._ready.get(answer.name) is answer:
+            del self._ready[answer.name]
         for key in answer.keys:
             answers = self._by_key.get(key)
             if answers is not None:
@@ -437,13 +456,14 @@ class Lane:
         self._bytes -= answer.size
         answer.let_go()
 
-    def _leave(self, line: bytes, answer: Answer) -> None:
-        spot = self._spots.get(line)
-        if spot is None:
+    def _leave(self, answer: Answer, place: Place) -> None:
+        line, block = place
+        if self._at(line, block) is not answer:
             return
-        if spot.plain is answer:
+        spot = self._spots[line]
+        if block is None:
             spot.plain = None
-        for block in [block for block, special in spot.special.items() if special is answer]:
+        else:
             del spot.special[block]
         if spot.plain is None and not spot.special:
             del self._spots[line]
@@ -455,3 +475,8 @@ class Lane:
         if answer.until:
             self._end(answer)
         return False
+
+
+def _weight(line: bytes, block: Block | None) -> int:
+    """Bytes that a place takes; the block may be forgotten before the answer."""
+    return _LINE_OVERHEAD + len(line) + (0 if block is None else len(block.raw))

@@ -20,7 +20,6 @@ from edge.cache import target
 from edge.cache.ask import Ask
 from edge.cache.directives import NO_DIRECTIVES
 from edge.cache.engine import Engine, Reply
-from edge.cache.model import UNCONDITIONAL
 from edge.delivery import Delivery, asked, head_fields, is_ours, member
 from edge.fastlane import Lane
 from edge.forwarding import Hop, LoopError, forwarded
@@ -71,8 +70,8 @@ class ShortRoad:
         began = self._now() if self._delivery.shows_timing else 0.0
         try:
             ask = self._ask(message, peer)
-            if ask.conditions is UNCONDITIONAL and self._is_for_all(ask, headers):
-                answer = self._lane.ready(method, ask.uri)
+            if self._is_for_all(ask, headers):
+                answer = self._lane.ready(method, ask.uri, ask.conditions)
                 if answer is not None:
                     return answer
             reply = self._engine.hit(ask)
@@ -114,7 +113,6 @@ class ShortRoad:
             head=reply.head,
             part=reply.part,
             bodiless=not reply.body,
-            plain=ask.conditions is UNCONDITIONAL,
             member=member(delivery, ask, reply),
             dated=dated,
         )

@@ -7,6 +7,7 @@ import gc
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,6 +24,7 @@ from tests.support.wire import Raw, Wire
 
 KEPT = {"Cache-Control": "public, max-age=3600", "Surrogate-Key": "things"}
 OLD, NEW = b"old" * 100, b"new" * 50
+MODIFIED = "Wed, 01 Jan 2025 00:00:00 GMT"
 
 
 def get(path: str, *fields: str, method: str = "GET", version: str = "HTTP/1.1", host: str = "edge") -> bytes:
@@ -309,6 +311,56 @@ def test_spellings_of_one_target_push_out_no_other_answer() -> None:
         lane = here.edge.lane
         assert lane is not None
         assert here.call(lambda: {answer.key.uri for answer in lane._answers}) == set(names)
+
+
+ASKED = [
+    ("If-None-Match", '"1"', 304),
+    ("If-None-Match", '"0"', 200),
+    ("If-Modified-Since", "Thu, 01 Jan 2099 00:00:00 GMT", 304),
+    ("Range", "bytes=0-9", 206),
+    ("Range", "bytes=5-", 206),
+    ("X-None", "", 200),
+]
+
+
+def asked_by(path: str, client: int) -> Iterator[tuple[bytes, int]]:
+    """All of that, by one of many kinds of clients, and the status to expect."""
+    for name, value, status in ASKED:
+        yield get(path, f"User-Agent: {client}", f"{name}: {value}"), status
+
+
+def test_clients_of_all_kinds_share_one_answer_for_each_thing_that_can_be_asked() -> None:
+    with running({"/a": script(OLD, '"1"', Last_Modified=MODIFIED)}) as here, Wire(here.port) as wire:
+        lane = here.edge.lane
+        assert lane is not None
+        here.warm(*(request for request, _ in asked_by("/a", 0)))
+        for client in range(1, 100):
+            for request, status in asked_by("/a", client):
+                assert assert_on_the_lane(here, wire, request).status == status
+        assert here.call(lambda: len(lane)) == 4  # all, not modified, two ranges
+
+
+def test_blocks_for_which_a_line_has_no_room_are_answered_and_leave_nothing_behind() -> None:
+    with running({"/a": script(OLD, '"1"', Last_Modified=MODIFIED)}) as here, Wire(here.port) as wire:
+        lane = here.edge.lane
+        assert lane is not None
+        for client in [*range(90)] * 3:
+            for request, status in asked_by("/a", client):
+                assert wire.ask(request).status == status
+        assert here.call(lambda: max(len(spot.special) for spot in lane._spots.values())) == 64
+        here.edge.memory.clear()
+        assert here.call(lambda: (len(lane), lane._bytes, len(lane._spots), len(lane._ready))) == (0, 0, 0, 0)
+
+
+def test_what_has_changed_is_told_to_each_who_asks_whether_it_has() -> None:
+    with running({"/a": script(OLD, '"1"', Last_Modified=MODIFIED)}) as here, Wire(here.port) as wire:
+        for _ in range(3):
+            for client in range(5):
+                assert wire.ask(get("/a", f"User-Agent: {client}", 'If-None-Match: "1"')).status == 304
+        here.origin.objects["/a"] = script(NEW, '"2"')
+        purge(here, Scope.URL, "/a", Kind.HARD)
+        for client in range(10):
+            assert wire.ask(get("/a", f"User-Agent: {client}", 'If-None-Match: "1"')).body == NEW
 
 
 def spelt(path: str, number: int) -> str:

@@ -20,7 +20,7 @@ from origin.reader import Headers
 
 _EXPOSED = "Accept-Ranges, Age, Cache-Status, Content-Length, Content-Range, Date, ETag"
 _OF_THE_STORE = frozenset({"access-control-allow-origin", "access-control-expose-headers", "accept-ranges"})
-_INTERNAL = frozenset({"surrogate-key", "cache-status", "content-length", "age"})
+_INTERNAL = frozenset({"cache-status", "content-length", "age"})
 # RFC 9110, 15.4.5: what a 304 repeats; the rest would describe bytes that are not there.
 _IN_NOT_MODIFIED = frozenset({"cache-control", "content-location", "date", "etag", "expires", "last-modified", "vary"})
 

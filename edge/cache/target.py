@@ -77,9 +77,19 @@ def canonical(raw: str, *, query_keys: frozenset[str] | None = None) -> str:
         if plain is not None and (query_keys is None or plain[1] is None):
             return raw
     path, query = _path_and_query(raw)
-    found = _without_dots(_normal_path(path))
-    if query is not None:
-        found += _normal_query(query, query_keys)
+    return _bounded(_without_dots(_normal_path(path)) + ("" if query is None else _normal_query(query, query_keys)))
+
+
+def as_asked(raw: str) -> str:
+    """The same with all of the query and in its order: what an origin is asked for where nothing is looked up.
+
+    Raises BadTarget.
+    """
+    path, query = _path_and_query(raw)
+    return _bounded(_without_dots(_normal_path(path)) + ("" if query is None else f"?{_normal_escapes(query)}"))
+
+
+def _bounded(found: str) -> str:
     if len(found) > MAX_TARGET_BYTES:
         raise BadTarget(f"the request target is longer than {MAX_TARGET_BYTES} bytes when all of it is encoded")
     return found
@@ -122,13 +132,17 @@ def _normal_path(path: str) -> str:
 
 def _normal_query(query: str, keys: frozenset[str] | None) -> str:
     """`?…` with the parameters kept, or nothing when there were some and none is kept."""
-    pairs = _normal(_BAD_ESCAPE.sub("%25", query)).split("&")  # no escape turns into `&`
+    pairs = _normal_escapes(query).split("&")  # no escape turns into `&`
     if keys is not None:
         # A form decoder takes `%5B` for `[`, so the names are compared decoded.
         pairs = [pair for pair in pairs if unquote_plus(_name(pair), errors="surrogateescape") in keys]
         if not pairs:
             return ""
     return "?" + "&".join(sorted(pairs, key=_name))
+
+
+def _normal_escapes(query: str) -> str:
+    return _normal(_BAD_ESCAPE.sub("%25", query))
 
 
 def _name(pair: str) -> str:

@@ -79,6 +79,7 @@ async def proxy(request: web.Request) -> web.StreamResponse:
         )
         if request.method not in METHODS:
             ask.take_fields()
+            ask.target = target.as_asked(request.raw_path)
     except target.BadTarget as bad:
         return problem(400, str(bad))
     except LoopError:

@@ -45,7 +45,7 @@ OF_THE_EDGE = {
     "cache-status",
     "server",
 }
-TO_A_CLIENT = (OF_THE_OBJECT - {"surrogate-key"}) | OF_THE_EDGE
+TO_A_CLIENT = OF_THE_OBJECT | OF_THE_EDGE
 
 
 def reader_of(s3: S3Address, prefix: str, key: AccessKey | None = None, bucket: str | None = None) -> S3Reader:

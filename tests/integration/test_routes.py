@@ -71,6 +71,18 @@ async def test_nothing_of_the_origin_is_ever_an_answer_to_what_is_ours(edge: Sta
         assert not {one.path for one in origin.seen} & set(OURS)
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"])
+async def test_what_nothing_is_looked_up_for_is_asked_with_its_whole_query_in_its_order(
+    edge: StartEdge, method: str
+) -> None:
+    async with ScriptedOrigin() as origin, aiohttp.ClientSession() as session:
+        node = await edge(origin=origin.url, query_keys="a")
+        asked = URL(f"{node.url}/x?b=1&a=2&b=0&%41=1&&c=%", encoded=True)
+        async with session.request(method, asked) as response:
+            assert response.status == 404
+        assert [(one.method, one.path) for one in origin.seen] == [(method, "/x?b=1&a=2&b=0&A=1&&c=%25")]
+
+
 async def test_whatever_is_wrong_a_problem_says_whose_it_is(edge: StartEdge) -> None:
     async with ScriptedOrigin() as origin, aiohttp.ClientSession() as session:
         origin.objects["/bucket/media/a"] = Script(b"a" * 100, headers={"Cache-Control": "max-age=600"}, etag='"a"')
@@ -109,3 +121,21 @@ async def test_programs_read_the_description_on_any_node_people_where_the_site_i
     async with TestClient(TestServer(app)) as client, client.get(openapi.PATH) as response:
         assert response.status == 200
     assert ("/docs" in {resource.canonical for resource in app.router.resources()}) is site_on
+
+
+async def test_a_node_behind_another_knows_the_tags_of_what_it_has(edge: StartEdge) -> None:
+    tagged = {"Cache-Control": "max-age=86400", "Surrogate-Key": "lesson-1 all"}
+    async with ScriptedOrigin() as origin, aiohttp.ClientSession() as session:
+        origin.objects["/a"] = Script(b"a", headers=tagged)
+        hub = await edge(origin=origin.url, node="hub")
+        child = await edge(origin=hub.url, node="child")
+
+        async def handling() -> str:
+            async with session.get(f"{child.url}/a") as response:
+                assert response.headers["Surrogate-Key"] == "lesson-1 all"
+                return response.headers["Cache-Status"].rpartition(", child; ")[2]
+
+        assert [(await handling()).partition("=")[0] for _ in range(2)] == ["fwd", "hit; ttl"]
+        async with session.post(f"{child.admin_url}/purge", json={"tag": "lesson-1"}) as response:
+            assert (response.status, (await response.json())["removed"]) == (200, 1)
+        assert (await handling()).startswith("fwd=uri-miss")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.cache.target import MAX_TARGET_BYTES, BadTarget, canonical, parse
+from edge.cache.target import MAX_TARGET_BYTES, BadTarget, as_asked, canonical, parse
 
 
 @pytest.mark.parametrize(
@@ -175,5 +175,6 @@ def test_only_the_parameters_that_count_are_kept(raw: str, uri: str) -> None:
     ],
 )
 def test_an_http_target_that_could_mean_two_things_is_refused(raw: str) -> None:
-    with pytest.raises(BadTarget):
-        canonical(raw)
+    for spelling in (canonical, as_asked):
+        with pytest.raises(BadTarget):
+            spelling(raw)

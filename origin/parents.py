@@ -7,10 +7,11 @@ object once and is one shield, and a lost parent costs the storage behind it onl
 How much: bounded loads (Mirrokni, Thorup, Zadimoghaddam 2016). A parent takes no more requests at one time than `BOUND`
 times the mean; what is beyond goes to the next in rank. So a title that everybody watches does not sink its parent.
 
-Health: a parent that refuses a connection, or fails `FAILURES` times in a row, is left out. From then on it is asked
-in the background, with a HEAD for what it failed at last, and comes back with the first answer that is no 502, 503 or
-504: a 500 may be all that there is to have of that object. No client waits for that. When none is healthy, all are
-tried: the breaker in front of the whole keeps the rate low then.
+Health: a parent that refuses a connection, or fails at `FAILURES` targets with no success in between, is left out; one
+that fails `FAILURES` times in a row at one target is left out for that alone, which may be broken everywhere. From then
+on it is asked in the background, with a HEAD for one after the other of what it failed at, and comes back with the
+first answer that is no 502, 503 or 504: a 500 may be all that there is to have of that object. No client waits for
+that. When none is healthy, all are tried: the breaker in front of the whole keeps the rate low then.
 
 Falling back: what certainly was not sent goes to the next parent at once. What may have been sent goes on only when
 repeating it is harmless, and within a budget, so that trouble is never multiplied.
@@ -20,9 +21,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import ceil
 
@@ -36,6 +38,8 @@ BOUND = 1.25
 AT_EASE = 4
 """Requests under way at one parent that are never too many: below that, keeping a key at its place is worth more."""
 FAILURES = 5
+MOST_TARGETS = 1000
+"""So many that a parent fails at are known; beyond that those are forgotten that failed longest ago."""
 ATTEMPTS = 3
 """Parents that one request is sent to at most."""
 PROBE_S = 1.0
@@ -44,18 +48,20 @@ _PASSING = frozenset({502, 503, 504})  # statuses that speak of the parent's own
 
 @dataclass(slots=True)
 class _Parent:
-    """under_way: exchanges; failures: in a row; retries: asked after a failure, its own or another's, since the start.
+    """under_way: exchanges; retries: asked after a failure, its own or another's, since the start.
 
-    target: what it failed at last, for the probe.
+    failing: how often in a row it has failed at each target. since: those since anything succeeded, as many as it takes
+    to leave it out. refused: nobody listened.
     """
 
     name: str
     reader: ObjectReader
     under_way: int = 0
-    failures: int = 0
     retries: int = 0
     healthy: bool = True
-    target: str = "/"
+    refused: bool = False
+    failing: OrderedDict[str, int] = field(default_factory=OrderedDict)
+    since: set[str] = field(default_factory=set)
     probe: asyncio.Task[None] | None = None
 
     @asynccontextmanager
@@ -67,6 +73,31 @@ class _Parent:
                 yield response
         finally:
             self.under_way -= 1
+
+    def failed(self, target: str) -> None:
+        """Once more at that target."""
+        self.failing[target] = self.failing.pop(target, 0) + 1
+        if len(self.failing) > MOST_TARGETS:
+            self.failing.popitem(last=False)
+        if len(self.since) < FAILURES:
+            self.since.add(target)
+
+    def succeeded(self, target: str) -> None:
+        """It is well, and so is what it has of that target."""
+        self.failing.pop(target, None)
+        self.since.clear()
+        self.refused = False
+
+    def avoids(self, target: str) -> bool:
+        """Whether it is left out for that target."""
+        return self.failing.get(target, 0) >= FAILURES
+
+    def doubtful(self) -> str | None:
+        """The next target to be probed with; None when it is left out for nothing."""
+        target = next((target for target in self.failing if self.avoids(target) or not self.healthy), None)
+        if target is not None:
+            self.failing.move_to_end(target)
+        return target
 
     def weight(self, target: str) -> bytes:
         """The parent with the greatest one has the key."""
@@ -133,7 +164,7 @@ class Parents:
     async def _answer(self, request: ReadRequest, held: AsyncExitStack) -> ReadResponse:
         tried: list[_Parent] = []
         while True:
-            parent = self._chosen(request.target, tried)
+            parent = self._chosen(request, tried)
             parent.retries += bool(tried)
             tried.append(parent)
             try:
@@ -151,12 +182,12 @@ class Parents:
             response = await held.enter_async_context(parent.open(request))
         except OriginError as error:
             if error.failure.blames_origin:
-                self._failed(parent, request.target, decisive=error.failure is OriginFailure.CONNECT)
+                self._failed(parent, _about(request), refused=error.failure is OriginFailure.CONNECT)
             raise
         if not response.tells_of_trouble:
-            self._well(parent)
+            self._well(parent, _about(request))
         elif request.method in ("GET", "HEAD"):  # what it says to odd methods is the client's doing
-            self._failed(parent, request.target)
+            self._failed(parent, _about(request))
         return response
 
     def _goes_on(self, request: ReadRequest, tried: list[_Parent], failure: OriginFailure) -> bool:
@@ -176,10 +207,11 @@ class Parents:
             return self._parents
         return sorted(self._parents, key=lambda parent: parent.weight(target), reverse=True)
 
-    def _chosen(self, target: str, tried: list[_Parent]) -> _Parent:
+    def _chosen(self, request: ReadRequest, tried: list[_Parent]) -> _Parent:
         """The first in rank that is well and has not more than its share to do."""
-        untried = [parent for parent in self._ranked(target) if parent not in tried] or self._parents
+        untried = [parent for parent in self._ranked(request.target) if parent not in tried] or self._parents
         well = [parent for parent in untried if parent.healthy] or untried
+        well = [parent for parent in well if not parent.avoids(_about(request))] or well
         share = self._share()
         return next(
             (parent for parent in well if parent.under_way < share), min(well, key=lambda parent: parent.under_way)
@@ -193,34 +225,42 @@ class Parents:
 
     # -- health --------------------------------------------------------------------------------------------------------
 
-    def _well(self, parent: _Parent) -> None:
-        parent.failures = 0
+    def _well(self, parent: _Parent, target: str) -> None:
+        parent.succeeded(target)
         if not parent.healthy:
             parent.healthy = True
             log.info("parent %s answers again", parent.name)
 
-    def _failed(self, parent: _Parent, target: str, *, decisive: bool = False) -> None:
-        parent.failures += 1
-        parent.target = target
-        if parent.healthy and len(self._parents) > 1 and (decisive or parent.failures >= FAILURES):
+    def _failed(self, parent: _Parent, target: str, *, refused: bool = False) -> None:
+        parent.failed(target)
+        if len(self._parents) == 1:
+            return
+        parent.refused = parent.refused or refused
+        if parent.healthy and (refused or len(parent.since) >= FAILURES):
             parent.healthy = False
             log.warning("parent %s is left out until it answers again", parent.name)
-            if parent.probe is None and not self._closed:
-                parent.probe = asyncio.create_task(self._probing(parent), name=f"probe of {parent.name}")
+        if parent.probe is None and not self._closed and (not parent.healthy or parent.avoids(target)):
+            parent.probe = asyncio.create_task(self._probing(parent), name=f"probe of {parent.name}")
 
     async def _probing(self, parent: _Parent) -> None:
-        """Until the parent is well, by this or by a client's request that had no other to go to."""
+        """Until the parent is left out for nothing, by this or by a client's request that had no other to go to."""
         try:
-            while not parent.healthy:
+            while parent.doubtful() is not None:
                 await self._sleep(self._probe_s)
-                if not parent.healthy and await self._answers(parent):
-                    self._well(parent)
+                target = parent.doubtful()
+                if target is not None and await self._answers(parent, target):
+                    self._well(parent, target)
         finally:
             parent.probe = None
 
-    async def _answers(self, parent: _Parent) -> bool:
+    async def _answers(self, parent: _Parent, target: str) -> bool:
         try:
-            async with parent.reader.open(ReadRequest(parent.target, method="HEAD")) as response:
-                return response.status not in _PASSING
+            async with parent.reader.open(ReadRequest(target, method="HEAD")) as response:
+                return parent.refused or response.status not in _PASSING
         except OriginError:
             return False
+
+
+def _about(request: ReadRequest) -> str:
+    """What a failure is about. Without the query: clients can make up as many as they like."""
+    return request.target.partition("?")[0]

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from config.settings import Bucket, EdgeSettings
-from edge.cache.breaker import Breaker, GuardedReader
+from edge.cache.breaker import GuardedReader
 from edge.cache.fetch import Site
 from edge.cache.freshness import Rules
 from edge.cache.target import canonical
@@ -26,7 +26,7 @@ from origin.retries import RetryBudget
 from origin.s3 import AccessKey, S3Reader
 
 FAILURES = 5
-"""Failures in a row after which an origin is left alone, but for one probe per `PROBE_S`."""
+"""Failures in a row after which an object, and such objects after which the origin, is left alone but for probes."""
 PROBE_S = 1.0
 
 
@@ -69,7 +69,7 @@ async def origin(settings: EdgeSettings, clock: Clock, stack: AsyncExitStack) ->
     """The reader behind its breaker; closed with the stack."""
     store, parents = await _store(settings, clock, stack)
     stack.push_async_callback(store.close)
-    guarded = GuardedReader(store, Breaker(now=clock.monotonic, limit=FAILURES, probe_after_s=PROBE_S))
+    guarded = GuardedReader(store, now=clock.monotonic, limit=FAILURES, probe_after_s=PROBE_S)
     return Origin(settings.origin_name, guarded, parents)
 
 

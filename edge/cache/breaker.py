@@ -8,14 +8,18 @@ cancelled. So the rate at which a neighbour that only fails is asked falls to th
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from edge.cache.dates import http_date
 from origin.reader import ObjectReader, OriginError, OriginFailure, ReadRequest, ReadResponse
 
 LONGEST_REST_S = 60.0
 """However long an origin asks to be left alone, it is asked again after this."""
+MOST_TARGETS = 1000
+"""So many that fail are known; beyond that those are forgotten that have failed longest ago."""
 
 
 class Breaker:
@@ -27,6 +31,7 @@ class Breaker:
         self._probe_after_s = probe_after_s
         self._failures = 0
         self._probe_at = 0.0
+        self._probed: Hashable = None
 
     @property
     def closed(self) -> bool:
@@ -38,12 +43,18 @@ class Breaker:
         """Seconds until the next probe may go; 0 when there is nothing to wait for."""
         return 0.0 if self.closed else min(max(0.0, self._probe_at - self._now()), LONGEST_REST_S)
 
-    def allow(self) -> bool:
-        """Whether to call now. While open, true for one caller per probe interval."""
+    def allow(self, about: Hashable = None) -> bool:
+        """Whether to call now. While open, true for one caller per probe interval.
+
+        about: what the call is for. The same thing is no probe twice running while another one may come: it may be what
+        fails.
+        """
         if self.closed:
             return True
-        if self._now() < self._probe_at:
+        again = about is not None and about == self._probed
+        if self._now() < self._probe_at + (self._probe_after_s if again else 0.0):
             return False
+        self._probed = about
         self._probe_at = self._now() + self._probe_after_s
         return True
 
@@ -65,14 +76,21 @@ class Breaker:
 
 
 class GuardedReader:
-    """An ObjectReader behind a breaker: while it is open, `open` fails at once instead of waiting for a dead origin.
+    """An ObjectReader behind breakers: while one is open, `open` fails at once instead of waiting for a dead origin.
 
-    An origin that answers nothing but 5xx is as good as dead: asking on would only keep it down.
+    An origin that answers nothing but 5xx is as good as dead: asking on would only keep it down. One object that it
+    cannot give says nothing of the others. So each target that fails has a breaker, and there is one for all, where
+    a target counts once until something succeeds (as in Varnish's saintmode); what never reached the origin counts each
+    time. A target's query does not tell it apart: clients can make up as many as they like.
     """
 
-    def __init__(self, reader: ObjectReader, breaker: Breaker) -> None:
+    def __init__(self, reader: ObjectReader, *, now: Callable[[], float], limit: int, probe_after_s: float) -> None:
+        """limit, probe_after_s, now: of each breaker."""
         self._reader = reader
-        self._breaker = breaker
+        self._new = partial(Breaker, now=now, limit=limit, probe_after_s=probe_after_s)
+        self._breaker = self._new()
+        self._failing: set[str] = set()  # since something succeeded, as many as it takes to open
+        self._targets: OrderedDict[str, Breaker] = OrderedDict()
 
     @property
     def healthy(self) -> bool:
@@ -82,30 +100,57 @@ class GuardedReader:
     @asynccontextmanager
     async def open(self, request: ReadRequest) -> AsyncIterator[ReadResponse]:
         """As the reader's; only the head counts as success or failure."""
-        if not self._breaker.allow():
-            raise OriginError(
-                OriginFailure.UNAVAILABLE,
-                "the origin failed repeatedly and is being left alone",
-                status=503,
-                retry_after_s=self._breaker.rest_s,
-            )
+        target = request.target.partition("?")[0]
+        own = self._targets.get(target)
+        if own is not None and not own.allow():
+            raise _left_alone("this object", own)
+        if not self._breaker.allow(target):
+            raise _left_alone("the origin", self._breaker)
         answered = False
         try:
             async with self._reader.open(request) as response:
                 answered = True
                 if not response.tells_of_trouble:
-                    self._breaker.succeeded()
+                    self._succeeded(target)
                 elif request.method in ("GET", "HEAD"):  # what it says to odd methods is the client's doing
-                    self._breaker.failed(rest_s=retry_after_s(response))
+                    self._failed(target, retry_after_s(response))
                 yield response
         except OriginError as error:
-            if not answered and error.failure.blames_origin:
+            if not answered and error.failure.unsent and error.failure.blames_origin:
                 self._breaker.failed(rest_s=error.retry_after_s or 0.0)
+            elif not answered and error.failure.blames_origin:
+                self._failed(target, error.retry_after_s or 0.0)
             raise
 
     async def close(self) -> None:
         """Close the reader."""
         await self._reader.close()
+
+    def _succeeded(self, target: str) -> None:
+        self._breaker.succeeded()
+        self._failing.clear()
+        self._targets.pop(target, None)
+
+    def _failed(self, target: str, rest_s: float) -> None:
+        own = self._targets.pop(target, None) or self._new()
+        own.failed(rest_s=rest_s)
+        self._targets[target] = own
+        if len(self._targets) > MOST_TARGETS:
+            self._targets.popitem(last=False)
+        if not self._breaker.closed:
+            self._breaker.failed(rest_s=rest_s)
+        elif target not in self._failing:
+            self._failing.add(target)
+            self._breaker.failed(rest_s=rest_s)
+
+
+def _left_alone(what: str, breaker: Breaker) -> OriginError:
+    return OriginError(
+        OriginFailure.UNAVAILABLE,
+        f"{what} failed repeatedly and is being left alone",
+        status=503,
+        retry_after_s=breaker.rest_s,
+    )
 
 
 def retry_after_s(response: ReadResponse) -> float:

@@ -10,7 +10,7 @@ from math import ceil
 
 import pytest
 
-from edge.cache.breaker import Breaker, GuardedReader
+from edge.cache.breaker import GuardedReader
 from origin.http import Deadlines, HttpReader
 from origin.parents import BOUND, FAILURES, Parents
 from origin.reader import OriginError, OriginFailure, ReadRequest, ReadResponse
@@ -26,14 +26,14 @@ KEYS = [f"/media/{number}" for number in range(200)]
 
 
 class Anything(dict[str, Script]):
-    """The same object under every path."""
+    """The same object under every path, but for those that are named."""
 
-    def __init__(self, script: Script) -> None:
-        super().__init__()
+    def __init__(self, script: Script, but: dict[str, Script] | None = None) -> None:
+        super().__init__(but or {})
         self.script = script
 
-    def get(self, _key: str, _default: object = None) -> Script:
-        return self.script
+    def get(self, key: str, _default: object = None) -> Script:
+        return super().get(key, self.script)
 
 
 class Group:
@@ -127,23 +127,58 @@ async def test_a_parent_that_comes_back_is_found_by_the_probe_and_by_no_client(g
 
 
 async def test_a_parent_that_answers_only_5xx_is_left_out_until_it_answers_otherwise(group: Group) -> None:
-    ill = group.own("/a")
+    ill = group.own(KEYS[0])
     group.say(ill.url, Script(b"", status=500))
-    statuses = Counter([(await read(group.parents, ReadRequest("/a")))[0].status for _ in range(20)])
-    assert statuses == {500: FAILURES, 200: 20 - FAILURES}, "a 500 may be the object's own and is passed on"
+    keys = [key for key in KEYS if group.own(key) is ill][: 2 * FAILURES]
+    statuses = Counter([(await read(group.parents, ReadRequest(key)))[0].status for key in keys])
+    assert statuses == {500: FAILURES, 200: FAILURES}, "a 500 may be the object's own and is passed on"
+    assert group.parents.healthy[ill.url] is False
     group.say(ill.url, Script(b"", status=404))
     group.probes.release()
     await eventually(lambda: group.parents.healthy[ill.url])
 
 
-async def test_a_parent_comes_back_though_the_object_that_it_failed_at_stays_broken(group: Group) -> None:
+async def test_a_parent_that_fails_at_one_target_is_left_out_for_that_alone(group: Group) -> None:
     ill = group.own("/a")
-    group.say(ill.url, Script(b"", status=500))
-    for _ in range(FAILURES):
-        await read(group.parents, ReadRequest("/a"))
-    assert group.parents.healthy[ill.url] is False
+    ill.objects = Anything(Script(b"well"), but={"/a": Script(b"", status=500)})
+    statuses = [(await read(group.parents, ReadRequest("/a")))[0].status for _ in range(20)]
+    assert statuses == [500] * FAILURES + [200] * (20 - FAILURES)
+    assert group.parents.healthy[ill.url]
+    other = next(key for key in KEYS if group.own(key) is ill)
+    await read(group.parents, ReadRequest(other))
+    assert ill.count(other) == 1
+    group.say(ill.url, Script(b"well"))
+    before = ill.count("/a")
     group.probes.release()
+    await eventually(lambda: ill.count("/a") == before + 1)
+    await eventually(lambda: not group.parents._parents[[*group.origins].index(ill.url)].avoids("/a"))
+    await read(group.parents, ReadRequest("/a"))
+    assert ill.count("/a") == before + 2
+
+
+@pytest.mark.parametrize("status", [500, 503])
+async def test_a_parent_comes_back_though_an_object_that_it_failed_at_stays_broken(group: Group, status: int) -> None:
+    ill = group.own(KEYS[0])
+    group.say(ill.url, Script(b"", status=500))
+    keys = [key for key in KEYS if group.own(key) is ill][:FAILURES]
+    for key in keys:
+        await read(group.parents, ReadRequest(key))
+    assert group.parents.healthy[ill.url] is False
+    ill.objects = Anything(Script(b"well"), but=dict.fromkeys(keys[:-1], Script(b"", status=status)))
+    for _ in keys:
+        group.probes.release()
     await eventually(lambda: group.parents.healthy[ill.url])
+
+
+async def test_a_parent_that_listens_again_comes_back_whatever_it_says_of_what_it_was_asked(group: Group) -> None:
+    gone = group.own("/a")
+    await gone.stop()
+    await read(group.parents, ReadRequest("/a"))
+    assert group.parents.healthy[gone.url] is False
+    group.say(gone.url, Script(b"", status=503))
+    await gone.start()
+    group.probes.release()
+    await eventually(lambda: group.parents.healthy[gone.url])
 
 
 @pytest.mark.parametrize("request_", [ReadRequest("/a", method="FROB"), ReadRequest("/a")])
@@ -227,7 +262,7 @@ async def test_parents_that_only_fail_are_asked_at_most_a_tenth_more(group: Grou
 
 async def test_behind_a_breaker_parents_that_only_fail_are_asked_at_the_probe_rate(group: Group) -> None:
     clock = ManualClock()
-    guarded = GuardedReader(group.parents, Breaker(now=clock.monotonic, limit=5, probe_after_s=1.0))
+    guarded = GuardedReader(group.parents, now=clock.monotonic, limit=5, probe_after_s=1.0)
     for url in group.origins:
         group.say(url, Script(b"", status=503))
     for _ in range(1000):

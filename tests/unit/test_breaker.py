@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.cache.breaker import LONGEST_REST_S, Breaker, GuardedReader
+from edge.cache.breaker import LONGEST_REST_S, MOST_TARGETS, Breaker, GuardedReader
 from origin.http import Deadlines, HttpReader
 from origin.reader import OriginError, OriginFailure, ReadRequest
 from origin.retries import RetryBudget
@@ -30,7 +30,7 @@ async def origin() -> AsyncIterator[ScriptedOrigin]:
 @pytest.fixture
 async def guarded(origin: ScriptedOrigin, clock: ManualClock) -> AsyncIterator[GuardedReader]:
     reader = HttpReader(origin.url, deadlines=Deadlines(first_byte_s=5, idle_s=5))
-    guarded = GuardedReader(reader, Breaker(now=clock.monotonic, limit=5, probe_after_s=1.0))
+    guarded = GuardedReader(reader, now=clock.monotonic, limit=5, probe_after_s=1.0)
     yield guarded
     await guarded.close()
 
@@ -79,16 +79,55 @@ def test_a_rest_that_is_asked_for_is_kept_up_to_a_limit_and_ends_with_success(cl
     assert breaker.rest_s == pytest.approx(1), "the earlier rest is over"
 
 
+@pytest.mark.parametrize("targets", [1, 2, 7, 1000])
 @pytest.mark.parametrize("status_code", [500, 502, 503])
 async def test_an_origin_that_answers_only_5xx_is_asked_at_the_probe_rate(
-    guarded: GuardedReader, origin: ScriptedOrigin, clock: ManualClock, status_code: int
+    guarded: GuardedReader, origin: ScriptedOrigin, clock: ManualClock, status_code: int, targets: int
 ) -> None:
-    origin.objects["/a"] = Script(b"", status=status_code)
-    for _ in range(1000):
-        await status(guarded)
+    paths = [f"/{number}?{number}" for number in range(targets)]
+    origin.objects.update(dict.fromkeys(paths, Script(b"", status=status_code)))
+    for number in range(1000):
+        await status(guarded, paths[number % targets])
         clock.advance(0.01)
-    assert len(origin.seen) == pytest.approx(5 + 10, abs=1), "1,000 requests in 10 s: 5 until it opens, then 1 a second"
-    assert not guarded.healthy
+    alone = targets if targets < 5 else 1  # from five on they count together
+    assert len(origin.seen) == pytest.approx((5 + 10) * alone, abs=2), "in 10 s: 5 until it opens, then 1 a second"
+    assert guarded.healthy is (targets < 5)
+
+
+async def test_one_object_that_is_broken_takes_no_other_away(
+    guarded: GuardedReader, origin: ScriptedOrigin, clock: ManualClock
+) -> None:
+    origin.objects["/a"] = Script(b"", status=503, headers={"Retry-After": "60"})
+    origin.objects["/b"] = Script(b"well")
+    for number in range(200):
+        await status(guarded, f"/a?{number}")
+        clock.advance(0.1)
+    assert await status(guarded, "/b") == 200
+    assert origin.count("/b") == 1
+
+
+async def test_an_object_that_stays_broken_does_not_take_every_probe(
+    guarded: GuardedReader, origin: ScriptedOrigin, clock: ManualClock
+) -> None:
+    paths = [f"/{number}" for number in range(6)]
+    origin.objects.update(dict.fromkeys(paths, Script(b"", status=503)))
+    for path in paths:
+        await status(guarded, path)
+    origin.objects["/other"] = Script(b"well")
+    came = []
+    for _ in range(300):
+        await status(guarded, "/0")  # always a little earlier
+        came.append(await status(guarded, "/other"))
+        clock.advance(0.01)
+    assert 200 in came
+    assert guarded.healthy
+
+
+def test_of_targets_that_fail_only_so_many_are_known(guarded: GuardedReader) -> None:
+    for number in range(3 * MOST_TARGETS):
+        guarded._failed(f"/{number}", 0.0)
+    assert len(guarded._targets) == MOST_TARGETS
+    assert len(guarded._failing) == 5
 
 
 @pytest.mark.parametrize(("method", "status_code"), [("FROB", 500), ("FROB", 501), ("GET", 501), ("GET", 505)])

@@ -21,6 +21,7 @@ from origin.reader import Headers
 _EXPOSED = "Accept-Ranges, Age, Cache-Status, Content-Length, Content-Range, Date, ETag"
 _OF_THE_STORE = frozenset({"access-control-allow-origin", "access-control-expose-headers", "accept-ranges"})
 _INTERNAL = frozenset({"cache-status", "content-length", "age"})
+_OF_THE_CONTENT = ("content-digest", "content-md5")  # of all bytes that were sent: not those of a part (RFC 9530, 2)
 # RFC 9110, 15.4.5: what a 304 repeats; the rest would describe bytes that are not there.
 _IN_NOT_MODIFIED = frozenset({"cache-control", "content-location", "date", "etag", "expires", "last-modified", "vary"})
 
@@ -110,6 +111,8 @@ def head_fields(delivery: Delivery, ask: Ask, reply: Reply, took_s: float) -> CI
         fields = [line for line in fields if line[0] in _IN_NOT_MODIFIED]
     headers: CIMultiDict[str] = CIMultiDict(fields)
     if reply.status == 206 and reply.part is not None:
+        for name in _OF_THE_CONTENT:
+            headers.popall(name, None)
         headers["Content-Range"] = reply.part.content_range(reply.head.length)
     if reply.age_s or _from_cache(reply.outcome):
         headers["Age"] = str(reply.age_s)

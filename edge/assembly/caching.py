@@ -22,6 +22,7 @@ from edge.cache.siblings import Siblings
 from edge.cache.tiers import SlowTier
 from edge.clock import Clock
 from origin.http import Deadlines, HttpReader
+from origin.parents import ATTEMPTS
 from origin.reader import ObjectReader
 
 HEAD_BYTES: Final = 64 * 1024
@@ -81,10 +82,12 @@ def _untouched(_key: CacheKey) -> None:
 
 async def _siblings(settings: EdgeSettings, slot: int, run_dir: Path, clock: Clock, stack: AsyncExitStack) -> Siblings:
     # Longer than what the key's owner itself may wait for the origin, so that a slow one is not asked twice.
+    of_the_origin = origins.deadlines_of(settings)
+    attempts = min(1 + max(1, len(settings.http_origins)), ATTEMPTS)
     deadlines = Deadlines(
         queue_s=2.0,
         connect_s=0.5,
-        first_byte_s=2 * settings.origin_first_byte_s,
+        first_byte_s=of_the_origin.queue_s + attempts * (of_the_origin.connect_s + of_the_origin.first_byte_s) + 1.0,
         idle_s=settings.origin_idle_s + 5.0,
     )
     siblings = Siblings(

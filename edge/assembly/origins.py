@@ -81,7 +81,7 @@ async def _store(settings: EdgeSettings, clock: Clock, stack: AsyncExitStack) ->
     tls = await _tls(settings, *settings.http_origins)
     readers: dict[str, ObjectReader] = {
         url: MeteredReader(
-            HttpReader(url, deadlines=_deadlines(settings), max_concurrent=settings.origin_concurrency, tls=tls),
+            HttpReader(url, deadlines=deadlines_of(settings), max_concurrent=settings.origin_concurrency, tls=tls),
             url,
             clock.monotonic,
         )
@@ -101,7 +101,7 @@ async def _bucket(settings: EdgeSettings, bucket: Bucket, stack: AsyncExitStack)
         prefix=bucket.prefix,
         region=settings.s3_region,
         credentials=await _credentials(stack),
-        deadlines=_deadlines(settings),
+        deadlines=deadlines_of(settings),
         max_concurrent=settings.origin_concurrency,
         tls=await _tls(settings, endpoint),
     )
@@ -114,7 +114,8 @@ async def _tls(settings: EdgeSettings, *urls: str) -> ssl.SSLContext | None:
     return await asyncio.to_thread(tls_context, settings.origin_ca)
 
 
-def _deadlines(settings: EdgeSettings) -> Deadlines:
+def deadlines_of(settings: EdgeSettings) -> Deadlines:
+    """How long each step of a request to an origin may take."""
     return Deadlines(
         connect_s=settings.origin_connect_s,
         first_byte_s=settings.origin_first_byte_s,

@@ -24,7 +24,7 @@ from edge.cache.fill import FillBudget, GrowingBody, receive
 from edge.cache.flight import Flight, Flights
 from edge.cache.freshness import described
 from edge.cache.limits import Limits
-from edge.cache.model import CacheKey, Entry, Forward, Head, Layout, Tier
+from edge.cache.model import CacheKey, Entry, Forward, Freshness, Head, Layout, Tier
 from edge.cache.ranges import Part, parse_content_range
 from edge.cache.siblings import Answered, Siblings
 from edge.cache.storing import ABOUT_THE_REQUEST
@@ -37,6 +37,7 @@ SLICE_BYTES = 32 * 1024
 QUICK_SLICE_BYTES = 256 * 1024
 """What one holds that has always taken the last slice within `QUICK_S`: fewer, larger steps cost less."""
 QUICK_S = 0.005
+_KEPT_S = 86_400.0  # a block, at least: for as long as its version may be confirmed again
 _PAUSES_S = (0.2, 1.0)  # before a block is asked for again, from where it broke off: an origin may be starting again
 _FIRST = re.compile(r"bytes=([0-9]{1,18})-[0-9]{0,18}|bytes=-[0-9]{1,18}")
 
@@ -111,9 +112,13 @@ def block_key(uri: str, layout: Layout, number: int) -> CacheKey:
 
     The length, too: an origin whose entity tags are not worth their name must not get blocks of two lengths mixed up.
     """
+    return CacheKey(uri, f"{blocks_of(layout)}{number}")
+
+
+def blocks_of(layout: Layout) -> str:
+    """What the parts of all its blocks' keys begin with."""
     version = f"{layout.head.etag}\n{layout.head.length}\n{layout.block_bytes}"
-    digest = blake2b(version.encode("utf-8", "surrogatepass"), digest_size=9).hexdigest()
-    return CacheKey(uri, f"b:{digest}:{number}")
+    return f"b:{blake2b(version.encode('utf-8', 'surrogatepass'), digest_size=9).hexdigest()}:"
 
 
 def block_part(layout: Layout, number: int) -> Part:
@@ -363,7 +368,7 @@ class Blocks:
         mark: int,
         tier: Tier,
     ) -> None:
-        head, body = _block_head(layout, part), GrowingBody()
+        head, body = _block_head(layout, part, self._clock.monotonic()), GrowingBody()
         flight.land(Coming(body, tier))
         try:
             whole = await receive(chunks, head, body, limit=part.length)
@@ -385,11 +390,15 @@ async def _first_piece(body: GrowingBody, wanted: Part) -> bytes:
     raise OriginError(OriginFailure.INCOMPLETE, "the block ended before its time")
 
 
-def _block_head(layout: Layout, part: Part) -> Head:
-    """Enough of a head for the tiers to keep the block as long as its object."""
-    whole = layout.head
-    fields = (("content-length", str(part.length)), ("etag", whole.etag or ""))
-    return described(206, fields, born=whole.born, freshness=whole.freshness)
+def _block_head(layout: Layout, part: Part, now: float) -> Head:
+    """Enough of a head for the tiers to keep the block.
+
+    Its object's head alone says whether it may be used. So it is kept for longer than that is fresh: when the origin
+    confirms the version, the blocks are still there.
+    """
+    fields = (("content-length", str(part.length)), ("etag", layout.head.etag or ""))
+    lifetime_s = max(_KEPT_S, layout.head.freshness.useful_s)
+    return described(206, fields, born=now, freshness=Freshness(storable=True, lifetime_s=lifetime_s))
 
 
 def _same_version(response: ReadResponse, layout: Layout, part: Part) -> bool:

@@ -516,6 +516,7 @@ class Engine:
             opened = await self._fetcher.blocks.open(ask, layout, wanted)
         except ChangedError:
             await self._tiers.forget_version(ask.uri, found.part, layout)
+            ask.directives = replace(ask.directives, no_cache=True)  # a sibling that is asked next may still have it
             return _Again()
         except RefusedError:
             return await self._passing.get(ask, Forward.PARTIAL)

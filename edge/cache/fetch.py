@@ -26,7 +26,7 @@ from cachetools import LRUCache
 from edge.cache import siblings as wire
 from edge.cache import storing
 from edge.cache.ask import Ask
-from edge.cache.blocks import Blocks, first_offset, whole_fields
+from edge.cache.blocks import Blocks, blocks_of, first_offset, whole_fields
 from edge.cache.fill import FillBudget, GrowingBody, receive
 from edge.cache.flight import Flight, Flights
 from edge.cache.freshness import (
@@ -54,7 +54,7 @@ log = logging.getLogger(__name__)
 _MAX_PASSES = 10_000  # remembered "do not share" keys; a forgotten one costs one look at a head
 _SHARED_ERROR_BYTES = 64 * 1024  # a larger error document is not shared with the followers
 _FIRST_SHARE_BYTES = 256 * 1024  # of the budget, for a body of unknown length; it may ask for more
-_OF_A_PART = frozenset({"content-range", "content-length"})
+_OF_A_PART = frozenset({"content-range", "content-length", "content-digest", "content-md5"})
 _STALE_IF = frozenset({500, 502, 503, 504})  # RFC 5861, section 4
 
 
@@ -405,11 +405,11 @@ class Fetcher:
     async def _superseded(self, fill: _Fill, head: Head, marker: Pass) -> None:
         """What is not shared takes the place of what was stored before; what is only this client's affair does not."""
         ask = fill.ask
-        if ask.directives.no_store:
+        about_the_request = head.status in storing.ABOUT_THE_REQUEST
+        if ask.directives.no_store or (fill.held is not None and about_the_request):
             return
         self._remember(fill, marker)
-        of_the_response = head.status < 500 and head.status not in storing.ABOUT_THE_REQUEST
-        if fill.held is not None and of_the_response and not ask.authorized:
+        if fill.held is not None and head.status < 500 and not about_the_request and not ask.authorized:
             await self._tiers.forget(ask.uri, fill.held.part)
 
     def _remember(self, fill: _Fill, marker: Pass) -> None:
@@ -446,6 +446,8 @@ class Fetcher:
             await self._receive(fill, self._growing(fill, head), fill.response.chunks)
         elif head.strong_etag is not None and self._unshareable(fill.ask, replace(head, length=0)) is None:
             await self._land_layout(fill, head, part, fill.response.chunks)
+        elif self._unshareable(fill.ask, head) is None:
+            return False  # its parts cannot be told apart, but the whole may be stored
         else:
             marker = self._unshareable(fill.ask, head) or Pass("its parts cannot be told apart", self._soon())
             if not fill.ask.directives.no_store:
@@ -455,7 +457,9 @@ class Fetcher:
 
     async def _land_layout(self, fill: _Fill, head: Head, part: Part, chunks: Chunks) -> None:
         layout = Layout(head, self._limits.block_bytes, fill.mark)
-        self._tiers.memory.remove_uri(fill.ask.uri)  # blocks of an earlier version
+        before = self._tiers.kept(fill.ask, head)
+        if isinstance(before, Layout):
+            self._drop_blocks(fill.ask.uri, before, layout)
         stored = self._tiers.keep(fill.ask, layout)
         fill.record.result = FillEnd.STORED if stored else FillEnd.UNSTORED
         found = Found(
@@ -469,6 +473,13 @@ class Fetcher:
         )
         async with aclosing(chunks):
             await self.blocks.take(fill.ask, layout, part, chunks, lambda: fill.flight.land(found))
+
+    def _drop_blocks(self, uri: str, before: Layout, after: Layout) -> None:
+        """What memory has of the version before; other variants may have blocks of their own."""
+        old, new = blocks_of(before), blocks_of(after)
+        for key in self._tiers.memory.keys_of(uri) if old != new else ():
+            if key.part.startswith(old):
+                self._tiers.memory.remove(key)
 
     # -- the sibling -----------------------------------------------------------------------------------------------
 

@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 import random
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -18,11 +20,14 @@ from origin.http import HttpReader
 from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
 from tests.support.origin import Gate, Script, ScriptedOrigin
 from tests.support.ticking import ManualClock
+from tests.support.tiers import disk_files, disk_tier
+from tests.support.waiting import eventually
 from tests.support.workers import Worker, worker
 
 PATH = "/media/film.mp4"
 BLOCK = 64 * 1024
 FILM = hashlib.shake_256(b"film").digest(20 * BLOCK + 1234)
+PROXY = Site(forwards=True, via="edge-1")
 LIMITS = Limits(max_object_bytes=4 * BLOCK, block_bytes=BLOCK, fill_bytes=64 * BLOCK)
 
 
@@ -158,7 +163,7 @@ async def test_what_is_wrong_with_one_clients_request_costs_nobody_the_object(
     refused = Script(b"too long", status=431, headers={}, etag='"1"', ranges=False)
     origin.objects[PATH] = Script(choose=lambda fields: refused if "cookie" in fields else film)
     first, last = 9 * BLOCK, 9 * BLOCK + 9
-    async with worker(reader, clock=clock, limits=LIMITS, site=Site(forwards=True, via="edge-1")) as edge:
+    async with worker(reader, clock=clock, limits=LIMITS, site=PROXY) as edge:
         assert await edge.body(PATH, range="bytes=0-9") == FILM[:10]
         layout = edge.memory.peek(CacheKey(PATH))
         assert isinstance(layout, Layout)
@@ -184,3 +189,113 @@ async def test_who_reads_an_old_version_takes_the_new_one_from_nobody(edge: Work
             await response.read()
     assert isinstance(layout, Layout)
     assert edge.memory.peek(CacheKey(PATH)) is layout
+
+
+async def test_variants_of_one_version_share_its_blocks(
+    reader: HttpReader, origin: ScriptedOrigin, clock: ManualClock
+) -> None:
+    kept = {"Cache-Control": "max-age=60", "Accept-Ranges": "bytes", "Vary": "Origin"}
+    origin.objects[PATH] = Script(FILM, etag='"1"', headers=kept)
+    async with worker(reader, clock=clock, limits=LIMITS, site=PROXY) as edge:
+        for number in range(6):
+            site = f"https://{number % 2}.example"
+            assert await edge.body(PATH, range=f"bytes=0-{4 * BLOCK - 1}", origin=site) == FILM[: 4 * BLOCK]
+    first = "bytes=0-65535"
+    assert sorted(ranges_asked(origin)) == sorted(
+        [first, first, *(f"bytes={n * BLOCK}-{(n + 1) * BLOCK - 1}" for n in (1, 2, 3))]
+    )
+
+
+async def test_a_changed_object_is_asked_for_once_by_each_worker_whoever_has_the_old_one(
+    reader: HttpReader, origin: ScriptedOrigin, tmp_path: Path
+) -> None:
+    kept = {"Cache-Control": "max-age=3600", "Accept-Ranges": "bytes"}
+    origin.objects[PATH] = Script(FILM, etag='"1"', headers=kept)
+    async with AsyncExitStack() as stack:
+        workers = [
+            await stack.enter_async_context(worker(reader, run_dir=tmp_path, slot=slot, limits=LIMITS, site=PROXY))
+            for slot in range(2)
+        ]
+        siblings = [one.siblings for one in workers if one.siblings is not None]
+        await eventually(lambda: all(one.live == [0, 1] for one in siblings))
+        other = workers[0] if siblings[0].owner(CacheKey(PATH)) is not None else workers[1]
+        assert await other.body(PATH, range="bytes=0-9") == FILM[:10]
+        newer = FILM[::-1]
+        origin.objects[PATH] = Script(newer, etag='"2"', headers=kept)
+        for number in range(3, 11):
+            first = number * BLOCK
+            before = len(origin.seen)
+            assert await other.body(PATH, range=f"bytes={first}-{first + 99}") == newer[first : first + 100]
+            assert len(origin.seen) - before <= (3 if number == 3 else 1)
+        before = len(origin.seen)
+        assert await other.body(PATH, range=f"bytes={3 * BLOCK}-{11 * BLOCK - 1}") == newer[3 * BLOCK : 11 * BLOCK]
+        assert len(origin.seen) == before
+
+
+async def test_blocks_are_still_there_when_their_version_is_confirmed(
+    reader: HttpReader, origin: ScriptedOrigin, clock: ManualClock, tmp_path: Path
+) -> None:
+    async with AsyncExitStack() as stack:
+        disk = await stack.enter_async_context(disk_tier(disk_files(tmp_path, clock), clock))
+        edge = await stack.enter_async_context(worker(reader, clock=clock, limits=LIMITS, shared=disk))
+        assert await edge.body(PATH) == FILM
+        await disk.settled()
+        asked = len(origin.seen)
+        for _ in range(3):  # 60 s are its lifetime
+            clock.advance(100)
+            edge.memory.clear()
+            assert await edge.body(PATH) == FILM
+            await disk.settled()
+        assert {seen.headers.get("range", "whole") for seen in origin.seen[asked:]} <= {"whole", "bytes=0-65535"}
+        assert len(origin.seen) - asked == 3
+
+
+async def test_the_digest_of_what_was_sent_is_not_passed_on_for_another_part(
+    reader: HttpReader, origin: ScriptedOrigin, clock: ManualClock
+) -> None:
+    told = {"Cache-Control": "max-age=60", "Accept-Ranges": "bytes", "Content-Digest": "sha-256=:eA==:"}
+    origin.objects[PATH] = Script(FILM, etag='"1"', headers=told)
+    origin.objects["/small"] = Script(b"small", etag='"1"', headers=told)
+    async with worker(reader, clock=clock, limits=LIMITS, site=Site(forwards=True)) as edge:
+        for path, byte_range, is_told in (
+            (PATH, "bytes=0-9", False),
+            (PATH, "", False),
+            ("/small", "", True),
+            ("/small", "bytes=0-1", False),
+        ):
+            async with edge.get(path, **({"range": byte_range} if byte_range else {})) as response:
+                assert ("Content-Digest" in response.headers) is is_told, (path, byte_range)
+
+
+async def test_what_has_no_strong_tag_but_fits_is_stored_whole_when_a_range_is_asked_for(
+    reader: HttpReader, origin: ScriptedOrigin, clock: ManualClock
+) -> None:
+    body = FILM[: 3 * BLOCK]
+    kept = {"Cache-Control": "max-age=60", "Accept-Ranges": "bytes"}
+    origin.objects["/clip"] = Script(body, etag='W/"1"', headers=kept)
+    async with worker(reader, clock=clock, limits=LIMITS, site=Site(forwards=True)) as edge:
+        for first in range(0, len(body), 10_000):
+            assert await edge.body("/clip", range=f"bytes={first}-{first + 99}") == body[first : first + 100]
+    assert ranges_asked(origin) == ["bytes=0-65535", "whole"]
+
+
+async def test_what_one_client_provokes_for_itself_leaves_others_together(
+    reader: HttpReader, origin: ScriptedOrigin, clock: ManualClock
+) -> None:
+    hold = asyncio.Event()
+    hold.set()
+    fine = Script(b"x" * 1000, etag='"1"', headers={"Cache-Control": "max-age=1"}, hold=hold)
+    refused = Script(b"too large", status=431, headers={"Cache-Control": "no-store"})
+    origin.objects["/hot"] = Script(choose=lambda fields: refused if "cookie" in fields else fine)
+    async with worker(reader, clock=clock, limits=LIMITS, site=Site(forwards=True)) as edge:
+        await edge.body("/hot")
+        async with edge.get("/hot", cookie="a=b", cache_control="no-cache") as response:
+            assert response.status == 431
+        clock.advance(2)
+        hold.clear()
+        before = len(origin.seen)
+        asking = [asyncio.create_task(edge.body("/hot")) for _ in range(20)]
+        await origin.seen_at_least(before + 1)
+        hold.set()
+        assert set(await asyncio.gather(*asking)) == {b"x" * 1000}
+        assert len(origin.seen) == before + 1

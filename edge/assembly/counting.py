@@ -29,8 +29,10 @@ log = logging.getLogger(__name__)
 
 # How long a stopping worker tries to send what it has counted.
 FLUSH_WITHIN_S = 5.0
-# How long a starting one waits to be heard: a Redis that is away must not keep media from being served.
-HEARD_WITHIN_S = 1.0
+# How long a starting one waits to be heard, by a Redis that is slow and by one that fails: with that away, media are to
+# be served all the same.
+HEARD_WITHIN_S = 10.0
+HEARD_WHILE_FAILING_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ async def counting(
     flusher = Flusher(journal, sink, monotonic=clock.monotonic, keep_from_ms=keep_from_ms)
     flusher.start()
     stack.push_async_callback(flusher.drain, FLUSH_WITHIN_S)
-    await flusher.heard(HEARD_WITHIN_S)
+    await flusher.heard(HEARD_WITHIN_S, HEARD_WHILE_FAILING_S)
     leftovers = Leftovers(
         journals,
         settings.data_dir / "slots",

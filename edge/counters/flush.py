@@ -10,6 +10,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from edge.counters.journal import Journal, JournalError
@@ -88,15 +89,18 @@ class Flusher:
             lane.start()
         self._proofs = begin(self._run_proofs(), "counts-prove")
 
-    async def heard(self, within_s: float) -> bool:
+    async def heard(self, within_s: float, failing_s: float) -> bool:
         """Wait until every province knows of this journal: only then is what it publishes as complete held back for
-        what is accepted here. False when that takes longer: with Redis away, events are accepted all the same."""
-        try:
-            async with asyncio.timeout(within_s):
-                await asyncio.gather(*(lane.heard.wait() for lane in self._lanes.values()))
-        except TimeoutError:
-            return False
-        return True
+        what is accepted here. False when that takes longer than within_s, or than failing_s while Redis fails: with
+        Redis away, events are accepted all the same."""
+        lanes = self._lanes.values()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(failing_s):
+                await asyncio.gather(*(lane.heard.wait() for lane in lanes))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s - failing_s):
+                await asyncio.gather(*(lane.tried.wait() for lane in lanes))
+        return all(lane.heard.is_set() for lane in lanes)
 
     def state(self) -> FlushState:
         """Of all provinces together: sums, and of what can't be added up that of the province which is worst off."""

@@ -93,6 +93,8 @@ class Lane:
         self._last_error = ""
         self._went_back = 0  # how often Redis did
         self.heard = asyncio.Event()
+        self.tried = asyncio.Event()
+        """It has been heard, or has failed to be."""
 
     def start(self) -> None:
         """Begin to send, in a task of this object's own."""
@@ -236,6 +238,7 @@ class Lane:
             self._relocate(applied)
             return False
         self.heard.set()
+        self.tried.set()
         self._stored, self._cursor = to, reached
         self._stamp_ms = stretch.last_stamp_ms if stretch else self._stamp_ms
         self._complete_ms = complete_ms
@@ -294,4 +297,5 @@ class Lane:
             _log.warning("%s: counts can't be applied for now: %s", self._name, error)
         self._connected, self._last_error = False, str(error)
         self._failures += 1
+        self.tried.set()
         self._stretches.leave(self._province)

@@ -28,6 +28,7 @@ from edge.counters.tally import Batch
 from edge.redis_clients import load_functions
 from edge.slots import Slot
 from tests.support.counting import PROVINCE, Wall, Writer, board, event, totals, writer
+from tests.support.fault_proxy import FaultProxy
 from tests.support.history import complete_past
 from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
 from tests.support.waiting import eventually
@@ -260,13 +261,21 @@ async def test_a_writer_is_heard_before_it_accepts_anything_or_soon_gives_up_wai
     tmp_path: Path, own_counters: Valkey
 ) -> None:
     async with writer(tmp_path / "a", own_counters.url) as one:
-        assert await one.flusher.heard(within_s=5)
+        assert await one.flusher.heard(within_s=30, failing_s=30)
         client = open_client(own_counters.url)
         assert await client.zcard("{44}:complete") == 1
         await client.aclose()
         await own_counters.kill()
         async with writer(tmp_path / "b", own_counters.url, node="b") as other:
-            assert not await other.flusher.heard(within_s=0.1)
+            assert not await other.flusher.heard(within_s=60, failing_s=0.1), "it fails"
+
+
+async def test_a_writer_waits_for_a_redis_that_is_only_slow(tmp_path: Path, counters_url: str) -> None:
+    async with FaultProxy.of(counters_url) as proxy:
+        proxy.stall()
+        async with writer(tmp_path, proxy.url(counters_url)) as one:
+            asyncio.get_running_loop().call_later(0.5, proxy.heal)
+            assert await one.flusher.heard(within_s=60, failing_s=0.01)
 
 
 async def test_events_are_accepted_without_redis_and_counted_when_it_is_there(

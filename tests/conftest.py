@@ -24,6 +24,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import settings
 
+from deploy.local import ports
 from deploy.local.leash import tie_to
 from deploy.local.seaweed import REGION, SeaweedFS
 from deploy.local.valkey import Purpose, Valkey
@@ -48,10 +49,19 @@ StartEdge = Callable[..., Awaitable[Edge]]
 
 def pytest_configure(config: pytest.Config) -> None:
     """The process that outlives the workers holds the servers; a worker ends when that process is killed."""
+    _take_ports_of_our_own(config)
     if hasattr(config, "workerinput"):
         tie_to(os.getppid(), signal.SIGKILL)
     elif not config.option.collectonly:
         config.stash[BROKER] = Broker()
+
+
+def _take_ports_of_our_own(config: pytest.Config) -> None:
+    """Between being found free and being listened on a port is anybody's: each process of a run looks elsewhere."""
+    given = getattr(config, "workerinput", {})
+    count = given.get("workercount", getattr(config.option, "numprocesses", None) or 0)
+    number = int(given.get("workerid", f"gw{count}").removeprefix("gw"))
+    ports.PORTS = ports.PORTS[number :: count + 1]
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -79,7 +79,7 @@ async def test_a_thousand_cold_requests_make_one_origin_request_and_no_error(
     hold = asyncio.Event()
     origin.objects["/cold"] = Script(BODY, etag='"1"', headers=FRESH, hold=hold)
     asking = asyncio.create_task(visitor.ask_often(1000, "/cold"))
-    await eventually(lambda: origin.count("/cold"))
+    await eventually(lambda: origin.count("/cold"), within_s=60)  # the thousand are opened in this loop
     hold.set()
     assert all_right(await asking)
     assert origin.count("/cold") == 1

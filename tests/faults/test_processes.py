@@ -236,7 +236,7 @@ async def test_a_node_whose_first_workers_cannot_start_ends_and_says_why(tmp_pat
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             _, errors = await node.communicate()
     finally:
         if node.returncode is None:
@@ -284,7 +284,7 @@ async def test_a_second_node_on_the_same_data_directory_is_refused_and_disturbs_
         smartedu(), "serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", f"--data-dir={node.data_dir}",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         _, errors = await second.communicate()
     assert second.returncode == 2
     assert "is in use by a running node; allowed: one directory for each node" in errors.decode()

@@ -371,11 +371,18 @@ async def let_go(counters_url: str, day: date) -> None:
     await client.aclose()
 
 
+def late_yesterday_ms() -> int:
+    """A moment of the day before, in UTC+8, that is not yet a day ago."""
+    now = time.time()
+    midnight = now - (now + 8 * 3600) % 86_400
+    return int(min(now - 86_400 + 60, midnight - 0.001) * 1000)
+
+
 async def test_a_day_that_redis_has_let_go_is_answered_from_history_or_said_to_be_there(
     world: World, counters_url: str
 ) -> None:
     await crowd(world)
-    almost_a_day_ago = int((time.time() - 24 * 3600 + 60) * 1000)
+    almost_a_day_ago = late_yesterday_ms()
     for code in PROVINCES:
         await world.take([event("lesson-1", at_ms=almost_a_day_ago)], code)
     await world.take([event("lesson-1", at_ms=almost_a_day_ago)], "11", agent=Agent.BOT)
@@ -420,7 +427,7 @@ async def test_a_day_that_redis_has_let_go_is_answered_from_history_or_said_to_b
 async def test_a_day_without_views_that_redis_has_let_go_is_not_zeros(
     world: World, counters_url: str, kind: str, members: dict[str, object], metric: str
 ) -> None:
-    almost_a_day_ago = int((time.time() - 24 * 3600 + 60) * 1000)
+    almost_a_day_ago = late_yesterday_ms()
     day = datetime.fromtimestamp(almost_a_day_ago / 1000, UTC8).date()
     assert {row["visits"] for row in (await world.read(f"by/province?day={day}"))["by"]} == {0}
     await world.take([event("lesson-1", kind, at_ms=almost_a_day_ago, **members)], "11")

@@ -79,7 +79,7 @@ async def test_viewers_are_served_without_a_failure_and_what_they_watch_is_count
     edge: StartEdge, lesson: Published, redis_url: str, counters_url: str
 ) -> None:
     node = await edge(site=True, redis=redis_url, counters_redis=counters_url)
-    code, requests, failures, error = await play(node.url, 7)
+    code, requests, failures, error = await play(node.url, 15)
     assert (code, sum(failures.values())) == (0, 0), error
     assert set(requests) == ASKED
     async with aiohttp.ClientSession(node.url) as session:
@@ -100,7 +100,7 @@ async def test_viewers_are_served_without_a_failure_and_what_they_watch_is_count
 
 async def test_viewers_of_an_edge_that_answers_wrongly_end_with_a_failure(edge: StartEdge, lesson: Published) -> None:
     node = await edge()
-    code, requests, failures, _ = await play(node.url, 2)
+    code, requests, failures, _ = await play(node.url, 8)
     assert code == 1
     # Without the site there is no portal, and without Redis nothing is counted.
     assert failures["portal"] == requests["portal"]

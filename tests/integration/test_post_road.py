@@ -170,7 +170,7 @@ async def test_a_client_that_says_no_more_hears_the_answer(here: Desk) -> None:
 async def test_a_disk_that_does_not_answer_is_told_of_and_one_that_comes_back_is_asked_again(
     tmp_path: Path, known: bool
 ) -> None:
-    async with desk(tmp_path, append_timeout_s=0.3) as here, talk(here) as client:
+    async with desk(tmp_path, append_timeout_s=1.5) as here, talk(here) as client:
         if known:
             client.writer.write(post())
             await client.answer()
@@ -232,7 +232,7 @@ async def test_each_post_asks_once_whether_there_is_room(tmp_path: Path, verdict
 
 async def test_a_post_that_the_disk_did_not_confirm_is_not_turned_away_afterwards(tmp_path: Path) -> None:
     load = Counting(max_in_flight=100, loop=asyncio.get_running_loop())
-    async with desk(tmp_path, append_timeout_s=0.3, overload=load) as here, talk(here) as client:
+    async with desk(tmp_path, append_timeout_s=1.5, overload=load) as here, talk(here) as client:
         for _ in range(2):
             client.writer.write(post())
             await client.answer()

@@ -93,7 +93,7 @@ async def test_a_worker_is_on_the_roster_until_it_leaves_or_is_silent_too_long(r
     async with AsyncExitStack() as stack:
         ends = []
         for node, slot in (("edge-1", 0), ("edge-1", 1), ("edge-2", 0)):
-            end = PurgeBus(connect(redis_url), namespace="test", node=node, slot=slot, gone_s=0.2)
+            end = PurgeBus(connect(redis_url), namespace="test", node=node, slot=slot, gone_s=2.0)
             stack.push_async_callback(end.close)
             begun = await end.hear("", 0, "")
             await end.hear(begun.bus, begun.birth, begun.bus)

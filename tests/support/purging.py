@@ -73,11 +73,11 @@ async def purging(
     bus = None
     if redis is not None:
         bus = PurgeBus(
-            connect(redis, deadline_s=0.5),
+            connect(redis, deadline_s=2.0),
             namespace=namespace,
             node=node,
             slot=slot,
-            deadline_s=0.5,
+            deadline_s=2.0,
             block_s=0.5,
             max_records=bus_records,
             gone_s=gone_s,

@@ -13,14 +13,14 @@ POLL_S = 0.02
 
 
 @overload
-async def eventually(check: Callable[[], Coroutine[Any, Any, T]], within_s: float = 10.0) -> T: ...
+async def eventually(check: Callable[[], Coroutine[Any, Any, T]], within_s: float = 30.0) -> T: ...
 
 
 @overload
-async def eventually(check: Callable[[], T], within_s: float = 10.0) -> T: ...
+async def eventually(check: Callable[[], T], within_s: float = 30.0) -> T: ...
 
 
-async def eventually(check: Callable[[], Any], within_s: float = 10.0) -> Any:
+async def eventually(check: Callable[[], Any], within_s: float = 30.0) -> Any:
     """Ask `check` until its answer is true, and return that answer. An AssertionError in it counts as "not yet".
 
     Raises AssertionError with the last answer when the time is over.
@@ -40,6 +40,6 @@ async def eventually(check: Callable[[], Any], within_s: float = 10.0) -> Any:
         await asyncio.sleep(POLL_S)
 
 
-def eventually_now(check: Callable[[], T], within_s: float = 10.0) -> T:
+def eventually_now(check: Callable[[], T], within_s: float = 30.0) -> T:
     """`eventually` for tests that are not asynchronous."""
     return asyncio.run(eventually(check, within_s))

@@ -40,6 +40,7 @@ class OriginFailure(Enum):
     OVERLOADED = "connection_limit_reached"
     CONFIGURATION = "proxy_configuration_error"
     REQUEST = "http_request_error"
+    NOT_ASKED = "proxy_internal_response"
 
     @property
     def status(self) -> int:
@@ -62,6 +63,7 @@ _STATUS = {
     OriginFailure.WRITE_TIMEOUT: 504,
     OriginFailure.READ_TIMEOUT: 504,
     OriginFailure.EXCHANGE_TIMEOUT: 504,
+    OriginFailure.NOT_ASKED: 504,
     OriginFailure.OVERLOADED: 503,
     OriginFailure.REQUEST: 400,
 }
@@ -75,27 +77,48 @@ _UNSENT = frozenset(
         OriginFailure.OVERLOADED,
     }
 )
-_BLAMELESS = frozenset({OriginFailure.OVERLOADED, OriginFailure.CONFIGURATION, OriginFailure.REQUEST})
+_BLAMELESS = frozenset(
+    {OriginFailure.OVERLOADED, OriginFailure.CONFIGURATION, OriginFailure.REQUEST, OriginFailure.NOT_ASKED}
+)
 
 
 class OriginError(Exception):
     """The origin could not be asked, or broke off; `failure` says how (RFC 9209, section 2.3).
 
     status: what the client is told, by default the failure's own; retry_after_s: when it is worth asking again.
+    received: the status that it answered, where it did.
     """
 
     def __init__(
-        self, failure: OriginFailure, detail: str, *, status: int | None = None, retry_after_s: float | None = None
+        self,
+        failure: OriginFailure,
+        detail: str,
+        *,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        received: int | None = None,
     ) -> None:
         super().__init__(f"{failure.value}: {detail}")
         self.failure = failure
         self.detail = detail
         self.status = failure.status if status is None else status
         self.retry_after_s = retry_after_s
+        self.received = received
 
     def again(self) -> OriginError:
         """The same for another one to raise: an exception that several raise collects all their tracebacks."""
-        return OriginError(self.failure, self.detail, status=self.status, retry_after_s=self.retry_after_s)
+        return OriginError(
+            self.failure,
+            self.detail,
+            status=self.status,
+            retry_after_s=self.retry_after_s,
+            received=self.received,
+        )
+
+
+def answered_with_error(status: int) -> OriginError:
+    """What the origin answered is no answer that can be passed on."""
+    return OriginError(OriginFailure.UNAVAILABLE, f"the origin answered {status}", received=status)
 
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})

@@ -30,7 +30,15 @@ from edge.cache.siblings import Answered, Siblings
 from edge.cache.storing import ABOUT_THE_REQUEST
 from edge.cache.tiers import Tiers, part_of
 from edge.clock import Clock
-from origin.reader import Chunks, ObjectReader, OriginError, OriginFailure, ReadRequest, ReadResponse
+from origin.reader import (
+    Chunks,
+    ObjectReader,
+    OriginError,
+    OriginFailure,
+    ReadRequest,
+    ReadResponse,
+    answered_with_error,
+)
 
 SLICE_BYTES = 32 * 1024
 """What a slow reader holds at a time."""
@@ -291,7 +299,7 @@ class Blocks:
                 await self._tiers.forget_version(ask.uri, part_of(layout.head, ask), layout)
                 raise _GoneError(OriginFailure.INCOMPLETE, "the object has changed while it was being read")
             case Refused(status):
-                raise OriginError(OriginFailure.UNAVAILABLE, f"the origin answered {status}")
+                raise answered_with_error(status)
             case Lost(error):
                 raise error.again()
 
@@ -414,7 +422,7 @@ def _refused(response: ReadResponse, layout: Layout, ask: Ask) -> BlockLanding:
     if ask.headers and response.status in ABOUT_THE_REQUEST:
         return Refused(response.status)
     if response.status >= 500:
-        return Lost(OriginError(OriginFailure.UNAVAILABLE, f"the origin answered {response.status}"))
+        return Lost(answered_with_error(response.status))
     if response.status in (200, 206) and response.field("etag") == layout.head.etag:
         return Lost(OriginError(OriginFailure.PROTOCOL, "the origin sent another range than it was asked for"))
     return Changed()

@@ -524,7 +524,8 @@ class Engine:
             raise _unavailable(error, Forward.PARTIAL) from error
         if found.forward is None:
             status = 206 if opened.forward is not None else None
-            outcome = replace(outcome, tier=opened.tier, forward=opened.forward, forward_status=status)
+            stored = opened.forward is not None
+            outcome = replace(outcome, tier=opened.tier, forward=opened.forward, forward_status=status, stored=stored)
         reply = reply_of(verdict, head, outcome, now)
         reply.body = opened.pieces
         return reply
@@ -539,14 +540,15 @@ class Engine:
             except OvertakenError:
                 return _Again(marker=_OVERTAKEN)
         ttl = ttl_s(head, now)
+        stale = ttl < 0 and (growing.stored or head.status < 500)  # one of now that nobody stores has no time to lose
         outcome = Outcome(
             tier=growing.tier,
             forward=growing.forward,
             forward_status=growing.forward_status,
-            stored=growing.forward is not None,
+            stored=growing.stored and growing.forward is not None,
             collapsed=collapsed and growing.forward is not None,
-            stale=ttl < 0,
-            ttl_s=ttl,
+            stale=stale,
+            ttl_s=ttl if growing.stored or stale else None,
             timings=growing.timings,
         )
         reply = reply_of(verdict, head, outcome, now)
@@ -568,7 +570,7 @@ class Engine:
 
 
 def _not_stored(forward: Forward) -> Unavailable:
-    error = OriginError(OriginFailure.READ_TIMEOUT, "the request wants a stored response only, and there is none")
+    error = OriginError(OriginFailure.NOT_ASKED, "the request wants a stored response only, and there is none")
     return _unavailable(error, forward)
 
 
@@ -582,7 +584,7 @@ def _outcome(found: Found, head: Head, now: float, *, collapsed: bool) -> Outcom
         tier=found.tier,
         forward=found.forward,
         forward_status=found.forward_status,
-        stored=found.stored and found.forward_status is not None,
+        stored=found.stored and found.forward_status is not None and found.error is None,
         collapsed=collapsed and found.forward is not None,
         stale=ttl < 0,
         ttl_s=ttl if found.stored else None,

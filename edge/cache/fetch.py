@@ -47,7 +47,16 @@ from edge.cache.recorder import FillEnd, Filling, Recorder, filling
 from edge.cache.siblings import Answered, Siblings
 from edge.cache.tiers import Held, Tiers, part_of
 from edge.clock import Clock
-from origin.reader import Chunks, Headers, ObjectReader, OriginError, OriginFailure, ReadRequest, ReadResponse
+from origin.reader import (
+    Chunks,
+    Headers,
+    ObjectReader,
+    OriginError,
+    OriginFailure,
+    ReadRequest,
+    ReadResponse,
+    answered_with_error,
+)
 
 log = logging.getLogger(__name__)
 
@@ -217,7 +226,7 @@ class Fetcher:
     def _failed(self, ask: Ask, error: OriginError, held: Held | None, looked: Timings) -> Landing:
         held = self._tiers.left_of(ask.uri, held)
         if held is not None and self._usable(ask, held):
-            return Found(held.value, held.tier, Forward.STALE, error=error, part=held.part, timings=looked)
+            return Found(held.value, held.tier, Forward.STALE, error.received, error, held.part, looked)
         return Failed(error, self.why(ask, held), looked)
 
     def why(self, ask: Ask, held: Held | None) -> Forward:
@@ -252,7 +261,7 @@ class Fetcher:
             if response.status == 304 and held is not None and (read.if_none_match or read.if_modified_since):
                 return await self._revalidated(fill, held)
             if self._is_failure(ask, self._tiers.left_of(ask.uri, held), response.status):
-                raise OriginError(OriginFailure.UNAVAILABLE, f"the origin answered {response.status}")
+                raise answered_with_error(response.status)
             if response.status in (206, 416) and read.byte_range is not None:
                 return await self._partial(fill, read.byte_range)
             if response.status in (206, 304) or (response.status in (412, 416) and not self._site.forwards):
@@ -532,7 +541,14 @@ class Fetcher:
         match answer.kind:
             case Answered.ENTRY if head is not None:
                 landing = Growing(
-                    head, GrowingBody(), Tier.SIBLING, answer.forward, answer.forward_status, answer.part, fill.timings
+                    head,
+                    GrowingBody(),
+                    Tier.SIBLING,
+                    answer.forward,
+                    answer.forward_status,
+                    answer.part,
+                    fill.timings,
+                    answer.stored,
                 )
                 await self._receive(fill, landing, fill.response.chunks, keep=answer.stored, everywhere=False)
             case Answered.SAME if head is not None and held is not None:

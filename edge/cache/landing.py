@@ -31,7 +31,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Growing:
-    """A judged head whose body is on its way into the cache."""
+    """A judged head whose body is on its way into the cache. stored: it is to stay there."""
 
     head: Head
     body: GrowingBody
@@ -40,6 +40,7 @@ class Growing:
     forward_status: int | None
     part: str = ""
     timings: Timings = ()
+    stored: bool = True
 
 
 @dataclass(frozen=True, slots=True)

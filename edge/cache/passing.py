@@ -18,7 +18,7 @@ from edge.cache.ranges import parse_content_range
 from edge.cache.reply import Reply, Unavailable, reply_of, shaped, ttl_s
 from edge.clock import Clock
 from origin.places import NoPlaceError, Places
-from origin.reader import ObjectReader, OriginError, OriginFailure, ReadRequest, ReadResponse
+from origin.reader import ObjectReader, OriginError, OriginFailure, ReadRequest, ReadResponse, answered_with_error
 
 
 class Passing:
@@ -119,7 +119,7 @@ def _published(ask: Ask, known: Head | None) -> ReadRequest:
 
 def _shaped_here(ask: Ask, response: ReadResponse, head: Head) -> tuple[Head, Shape]:
     if response.status >= 500 or response.status in (304, 412, 416):
-        raise OriginError(OriginFailure.UNAVAILABLE, f"the origin answered {response.status}")
+        raise answered_with_error(response.status)
     if response.status != 206:
         # A range is not cut out of a passing body: RFC 9110, 14.2 lets us send the whole.
         return head, shaped(head, replace(ask.conditions, byte_range=None, if_range=None))

@@ -206,16 +206,17 @@ def decode(response: ReadResponse, *, now: float) -> Answer:
 
 
 def _packed(error: OriginError) -> list[object]:
-    return [error.failure.value, error.detail, error.status, error.retry_after_s]
+    return [error.failure.value, error.detail, error.status, error.retry_after_s, error.received]
 
 
-def _error(failure: str, detail: str, status: int, retry_after_s: float | None) -> OriginError:
+def _error(failure: str, detail: str, status: int, retry_after_s: float | None, received: int | None) -> OriginError:
     """What `_packed` made of one. ValueError or TypeError for anything else."""
     return OriginError(
         OriginFailure(failure),
         str(detail),
         status=int(status),
         retry_after_s=None if retry_after_s is None else float(retry_after_s),
+        received=None if received is None else int(received),
     )
 
 

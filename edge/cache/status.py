@@ -64,18 +64,16 @@ def _plain_hit(node: str, tier: Tier) -> tuple[str, str]:
     return f"{item(node)}; hit; ttl=", "" if tier is Tier.ORIGIN else f"; detail={tier.value}"
 
 
-def proxy_status(
-    node: str, error: OriginError, *, next_hop: str | None = None, received_status: int | None = None
-) -> str:
+def proxy_status(node: str, error: OriginError, *, next_hop: str | None = None) -> str:
     """This node's member for a response that it had to make itself, or serve stale, because of that error.
 
-    next_hop: name or address of the server that was asked; received_status: what it answered, where it did.
+    next_hop: name or address of the server that was asked.
     """
     parts = [item(node), f"error={error.failure.value}", f"details={_string(error.detail)}"]
     if next_hop is not None:
         parts.append(f"next-hop={item(next_hop)}")
-    if received_status is not None:
-        parts.append(f"received-status={received_status}")
+    if error.received is not None:
+        parts.append(f"received-status={error.received}")
     return "; ".join(parts)
 
 

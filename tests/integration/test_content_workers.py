@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from edge.cache.fetch import Site
 from edge.cache.limits import Limits
 from edge.cache.model import CacheKey, Entry, Tier
 from edge.cache.siblings import Siblings, clear_slot, socket_name
@@ -17,11 +18,13 @@ from edge.clock import SystemClock
 from origin.http import HttpReader
 from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
 from tests.support.origin import Gate, Script, ScriptedOrigin
+from tests.support.ticking import ManualClock
 from tests.support.waiting import eventually
 from tests.support.workers import Worker, sibling_reader, worker
 
 SEGMENT = hashlib.shake_256(b"segment").digest(700_000)
 LIMITS = Limits(max_object_bytes=1_000_000, fill_bytes=8_000_000)
+OWNED = "/media/owned"
 
 
 @pytest.fixture
@@ -282,3 +285,45 @@ async def test_two_bodies_with_one_weak_tag_are_not_taken_for_each_other(
     origin.objects[path] = Script(b"rather longer", etag='W/"1"', headers={"Cache-Control": "max-age=60"})
     assert await workers[1].body(path) == b"rather longer"
     assert await workers[0].body(path) == b"rather longer"
+
+
+@asynccontextmanager
+async def proxies(reader: HttpReader, run_dir: Path, clock: ManualClock) -> AsyncIterator[tuple[Worker, Worker]]:
+    """Two workers in front of an HTTP origin; the second owns `/media/owned`."""
+    async with AsyncExitStack() as stack:
+        site = Site(forwards=True, via="edge-1")
+        both = [
+            await stack.enter_async_context(worker(reader, run_dir=run_dir, slot=slot, site=site, clock=clock))
+            for slot in range(2)
+        ]
+        await all_see(both, [0, 1])
+        assert both[0].siblings is not None
+        yield (both[0], both[1]) if both[0].siblings.owner(CacheKey(OWNED)) is not None else (both[1], both[0])
+
+
+async def status_of(one: Worker, path: str) -> list[str]:
+    async with one.get(path) as response:
+        await response.read()
+        return response.headers["Cache-Status"].split("; ")[1:]
+
+
+async def test_what_nobody_stores_is_not_called_stored_by_the_worker_that_passes_it_on(
+    reader: HttpReader, origin: ScriptedOrigin, run_dir: Path, clock: ManualClock
+) -> None:
+    origin.objects[OWNED] = Script(b"broken", status=500, headers={}, ranges=False)
+    async with proxies(reader, run_dir, clock) as (other, owner):
+        assert await status_of(owner, OWNED) == ["fwd=uri-miss", "fwd-status=500"]
+        assert await status_of(other, OWNED) == ["fwd=uri-miss", "fwd-status=500", "detail=sibling"]
+
+
+async def test_a_stale_stand_in_says_what_the_origin_answered_through_a_sibling_too(
+    reader: HttpReader, origin: ScriptedOrigin, run_dir: Path, clock: ManualClock
+) -> None:
+    origin.objects[OWNED] = Script(b"good", etag='"1"', headers={"Cache-Control": "max-age=1, stale-if-error=600"})
+    async with proxies(reader, run_dir, clock) as (other, owner):
+        assert await owner.body(OWNED) == b"good"
+        origin.objects[OWNED] = Script(b"broken", status=503, headers={}, ranges=False)
+        clock.advance(11)
+        said = ["fwd=stale", "fwd-status=503", "ttl=-11"]
+        assert await status_of(owner, OWNED) == [*said, "detail=destination_unavailable"]
+        assert await status_of(other, OWNED) == [*said, "detail=sibling"]

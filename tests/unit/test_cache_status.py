@@ -152,8 +152,8 @@ def test_any_name_and_key_can_be_read_back(node: str, key: str) -> None:
 
 @pytest.mark.parametrize("failure", OriginFailure)
 def test_every_failure_is_a_registered_proxy_error(failure: OriginFailure) -> None:
-    error = OriginError(failure, "why")
-    ((name, found),) = parsed(proxy_status("edge-1", error, next_hop="10.0.0.1:80", received_status=503))
+    error = OriginError(failure, "why", received=503)
+    ((name, found),) = parsed(proxy_status("edge-1", error, next_hop="10.0.0.1:80"))
     assert name == "edge-1"
     assert found == {
         "error": failure.value,

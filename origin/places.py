@@ -47,8 +47,7 @@ class Places:
 
     async def take(self) -> None:
         """One of the places, to be given back. Raises NoPlaceError."""
-        if self._free > 0:
-            self._free -= 1
+        if self.take_now():
             return
         now = self._now()
         if self.queued == 0:
@@ -69,6 +68,13 @@ class Places:
             if isinstance(ended, TimeoutError):
                 raise NoPlaceError from None
             raise
+
+    def take_now(self) -> bool:
+        """One of the places, to be given back, if there is one without waiting."""
+        if self._free == 0:
+            return False
+        self._free -= 1
+        return True
 
     def give_back(self) -> None:
         """The place goes to whoever has waited longest."""

@@ -33,6 +33,7 @@ from edge.cache.reply import Body, Reply, Unavailable, reply_of, shaped, ttl_s
 from edge.cache.siblings import Answer, Answered, Question, Siblings
 from edge.cache.tiers import Held, NoPurges, Purges, SlowTier, Tiers, part_of
 from edge.clock import Clock
+from origin.places import Places
 from origin.reader import ObjectReader, OriginError, OriginFailure
 
 __all__ = ["Ask", "Body", "Engine", "Reply", "Site", "Unavailable"]
@@ -97,7 +98,8 @@ class Engine:
         self._patience_s = patience_s
         self._invalidate = invalidate
         self._tiers = Tiers(memory, slow, NoPurges() if purges is None else purges, clock, touch)
-        self._passing = Passing(reader=reader, clock=clock, limits=self._limits, site=self._site)
+        places = Places(self._limits.max_passes, wait_s=self._limits.pass_wait_s)
+        self._passing = Passing(reader=reader, clock=clock, places=places, site=self._site)
         self._fetcher = Fetcher(
             reader=reader,
             tiers=self._tiers,
@@ -105,6 +107,7 @@ class Engine:
             clock=clock,
             limits=self._limits,
             site=self._site,
+            places=places,
             recorder=recorder or Unrecorded(),
         )
 

@@ -21,8 +21,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeGuard
 
-from cachetools import LRUCache
-
 from edge.cache import siblings as wire
 from edge.cache import storing
 from edge.cache.ask import Ask
@@ -41,12 +39,14 @@ from edge.cache.freshness import (
 )
 from edge.cache.landing import Failed, Found, Growing, Handoff, Landing, Timings, Unshared
 from edge.cache.limits import Limits
+from edge.cache.markers import Markers
 from edge.cache.model import CacheKey, Entry, Forward, Head, Layout, Pass, Tier, Varying
 from edge.cache.ranges import Part, parse_content_range
 from edge.cache.recorder import FillEnd, Filling, Recorder, filling
 from edge.cache.siblings import Answered, Siblings
 from edge.cache.tiers import Held, Tiers, part_of
 from edge.clock import Clock
+from origin.places import Places
 from origin.reader import (
     Chunks,
     Headers,
@@ -60,7 +60,6 @@ from origin.reader import (
 
 log = logging.getLogger(__name__)
 
-_MAX_PASSES = 10_000  # remembered "do not share" keys; a forgotten one costs one look at a head
 _SHARED_ERROR_BYTES = 64 * 1024  # a larger error document is not shared with the followers
 _FIRST_SHARE_BYTES = 256 * 1024  # of the budget, for a body of unknown length; it may ask for more
 _OF_A_PART = frozenset({"content-range", "content-length", "content-digest", "content-md5"})
@@ -103,9 +102,12 @@ class Fetcher:
         clock: Clock,
         limits: Limits,
         site: Site,
+        places: Places,
         recorder: Recorder,
     ) -> None:
+        """places: for responses that are for one client only."""
         self._reader = reader
+        self._places = places
         self._recorder = recorder
         self._tiers = tiers
         self._siblings = siblings
@@ -113,7 +115,7 @@ class Fetcher:
         self._limits = limits
         self._site = site
         self._budget = FillBudget(limit=limits.fill_bytes, deadline_s=limits.fill_wait_s)
-        self._passes: LRUCache[CacheKey, Pass] = LRUCache(_MAX_PASSES)
+        self._markers = Markers(clock.monotonic)
         self._local: Flights[Landing] = Flights("fill")
         self._forwarding: Flights[Landing] = Flights("ask sibling for")
         self.blocks = Blocks(
@@ -132,8 +134,8 @@ class Fetcher:
 
     def marker(self, ask: Ask) -> Pass | None:
         """What is remembered of a key that is not shared."""
-        marker = self._passes.get(_pass_key(ask))
-        if marker is None or self._clock.monotonic() >= marker.until:
+        marker = self._markers.get(ask)
+        if marker is None:
             return None
         tags = marker.head.tags if marker.head is not None else ()
         return marker if self._tiers.purges.verdict(ask.uri, tags, marker.mark) is None else None
@@ -358,7 +360,7 @@ class Fetcher:
         marker = self._unshareable(fill.ask, head)
         if marker is None:
             if fill.held is not None or head.status == 200:
-                self._passes.pop(_pass_key(fill.ask), None)
+                self._markers.forget(fill.ask)
             await self._receive(fill, self._growing(fill, head), fill.response.chunks)
         elif marker.head is not None and self._can_lay_out(fill, head):
             await self._laid_out(fill, head)
@@ -405,11 +407,18 @@ class Fetcher:
         """The leader gets this response as it comes."""
         await self._superseded(fill, head, marker)
         fill.record.result = FillEnd.PASSED
-        if fill.flight.leader_left.is_set():
+        await self._land_for_one(fill, head, marker)
+
+    async def _land_for_one(self, fill: _Fill, head: Head | None, marker: Pass) -> None:
+        """The leader reads the response as it comes, if there is a place for that; else it has to wait for one."""
+        if head is None or fill.flight.leader_left.is_set() or not self._places.take_now():
             fill.flight.land(Unshared(marker, forward=fill.forward, timings=fill.timings))
             return
-        fill.flight.land(Unshared(marker, Handoff(fill.response, head), fill.forward, fill.timings))
-        await fill.flight.leader_left.wait()
+        try:
+            fill.flight.land(Unshared(marker, Handoff(fill.response, head), fill.forward, fill.timings))
+            await fill.flight.leader_left.wait()
+        finally:
+            self._places.give_back()
 
     async def _superseded(self, fill: _Fill, head: Head, marker: Pass) -> None:
         """What is not shared takes the place of what was stored before; what is only this client's affair does not."""
@@ -422,7 +431,7 @@ class Fetcher:
             await self._tiers.forget(ask.uri, fill.held.part)
 
     def _remember(self, fill: _Fill, marker: Pass) -> None:
-        self._passes[_pass_key(fill.ask)] = replace(marker, mark=fill.mark)
+        self._markers.put(fill.ask, replace(marker, mark=fill.mark))
 
     # -- large objects ---------------------------------------------------------------------------------------------
 
@@ -557,10 +566,7 @@ class Fetcher:
                 self._land_from_sibling(fill, answer, Layout(head, answer.block_bytes, fill.mark))
             case Answered.PASS if answer.marker is not None:
                 self._remember(fill, answer.marker)
-                handoff = Handoff(fill.response, head) if head is not None else None
-                fill.flight.land(Unshared(answer.marker, handoff, fill.forward, fill.timings))
-                if handoff is not None:
-                    await fill.flight.leader_left.wait()
+                await self._land_for_one(fill, head, answer.marker)
             case Answered.ERROR if answer.error is not None:
                 fill.flight.land(self._failed(fill.ask, answer.error, held, fill.timings))
             case _:
@@ -592,9 +598,7 @@ class Fetcher:
             fill.flight.land(landing)
             try:
                 async with aclosing(self._resuming(fill.ask, head, chunks)) as resuming:
-                    whole = await receive(
-                        resuming, head, body, limit=self._limits.max_object_bytes, may_hold=share.covers
-                    )
+                    whole = await receive(resuming, head, body, limit=self._limits.max_object_bytes, share=share)
             except OriginError as error:
                 log.warning("fill of %s broke off: %s", fill.ask.uri, error)
                 fill.record.result = FillEnd.FAILED
@@ -646,10 +650,6 @@ class _Fill:
     timings: Timings
     forward: Forward
     record: Filling = field(default_factory=Filling)
-
-
-def _pass_key(ask: Ask) -> CacheKey:
-    return CacheKey(ask.uri, "a" if ask.authorized else "")
 
 
 def _found(held: Held, timings: Timings) -> Found:

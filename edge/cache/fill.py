@@ -19,7 +19,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from edge.cache.model import Head
@@ -41,7 +41,7 @@ class GrowingBody:
     """
 
     def __init__(self, *, window: int = 1024 * 1024) -> None:
-        self._window = window
+        self.window = window
         self._chunks: list[bytes] = []
         self._dropped = 0  # chunks let go, and how many bytes they had
         self._dropped_bytes = 0
@@ -68,7 +68,7 @@ class GrowingBody:
             self._drop_seen()
             if not self._readers:
                 return False
-            if self._size - self._dropped_bytes <= self._window:
+            if self._size - self._dropped_bytes <= self.window:
                 return True
             await self._read_on.wait()
 
@@ -191,15 +191,15 @@ async def receive(
     body: GrowingBody,
     *,
     limit: int,
-    may_hold: Callable[[int], bool] = lambda _size: True,
+    share: Share | None = None,
 ) -> bytes | None:
     """Feed `body` from `chunks` and return the whole once it matches its declared length and digest.
 
     The caller stores it and then finishes the body. limit: bytes that an object of undeclared length may have to be
-    kept; may_hold(size): whether so many may be held; beyond either it goes on unkept, and None is returned.
+    kept; share: of the fill budget, which grows with it; beyond either it goes on unkept, and None is returned.
     Raises OriginError (the caller fails the body with it).
     """
-    intake = _Intake(head, body, limit, may_hold)
+    intake = _Intake(head, body, limit, share)
     async for chunk in chunks:
         if chunk:
             await intake.take(chunk)
@@ -209,11 +209,11 @@ async def receive(
 class _Intake:
     """One body on its way in."""
 
-    def __init__(self, head: Head, body: GrowingBody, limit: int, may_hold: Callable[[int], bool]) -> None:
+    def __init__(self, head: Head, body: GrowingBody, limit: int, share: Share | None) -> None:
         self._length = head.length
         self._body = body
         self._limit = limit
-        self._may_hold = may_hold
+        self._share = share
         self._expected = declared_sha256(head)
         self._digest = hashlib.sha256()
         self._kept: list[bytes] | None = []
@@ -225,7 +225,7 @@ class _Intake:
         if self._length is not None:
             if self._size > self._length:
                 raise OriginError(OriginFailure.PROTOCOL, f"the body is larger than {self._length} bytes")
-        elif self._kept is not None and (self._size > self._limit or not self._may_hold(self._size)):
+        elif self._kept is not None and not self._may_keep():
             self._kept = None
         if self._kept is not None:
             self._kept.append(chunk)
@@ -240,6 +240,9 @@ class _Intake:
             self._held = chunk  # perhaps the last piece: it waits for the verdict
         else:
             await self._give(chunk)
+
+    def _may_keep(self) -> bool:
+        return self._size <= self._limit and (self._share is None or self._share.covers(self._size))
 
     async def end(self) -> bytes | None:
         if self._length is not None and self._size != self._length:
@@ -258,6 +261,8 @@ class _Intake:
             self._body.append(chunk)
         elif not await self._body.append_unkept(chunk):
             raise OriginError(OriginFailure.TERMINATED, "nobody reads any more")
+        elif self._share is not None:
+            await self._share.shrink(self._body.window)  # no more of it is held
 
 
 def declared_sha256(head: Head) -> bytes | None:
@@ -305,13 +310,17 @@ class FillBudget:
         try:
             yield share
         finally:
-            self._taken -= share.size
-            async with self._freed:
-                self._freed.notify_all()
+            await self.less(share.size)
+
+    async def less(self, size: int) -> None:
+        """Give back so many."""
+        self._taken -= size
+        async with self._freed:
+            self._freed.notify_all()
 
     def more(self, size: int) -> bool:
-        """Take so many more at once, if they are there."""
-        if self._taken + size > self._limit:
+        """Take so many more at once, if they are there. The last quarter is for those who know how much they need."""
+        if self._taken + size > self._limit * 3 // 4:
             return False
         self._taken += size
         return True
@@ -323,6 +332,12 @@ class Share:
     def __init__(self, budget: FillBudget, size: int) -> None:
         self._budget = budget
         self.size = size
+
+    async def shrink(self, size: int) -> None:
+        """Give back what is more than that."""
+        more, self.size = max(0, self.size - size), min(self.size, size)
+        if more:
+            await self._budget.less(more)
 
     def covers(self, size: int) -> bool:
         """Whether the share is that large, or could be made so without waiting; it grows by doubling."""

@@ -14,7 +14,8 @@ class Limits:
     block_bytes: of a block; 0 keeps no blocks. readahead: blocks that are fetched ahead of a reader. fill_bytes,
     fill_wait_s: of the fill budget, per worker. pass_s: how long "do not share" is remembered. wait_s: how long a
     request waits for what a flight brings. max_passes, pass_wait_s: responses streamed past the cache at once, each of
-    which holds an origin connection while its client reads, and how long a request waits for a place among them.
+    which holds an origin connection and up to half a mebibyte while its client reads, and how long a request waits for
+    a place among them.
     """
 
     max_object_bytes: int = 8 * _MIB
@@ -38,6 +39,7 @@ class Limits:
             max_object_bytes=largest,
             block_bytes=min(block_bytes, largest),
             fill_bytes=max(memory_bytes // 5, largest),
+            max_passes=min(512, max(48, memory_bytes // (4 * _MIB))),
         )
 
 

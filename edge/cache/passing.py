@@ -12,7 +12,6 @@ from edge.cache.ask import Ask
 from edge.cache.conditional import Shape
 from edge.cache.fetch import Site
 from edge.cache.freshness import RequestFacts, head_of
-from edge.cache.limits import Limits
 from edge.cache.model import Forward, Head, Outcome, Tier
 from edge.cache.ranges import parse_content_range
 from edge.cache.reply import Reply, Unavailable, reply_of, shaped, ttl_s
@@ -22,14 +21,13 @@ from origin.reader import ObjectReader, OriginError, OriginFailure, ReadRequest,
 
 
 class Passing:
-    """The requests of one worker that go past the cache."""
+    """The requests of one worker that go past the cache. places: for them, and for what else is for one client only."""
 
-    def __init__(self, *, reader: ObjectReader, clock: Clock, limits: Limits, site: Site) -> None:
+    def __init__(self, *, reader: ObjectReader, clock: Clock, places: Places, site: Site) -> None:
         self._reader = reader
         self._clock = clock
-        self._limits = limits
         self._site = site
-        self._places = Places(limits.max_passes, wait_s=limits.pass_wait_s)
+        self._places = places
 
     async def get(self, ask: Ask, forward: Forward, known: Head | None = None) -> Reply:
         """The origin's own answer; Unavailable when there is none.

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import aiohttp
 import pytest
 
 from edge.cache.engine import Unavailable
+from edge.cache.fetch import Site
 from edge.cache.limits import Limits
 from edge.cache.model import Forward, Tier
 from origin.http import Deadlines, HttpReader
@@ -351,6 +354,44 @@ async def test_a_slow_client_of_a_large_object_slows_the_origin_and_not_the_memo
         assert await edge.body("/media/small") == b"small"
         assert origin.sent_bytes < len(large)
         assert await response.read() == large[10:]
+
+
+async def test_slow_clients_of_bodies_that_are_not_kept_take_no_misses_from_others(
+    reader: HttpReader, origin: ScriptedOrigin
+) -> None:
+    limits = Limits(max_object_bytes=4_000_000, block_bytes=0, fill_bytes=8_000_000, fill_wait_s=0.5)
+    large = bytes(30_000_000)
+    async with worker(reader, limits=limits) as edge, AsyncExitStack() as stack:
+        for number in range(3):
+            origin.objects[f"/media/{number}"] = Script(large, chunked=True)
+            response = await stack.enter_async_context(edge.get(f"/media/{number}"))
+            await response.content.readexactly(6_000_000)  # beyond what may be kept
+        origin.objects["/media/other"] = Script(bytes(4_000_000), etag='"1"')
+        assert await edge.body("/media/other") == bytes(4_000_000)
+
+
+async def test_responses_for_one_client_only_hold_no_more_places_than_there_are(
+    reader: HttpReader, origin: ScriptedOrigin
+) -> None:
+    gate = Gate()
+    private = {"Cache-Control": "private"}
+    for number in range(3):
+        origin.objects[f"/{number}"] = Script(SEGMENT, headers=private, gate=gate, ranges=False)
+    origin.objects["/shared"] = Script(b"shared")
+    gate.open(to=1000)
+    limits = replace(LIMITS, max_passes=2, pass_wait_s=0.05)
+    async with worker(reader, limits=limits, site=Site(forwards=True)) as edge, AsyncExitStack() as stack:
+        slow = [await stack.enter_async_context(edge.get(f"/{number}")) for number in range(2)]
+        for response in slow:
+            await response.content.readexactly(1000)
+        async with edge.get("/2") as response:
+            assert (response.status, response.content_type) == (503, "application/problem+json")
+        assert await edge.body("/shared") == b"shared"
+        gate.open()
+        for response in slow:
+            assert await response.read() == SEGMENT[1000:]
+        await eventually(lambda: edge.engine._passing._places._free == 2)
+        assert await edge.body("/2") == SEGMENT
 
 
 async def test_other_methods_are_refused(edge: Worker) -> None:

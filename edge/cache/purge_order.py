@@ -31,9 +31,7 @@ def parse(document: object, canonical: Canonical) -> Order:
     unknown = sorted(document.keys() - {*_ONE, *_MANY, "all", "soft"})
     if unknown:
         raise BadOrder(f"{unknown[0][:64]!r} is no member of a purge; allowed: {_ALLOWED}")
-    soft = document.get("soft", False)
-    if not isinstance(soft, bool):
-        raise BadOrder("soft: allowed: true or false")
+    soft = _soft(document)
     scopes = sorted(document.keys() - {"soft"})
     if len(scopes) != 1:
         raise BadOrder(f"{' and '.join(scopes) or 'nothing'} is named; allowed: {_ALLOWED}")
@@ -41,9 +39,18 @@ def parse(document: object, canonical: Canonical) -> Order:
     return Order(scope, values, soft)
 
 
-def of_url(raw: str, canonical: Canonical, *, soft: bool) -> Order:
-    """The order to purge one URL. Raises BadOrder."""
-    return Order(Scope.URL, (_value("url", Scope.URL, raw, canonical),), soft)
+def of_url(raw: str, document: object, canonical: Canonical, *, soft: bool) -> Order:
+    """The order to purge one URL. document: what else is said, `{"soft": true}` at most. Raises BadOrder."""
+    if not isinstance(document, dict) or document.keys() - {"soft"}:
+        raise BadOrder('the URL is named already; allowed: no body, or {"soft": true}')
+    return Order(Scope.URL, (_value("url", Scope.URL, raw, canonical),), soft or _soft(document))
+
+
+def _soft(document: Mapping[str, object]) -> bool:
+    soft = document.get("soft", False)
+    if not isinstance(soft, bool):
+        raise BadOrder("soft: allowed: true or false")
+    return soft
 
 
 def _named(name: str, document: Mapping[str, object], canonical: Canonical) -> tuple[Scope, tuple[str, ...]]:

@@ -23,7 +23,7 @@ PURGER: web.AppKey[Purger] = web.AppKey("PURGER", Purger)
 CANONICAL = web.AppKey[Canonical]("PURGE_CANONICAL")
 
 SOFT_FIELD: Final = "Soft-Purge"
-"""`Soft-Purge: 1` makes a PURGE request a soft one."""
+"""`Soft-Purge: 1` makes a PURGE request a soft one, as `{"soft": true}` in its body does."""
 
 
 async def post_purge(request: web.Request) -> web.Response:
@@ -49,9 +49,12 @@ async def purge_url(request: web.Request) -> web.Response:
     if soft not in ("0", "1"):
         return problem(400, f"{SOFT_FIELD}: allowed: 1 or 0")
     try:
-        order = purge_order.of_url(request.raw_path, request.app[CANONICAL], soft=soft == "1")
+        document = orjson.loads(await request.read() or b"{}")
+        order = purge_order.of_url(request.raw_path, document, request.app[CANONICAL], soft=soft == "1")
     except BadOrder as error:
         return problem(400, str(error))
+    except ValueError:
+        return problem(400, "the body is not JSON")
     return await _purge(request, order)
 
 

@@ -105,7 +105,12 @@ async def test_a_purge_request_may_be_soft(client: Client, worker: Purging) -> N
         assert (await response.json())["soft"] is True
     async with client.request("PURGE", "/a", headers={"Soft-Purge": "yes"}) as response:
         assert response.status == 400
-    assert [record.kind for record in worker.seen] == [Kind.SOFT]
+    async with client.request("PURGE", "/a", json={"soft": True}) as response:
+        assert (response.status, (await response.json())["soft"]) == (200, True)
+    for body in (b'{"soft": 1}', b'{"url": "/b"}', b"[]", b"soft"):
+        async with client.request("PURGE", "/a", data=body) as response:
+            assert response.status == 400
+    assert [record.kind for record in worker.seen] == [Kind.SOFT, Kind.SOFT]
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,6 @@ def test_a_prefix_of_published_names_is_spelled_as_they_are(prefix: str, uri: st
 
 
 def test_the_target_of_a_purge_request_is_judged_like_any_url() -> None:
-    assert of_url("http://edu.example/a?b", canonical, soft=True) == Order(Scope.URL, ("/a?b",), soft=True)
+    assert of_url("http://edu.example/a?b", {}, canonical, soft=True) == Order(Scope.URL, ("/a?b",), soft=True)
     with pytest.raises(BadOrder):
-        of_url("*", canonical, soft=False)
+        of_url("*", {}, canonical, soft=False)

@@ -33,7 +33,7 @@ class Purging:
         self._engine: Engine | None = None
         self._bus = _bus(settings, slot)
         self.follower = PurgeFollower(
-            PurgeLog(settings.data_dir / DIRECTORY, node=settings.node, has_bus=self._bus is not None),
+            PurgeLog(settings.data_dir / DIRECTORY, node=settings.node, has_bus=self._bus is not None, wall=clock.wall),
             self._bus,
             node=settings.node,
             clock=clock,
@@ -71,7 +71,7 @@ class Purging:
         except PurgeLogError as error:
             log.warning("what an unsafe request changed was dropped from this worker's memory only: %s", error)
             for record in records:
-                await self._apply(record, 0)
+                await self._apply(record)
 
     def check(self) -> health.Check:
         """Whether purges made elsewhere are heard of."""
@@ -81,8 +81,8 @@ class Purging:
             detail += f", {state.unplaced} are still to be told to the other nodes"
         return health.Check(state.attached, f"{detail}: {state.error}" if state.error else detail)
 
-    async def _apply(self, record: PurgeRecord, position: int) -> int:
-        return await self._engine.purge(record, position) if self._engine is not None else 0
+    async def _apply(self, record: PurgeRecord) -> int:
+        return await self._engine.purge(record) if self._engine is not None else 0
 
 
 def _bus(settings: EdgeSettings, slot: int) -> PurgeBus | None:

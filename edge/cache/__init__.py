@@ -2,15 +2,22 @@
 
 Layers, each importing only from those above it:
 
-    model                                     frozen values: CacheKey, Head, Entry, Varying, Layout, Pass, Outcome
+    model ask landing reply                   values: CacheKey, Head, Entry, Varying, Layout, Pass, Outcome; a request,
+                                              what a flight brings, what goes to the client
+    fields structured dates                   field lines, structured fields, HTTP dates
     directives targeted storing freshness     RFC 9111, 9213, 5861, 9110 as pure functions: values in, verdict out,
     validators conditional ranges vary        `now` is an argument
     invalidation tags status target purge
-    memory eviction tag_index                 one mechanism each: a store and its policy, a growing body, one flight
-    fill flight breaker limits record threads per key, ...
-    disk files ...   shared                   the slow tiers: `tiers.SlowTier`
+    memory eviction tag_index pages           one mechanism each: a store and its policy, bodies sent without copying, a
+    fill flight breaker limits markers        growing body, one flight per key, ...
+    threads filelock descriptor recorder
+    packed record                             values as bytes, checked
+    disk files tree ledger sweep usebits      the slow tiers (`tiers.SlowTier`): a directory, what it holds and in which
+    shared redis_line                         order it goes; Redis
     siblings                                  the other workers of the node
-    purge_log purge_bus purge_follower purger the purges of the node and of all nodes
+    purge_order purge_log purge_lines         what may be purged; the purges of the node, of all nodes, and of a client
+    purge_places purge_bus                    that waits for its receipt
+    purge_follower purge_receipt purger
     tiers                                     all tiers as one: variants, promotion, purges since
     blocks fetch passing                      how a response is got that memory does not hold, or past the cache
     engine                                    the driver: one `get` per request

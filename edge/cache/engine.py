@@ -178,7 +178,7 @@ class Engine:
 
     # -- purge -----------------------------------------------------------------------------------------------------
 
-    async def purge(self, record: PurgeRecord, _position: int = 0) -> int:
+    async def purge(self, record: PurgeRecord) -> int:
         """Take out of memory, or make stale there, what the purge names; how many values that were.
 
         Flights that began before are joined no more. It gives way to the loop now and then.

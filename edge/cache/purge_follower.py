@@ -52,7 +52,7 @@ MAX_RECENT: Final = 2 * MAX_TOGETHER
 """Purges of which it is remembered what they removed here."""
 YIELD_EVERY: Final = 200
 
-Apply = Callable[[PurgeRecord, int], Awaitable[int]]
+Apply = Callable[[PurgeRecord], Awaitable[int]]
 """Takes out of memory, or makes stale, what the record names; how many values that were. Must not raise.
 
 Called in the order of positions, the table knowing the purge already. It may give way to the loop in between; the purge
@@ -91,7 +91,7 @@ class PurgeState:
     error: str
 
 
-async def _nothing_to_apply(_record: PurgeRecord, _seq: int) -> int:
+async def _nothing_to_apply(_record: PurgeRecord) -> int:
     return 0
 
 
@@ -272,7 +272,7 @@ class PurgeFollower:
         self.table.apply(record, seq)
         removed = 0
         if self._running:
-            removed = await self._apply(record, seq)
+            removed = await self._apply(record)
             self._observe(record, max(0.0, self._clock.wall() - record.at))
         self._recent[record.id] = Applied(seq, removed)
         if len(self._recent) > MAX_RECENT:
@@ -284,7 +284,7 @@ class PurgeFollower:
         last = max(floor.soft, floor.validate)
         if self._running and last > self.table.position:
             unseen = Kind.VALIDATE if floor.validate > self.table.position else Kind.SOFT
-            await self._apply(PurgeRecord("", Scope.ALL, "", unseen, UNKNOWN, ""), last)  # nobody can tell when
+            await self._apply(PurgeRecord("", Scope.ALL, "", unseen, UNKNOWN, ""))  # nobody can tell when
         self.table.fold(position=floor.position, soft=floor.soft, validate=floor.validate)
         self._places.reset(floor.bus, heard=floor.heard, folded=floor.folded, oldest=last)
         self._position = max(self._position, floor.position)

@@ -51,7 +51,7 @@ class PurgeLog:
         directory: Path,
         *,
         node: str,
-        wall: Callable[[], float] = time.time,
+        wall: Callable[[], float],
         has_bus: bool = True,
         max_records: int = DEFAULT_RECORDS,
         lock_within_s: float = 5.0,

@@ -110,7 +110,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class JournalState:
-    """What readiness and metrics need to know. Bytes are on disk; fsync_s is how long the last group took."""
+    """What readiness and metrics need to know. Bytes are on disk."""
 
     size_bytes: int
     max_bytes: int
@@ -118,7 +118,6 @@ class JournalState:
     end: int
     lost_bytes: int
     groups: int
-    fsync_s: float
     fault: str
 
 
@@ -270,7 +269,7 @@ class Journal:
         self._committer: asyncio.Task[None] | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._closed = False
-        self._groups, self._fsync_s, self._lost, self._fault = 0, 0.0, 0, ""
+        self._groups, self._lost, self._fault = 0, 0, ""
         self._proofs = Proofs()
         self.recovered_end = self._end
 
@@ -339,7 +338,6 @@ class Journal:
             self._end,
             self._lost,
             self._groups,
-            self._fsync_s,
             self._fault,
         )
 
@@ -489,12 +487,12 @@ class Journal:
             size = sum(len(waiter.data) for waiter in group)
             started = self._monotonic()
             outcome = await self._put_on_disk(group)
-            self._fsync_s = self._monotonic() - started
+            took_s = self._monotonic() - started
             self._groups += 1
             self._committing = []
             self._waiting_bytes -= size
             _settle(group, outcome)
-            self._on_group(self._fsync_s, size)
+            self._on_group(took_s, size)
 
     async def _put_on_disk(self, group: list[_Waiter]) -> JournalError | None:
         """None when the group is on disk; otherwise why it may not be, with the segment given up."""

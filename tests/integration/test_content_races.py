@@ -73,7 +73,7 @@ class Node:
             seq = table.position + 1
             record = PurgeRecord(str(seq), scope, value, kind, 0.0, "edge-1")
             table.apply(record, seq)
-            await one.engine.purge(record, seq)
+            await one.engine.purge(record)
 
     def owner(self, path: str) -> tuple[Worker, Worker]:
         """The worker that owns the path, and another one."""

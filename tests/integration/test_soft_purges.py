@@ -41,9 +41,8 @@ class Node:
     async def purge(self, record: PurgeRecord | None = None) -> None:
         """As the follower does it; by default softly, this URL, now."""
         record = record or PurgeRecord("1", Scope.URL, PATH, Kind.SOFT, self.clock.wall(), "edge-1")
-        seq = self.table.position + 1
-        self.table.apply(record, seq)
-        await self.edge.engine.purge(record, seq)
+        self.table.apply(record, self.table.position + 1)
+        await self.edge.engine.purge(record)
 
     async def asked(self) -> tuple[int, bytes]:
         async with self.edge.get(PATH) as response:

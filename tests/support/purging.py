@@ -85,7 +85,7 @@ async def purging(
     seen: list[PurgeRecord] = []
     lags: list[float] = []
 
-    async def apply(record: PurgeRecord, _seq: int) -> int:
+    async def apply(record: PurgeRecord) -> int:
         await asyncio.sleep(0)
         seen.append(record)
         return removed

@@ -70,7 +70,9 @@ def failed(cause: Exception | None, failure: OriginFailure = OriginFailure.CONNE
 
 async def receipt_of(directory: Path, failures: Sequence[OriginError], deadline_s: float) -> tuple[Receipt, Sibling]:
     clock, sibling = SystemClock(), Sibling(list(failures))
-    follower = PurgeFollower(PurgeLog(directory, node="edge-1", has_bus=False), None, node="edge-1", clock=clock)
+    follower = PurgeFollower(
+        PurgeLog(directory, node="edge-1", wall=clock.wall, has_bus=False), None, node="edge-1", clock=clock
+    )
     await follower.start()
     try:
         purger = Purger(follower, None, Colleagues(sibling), node="edge-1", slot=0, clock=clock, deadline_s=deadline_s)

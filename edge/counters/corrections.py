@@ -1,7 +1,7 @@
 """Corrections: signed entries that are added to what was counted, each once for ever, with the reason.
 
 What was counted is never changed: a wrong count is put right by an entry beside it, which everybody can read. It takes
-the road of the events: journal, lane, one call that books it in every roll-up.
+the road of the events: journal, outlet, one call that books it in every roll-up.
 
 An id is booked once, whatever comes under it later. So that nobody takes a correction for booked that is passed over,
 the province's Redis is asked what it has under the id: before, and until it has something, for a second at most. While

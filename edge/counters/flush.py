@@ -1,6 +1,6 @@
-"""The journal -> the provinces it has events for, each by a lane of its own (`edge.counters.lane`).
+"""The journal -> the provinces it has events for, each by an outlet of its own (`edge.counters.outlet`).
 
-The lanes share the reading (`edge.counters.stretch`) and the journal, which is let go of up to where the last of them
+The outlets share the reading (`edge.counters.stretch`) and the journal, which is let go of up to where the last of them
 is durable. One whose Redis is away holds nobody up but the journal.
 """
 
@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Final
 
 from edge.counters.journal import Journal, JournalError
-from edge.counters.lane import FlushState, Lane
+from edge.counters.outlet import FlushState, Outlet
 from edge.counters.sink import Sink, SinkError
 from edge.counters.stretch import Stretches
 from edge.counters.tally import SEALED
@@ -50,7 +50,7 @@ class Flusher:
         keep_from_ms: Callable[[], int | None] = lambda: None,
     ) -> None:
         """sink: of any province; those of the others are on the same Redis. interval_s: how often what has been
-        accepted is sent; by default 0.2, and 0.5 to more than eight provinces. heartbeat_s: how often an idle lane says
+        accepted is sent; by default 0.2, and 0.5 to more than eight provinces. heartbeat_s: how often an idle one says
         so. max_events: about the most in one call, when much waits: Redis does nothing else meanwhile (some 20 ms).
         retention_s: how long records stay in the journal after Redis was first seen to have them on its disk, so that a
         fail-over to a replica that lags by less than that finds all that it lacks. Counted from that proof, whenever
@@ -68,8 +68,8 @@ class Flusher:
         self._prove_every_s, self._retention_s = prove_every_s, retention_s
         self._stretches = Stretches(journal, monotonic=monotonic, interval_s=interval_s, max_events=max_events)
         mover = SEALED if journal.sealed else secrets.token_hex(4)
-        self._lanes = {
-            province: Lane(
+        self._outlets = {
+            province: Outlet(
                 journal,
                 self._stretches,
                 sink.beside(province),
@@ -85,22 +85,22 @@ class Flusher:
 
     def start(self) -> None:
         """Begin to send, in tasks of this object's own."""
-        for lane in self._lanes.values():
-            lane.start()
+        for outlet in self._outlets.values():
+            outlet.start()
         self._proofs = begin(self._run_proofs(), "counts-prove")
 
     async def heard(self, within_s: float, failing_s: float) -> bool:
         """Wait until every province knows of this journal: only then is what it publishes as complete held back for
         what is accepted here. False when that takes longer than within_s, or than failing_s while Redis fails: with
         Redis away, events are accepted all the same."""
-        lanes = self._lanes.values()
+        outlets = self._outlets.values()
         with suppress(TimeoutError):
             async with asyncio.timeout(failing_s):
-                await asyncio.gather(*(lane.heard.wait() for lane in lanes))
+                await asyncio.gather(*(outlet.heard.wait() for outlet in outlets))
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s - failing_s):
-                await asyncio.gather(*(lane.tried.wait() for lane in lanes))
-        return all(lane.heard.is_set() for lane in lanes)
+                await asyncio.gather(*(outlet.tried.wait() for outlet in outlets))
+        return all(outlet.heard.is_set() for outlet in outlets)
 
     def state(self) -> FlushState:
         """Of all provinces together: sums, and of what can't be added up that of the province which is worst off."""
@@ -122,7 +122,7 @@ class Flusher:
 
     def by_province(self) -> dict[str, FlushState]:
         """Of each province that the journal may have events for."""
-        return {province: lane.state() for province, lane in self._lanes.items()}
+        return {province: outlet.state() for province, outlet in self._outlets.items()}
 
     async def drain(self, timeout_s: float) -> bool:
         """Stop the tasks, send what is left and sign off. False when that did not succeed in time: what is left stays
@@ -130,7 +130,7 @@ class Flusher:
         await self._stop()
         try:
             async with asyncio.timeout(timeout_s):
-                await asyncio.gather(*(lane.send_rest() for lane in self._lanes.values()))
+                await asyncio.gather(*(outlet.send_rest() for outlet in self._outlets.values()))
         except TimeoutError:
             return False
         finally:
@@ -150,12 +150,12 @@ class Flusher:
         """
         places = asyncio.Semaphore(_PROOFS_AT_ONCE)  # each holds a connection until Redis has synced
 
-        async def one(lane: Lane) -> None:
+        async def one(outlet: Outlet) -> None:
             async with places:
-                await lane.prove()
+                await outlet.prove()
 
-        outcomes = await asyncio.gather(*map(one, self._lanes.values()), return_exceptions=True)
-        durable = min(lane.state().durable for lane in self._lanes.values())
+        outcomes = await asyncio.gather(*map(one, self._outlets.values()), return_exceptions=True)
+        durable = min(outlet.state().durable for outlet in self._outlets.values())
         await self._journal.release(durable, older_than_s=self.retention_s, keep_from_ms=self._keep_from_ms())
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
@@ -164,7 +164,7 @@ class Flusher:
     @property
     def retention_s(self) -> float:
         """How long applied records stay in the journal."""
-        proving = all(lane.state().proving for lane in self._lanes.values())
+        proving = all(outlet.state().proving for outlet in self._outlets.values())
         return self._retention_s if proving else self._retention_s * 24
 
     async def _run_proofs(self) -> None:
@@ -182,4 +182,4 @@ class Flusher:
         if self._proofs is not None:
             await end([self._proofs])
             self._proofs = None
-        await asyncio.gather(*(lane.stop() for lane in self._lanes.values()))
+        await asyncio.gather(*(outlet.stop() for outlet in self._outlets.values()))

@@ -368,7 +368,7 @@ class Journal:
     def put(self, payload: bytes, stamp_ms: int, *more: bytes) -> asyncio.Future[None]:
         """The same without waiting: the future has its outcome. Raises JournalError for what is known at once."""
         if province_of(payload) not in self.label.provinces:
-            # Nobody would deliver it: lanes are made for the provinces of the label.
+            # Nobody would deliver it: outlets are made for the provinces of the label.
             raise JournalError(Refusal.PROVINCE, province_of(payload))
         data = frame(payload) if not more else b"".join(map(frame, (payload, *more)))
         self._admit(len(data))

@@ -19,7 +19,7 @@ delivery of a copied one of the same node.
 
 Not noticed here is the image of a machine that runs twice under one node name. Each of the two flushers finds that
 somebody else has moved the watermark, says so in the log, and counts its own journal on from there
-(`Lane._relocate`). What it then sends again is recognised by the events' ids, which are remembered for ten minutes:
+(`Outlet._relocate`). What it then sends again is recognised by the events' ids, which are remembered for ten minutes:
 beyond that, and across restarts, such twins can count wrong. Names of nodes have to differ.
 
 A node that dies for good with its disk leaves its writers in the province's `complete` set, where they hold

@@ -1,7 +1,7 @@
 """The journal, stretch by stretch, each added up once for all the provinces that have a part in it.
 
 A node may serve many provinces, and all their events are in one journal. Every province has a reader of its own
-(`edge.counters.lane`), with a watermark of its own, but they mostly stand at the same place: so the last few stretches
+(`edge.counters.outlet`), with a watermark of its own, but they mostly stand at the same place: the last few stretches
 are kept, and who comes first adds up for the others. Whoever stands elsewhere (a province whose Redis has gone back)
 reads for itself alone, up to where a stretch that is kept begins. So does one that is beyond all that is kept (somebody
 else has moved its watermark), while others are on their way there; when there are none, the front is where it stands.

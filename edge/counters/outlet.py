@@ -1,13 +1,13 @@
 """One province's way out of a journal: its events -> its sink, batch after batch, exactly once.
 
-A lane always reads what it sends back from the journal: what has just been accepted, what a killed predecessor left,
+An outlet always reads what it sends back from the journal: what has just been accepted, what a killed predecessor left,
 and what a Redis has forgotten take the same road, so there is no second way of counting that could differ.
 
-    cursor   where this lane reads on in the journal
+    cursor   where this outlet reads on in the journal
     stored   where the province's watermark stands, as far as known; a batch is applied only if it does
 
 A batch reaches from `stored` to the end of the stretch it was made of. The cursor runs ahead where a stretch has
-nothing of the province: that is told with the next batch, or when the lane says that it is there. It stays behind when
+nothing of the province: that is told with the next batch, or when it says that it is there. It stays behind when
 the journal has less than the province has counted (a disk restored from an older copy): then it is at the journal's own
 end and the watermark is set from there.
 """
@@ -58,7 +58,7 @@ class FlushState:
     proving: bool
 
 
-class Lane:
+class Outlet:
     """Sends one province's events from one journal. `start`, then `drain` once nothing more is appended.
 
     heard: set once the province knows of this journal.
@@ -151,7 +151,7 @@ class Lane:
             try:
                 more = await self._step()
             except Exception as error:
-                if not isinstance(error, _TROUBLE):  # a bug: told loudly, but a lane that ends counts nothing any more
+                if not isinstance(error, _TROUBLE):  # a bug: told loudly, but one that ends counts nothing any more
                     _log.critical("%s: a bug; what it was at will be tried again", self._name, exc_info=error)
                 self._fail(error)
                 await asyncio.sleep(backoff_s * (0.5 + random.random()))  # noqa: S311  jitter, not a secret
@@ -162,7 +162,7 @@ class Lane:
                 await asyncio.sleep(self._stretches.rest_s())
 
     async def _step(self) -> bool:
-        """Take the next stretch, if there is one, and say that this lane is there, if that is due. True when there may
+        """Take the next stretch, if there is one, and say that this one is there, if that is due. True when there may
         be more to be had at once."""
         more = await self._advance(at_once=False)
         if self._monotonic() - self._last_contact >= self._heartbeat_s and self._complete_after(None) is not None:

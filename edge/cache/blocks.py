@@ -194,6 +194,10 @@ class Blocks:
                     raise RefusedError
                 case Lost(error):
                     raise error.again()
+        if forward is None and sure < last:
+            further = [block_key(ask.uri, layout, number) for number in range(sure + 1, last + 1)]
+            if await self._tiers.missing_blocks(further):
+                tier, forward = Tier.ORIGIN, Forward.PARTIAL
         return Opened(tier, forward, self._pieces(ask, layout, wanted))
 
     async def has(self, ask: Ask, layout: Layout, wanted: Part) -> bool:

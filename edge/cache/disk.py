@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -146,6 +146,18 @@ class DiskTier:
             self._take_away(key, found)
             return None
         return found
+
+    async def missing(self, keys: Sequence[CacheKey]) -> Sequence[CacheKey]:
+        """Those of the keys that there is no file for; all when the disk is of no use now. Never raises."""
+        looking = self._reads.submit(partial(self._files.missing, keys)) if self.healthy else None
+        if looking is None:
+            return keys
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                return await looking
+        except OSError as error:  # a TimeoutError is one
+            self._failed_to_read(keys[0], error)
+            return keys
 
     def put(self, key: CacheKey, value: Stored) -> bool:
         """Begin to write it, in the background; False when it is not worth it or too much is under way."""

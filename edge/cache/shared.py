@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -34,6 +34,7 @@ __all__ = ["Client", "RedisTier", "SharedStats", "connect"]
 log = logging.getLogger(__name__)
 
 _FRONT_BYTES = 4096  # of nearly every record
+_KEYS_AT_ONCE = 500  # that Redis is asked for whether it has them
 _AT_ONCE = 4  # pieces per command, so that a large value does not hold up the others
 _INLINE_BYTES = 2 * 1024 * 1024  # up to here joining and summing (about 0.2 ms) is not worth a thread
 _MAX_EXPIRY_S = 30 * 86400
@@ -155,6 +156,21 @@ class RedisTier:
             return None
         finally:
             self._read_places.release()
+
+    async def missing(self, keys: Sequence[CacheKey]) -> Sequence[CacheKey]:
+        """None of the keys when something is stored under all of them, otherwise or without an answer all. Never
+        raises."""
+        for at in range(0, len(keys), _KEYS_AT_ONCE):
+            names = [self._name(key) for key in keys[at : at + _KEYS_AT_ONCE]]
+            if not self._line.usable(names[0]):
+                return keys
+            try:
+                count = await self._line.asked(names[0], self._client.exists(*names), self._deadline_s)
+            except NoAnswerError:
+                return keys
+            if count < len(names):
+                return keys
+        return ()
 
     def put(self, key: CacheKey, value: Stored) -> bool:
         """Begin to write it, in the background; False when it is not worth it or too much is under way."""

@@ -7,7 +7,7 @@ since; memory is purged at once and need not be.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -29,12 +29,18 @@ CLOCKS_AGREE_S: Final = 60.0
 
 
 class SlowTier(Protocol):
-    """A tier that must be awaited: it may be slow or gone, and never raises. `put` only begins to write."""
+    """A tier that must be awaited: it may be slow or gone, and never raises. `put` only begins to write.
+
+    missing: those of the keys that nothing is stored under, as far as it can tell without reading; all of them when it
+    can't.
+    """
 
     @property
     def healthy(self) -> bool: ...
 
     async def get(self, key: CacheKey) -> Stored | None: ...
+
+    async def missing(self, keys: Sequence[CacheKey]) -> Sequence[CacheKey]: ...
 
     def put(self, key: CacheKey, value: Stored) -> bool: ...
 
@@ -149,6 +155,14 @@ class Tiers:
                 self.memory.put(key, value)
                 return value, tier
         return None
+
+    async def missing_blocks(self, keys: Sequence[CacheKey]) -> Sequence[CacheKey]:
+        """Those that no tier has, without reading any."""
+        left: Sequence[CacheKey] = [key for key in keys if self.memory.peek(key) is None]
+        for _, store in self._slow:
+            if left:
+                left = await store.missing(left)
+        return left
 
     def block_in_memory(self, key: CacheKey, layout: Layout) -> Entry | None:
         """One block, if memory has it; without awaiting.

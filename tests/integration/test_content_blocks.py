@@ -299,3 +299,22 @@ async def test_what_one_client_provokes_for_itself_leaves_others_together(
         hold.set()
         assert set(await asyncio.gather(*asking)) == {b"x" * 1000}
         assert len(origin.seen) == before + 1
+
+
+@pytest.mark.parametrize("tiered", [False, True])
+async def test_a_long_read_is_a_hit_only_when_all_of_it_is_there(
+    reader: HttpReader, origin: ScriptedOrigin, clock: ManualClock, tmp_path: Path, tiered: bool
+) -> None:
+    async with AsyncExitStack() as stack:
+        disk = await stack.enter_async_context(disk_tier(disk_files(tmp_path, clock), clock)) if tiered else None
+        edge = await stack.enter_async_context(worker(reader, clock=clock, limits=LIMITS, shared=disk))
+        await edge.body(PATH, range="bytes=0-9")
+        assert await edge.body(PATH) == FILM
+        assert (edge.outcomes[-1].forward, edge.outcomes[-1].forward_status) == (Forward.PARTIAL, 206)
+        assert await edge.body(PATH) == FILM
+        assert (edge.outcomes[-1].forward, edge.outcomes[-1].tier) == (None, Tier.MEMORY)
+        if disk is not None:
+            await disk.settled()
+            edge.memory.remove(next(key for key in edge.memory.keys_of(PATH) if key.part.endswith(":9")))
+            assert await edge.body(PATH) == FILM
+            assert edge.outcomes[-1].forward is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +48,9 @@ class SlowShelf:
         if key in self.holds:
             await self.holds[key].wait()
         return value
+
+    async def missing(self, keys: Sequence[CacheKey]) -> Sequence[CacheKey]:
+        return [key for key in keys if key not in self.values]
 
     def put(self, key: CacheKey, value: Stored) -> bool:
         self.values[key] = value

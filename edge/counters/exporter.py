@@ -138,13 +138,13 @@ class Exporter:
             _log.critical("credentials for the bucket can't be looked for; it is tried again", exc_info=error)
             self._tell(f"credentials for the bucket can't be looked for: {error!r}")
             return
-        if not self._usable:
+        if not self._usable and not self._off:
             _log.info("closed days of counts are not exported: there are no credentials for the bucket")
-            self._off = True
+        self._off = not self._usable  # somebody may put them there: it is looked again
 
     async def _run(self) -> None:
         await asyncio.to_thread(shutil.rmtree, self._workplace, ignore_errors=True)
-        while not self._off:
+        while True:
             if not self._usable:
                 await self._look_for_credentials()
             if self._usable:

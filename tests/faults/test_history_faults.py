@@ -167,6 +167,30 @@ async def test_an_exporter_outlives_its_bugs_and_says_so_until_they_are_gone(
     await is_exact(scene)
 
 
+async def test_credentials_that_come_later_bring_closed_days_into_history(
+    scene: Scene, s3: S3Address, s3_prefix: str
+) -> None:
+    looked, there = asyncio.Event(), False
+
+    class Awaited(BucketStore):
+        async def usable(self) -> bool:
+            looked.set()
+            return there
+
+    location = Location(s3.bucket, s3_prefix, s3.endpoint, s3.access_key, s3.secret_key)
+    store, days = Awaited(lambda: Store(location)), [ProvinceDays(scene.client, PROVINCE)]
+    exporter = Exporter(days, store, scene.tmp_path / "exporter", holder="a test", wall=scene.wall, every_s=0.05)
+    exporter.start()
+    await looked.wait()
+    await eventually(lambda: exporter.keep_from_ms() is None)  # nobody waits for a history that there is not
+    there = True
+    await eventually(lambda: exporter.state().through[PROVINCE] is not None)
+    assert exporter.keep_from_ms() is not None
+    await exporter.stop()
+    await store.close()
+    await is_exact(scene)
+
+
 async def test_of_several_exporters_one_works_at_a_time_and_all_learn_how_far_history_is(scene: Scene) -> None:
     days = ProvinceDays(scene.client, PROVINCE)
     exporters = [

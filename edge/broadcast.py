@@ -7,17 +7,21 @@ costs no memory. Whoever takes none for too long is given up by the handler that
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Final
 
 from edge.tasks import begin, end
+
+_log = logging.getLogger(__name__)
 
 MOST_LISTENERS: Final = 1000
 _LOOK_S: Final = 0.25  # how soon an end is noticed
 
 
 class Broadcast:
-    """make: the next message; raises nothing. every_s: pause between two. ending: whether all are to be sent away."""
+    """make: the next message; where it raises there is none. every_s: pause between two. ending: whether all are to be
+    sent away."""
 
     def __init__(
         self,
@@ -72,16 +76,21 @@ class Broadcast:
 
     async def _keep(self) -> None:
         while self._listeners and not self._ending():
-            message = await self._make()
-            async with self._changed:
-                self._message, self._number = message, self._number + 1
-                self._changed.notify_all()
+            try:
+                await self._tell(await self._make())
+            except Exception:  # a bug, and those who listen would wait for ever
+                _log.exception("a message cannot be made; the next one is tried")
             rest_s = self._every_s
             while rest_s > 0 and not self._ending():
                 await asyncio.sleep(min(_LOOK_S, rest_s))
                 rest_s -= _LOOK_S
         if self._ending():
             await self._send_away()
+
+    async def _tell(self, message: bytes) -> None:
+        async with self._changed:
+            self._message, self._number = message, self._number + 1
+            self._changed.notify_all()
 
     async def _send_away(self) -> None:
         async with self._changed:

@@ -80,3 +80,16 @@ async def test_at_the_end_everybody_is_sent_away() -> None:
     source.over = True
     assert all(len(heard) < 1_000_000 for heard in await asyncio.gather(*listening))
     await broadcast.stop()
+
+
+async def test_a_message_that_cannot_be_made_leaves_nobody_waiting_for_ever() -> None:
+    class Broken(Source):
+        async def make(self) -> bytes:
+            if self.made == 1:
+                self.made += 1
+                raise KeyError("a bug")
+            return await super().make()
+
+    broadcast = Broken().broadcast()
+    assert await asyncio.wait_for(collect(broadcast, 3), 10) == [b"1", b"3", b"4"]
+    await broadcast.stop()

@@ -48,12 +48,16 @@ class Current:
     etag: str | None
 
     def sections(self) -> tuple[SectionRef, ...]:
-        """All six sections in their order, the empty ones too."""
-        known = {section.id: section for section in self.version.sections} if self.version else {}
-        return tuple(
-            known.get(term.id) or SectionRef(term.id, Label(term.zh, term.en), 0, ())
-            for term in terms.SECTIONS.values()
-        )
+        """The document's own sections in its order, those we have no name for too, then what is missing of the six.
+
+        Raises PublishError when one is named twice: whatever were written then would lose what one of them holds.
+        """
+        own = self.version.sections if self.version else ()
+        ids = [section.id for section in own]
+        if twice := next((id_ for id_ in ids if ids.count(id_) > 1), None):
+            raise PublishError(f"catalog document {VERSION_PATH} is damaged: section {twice!r} is named twice")
+        missing = (term for term in terms.SECTIONS.values() if term.id not in ids)
+        return (*own, *(SectionRef(term.id, Label(term.zh, term.en), 0, ()) for term in missing))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from origin.errors import PublishError
 from origin.lesson import Lesson, Wish, describe
 from origin.package import POINTERS
 from origin.publish import Outcome, Publisher
+from origin.schema import SectionRef, Version, to_json
 from origin.store import Location, Store, upload_of
 from tests.support import videos
 from tests.support.broker import S3Address
@@ -487,3 +488,38 @@ def test_a_missing_bucket_is_named(place: Place, lesson_a: Lesson) -> None:
     elsewhere = Place(replace(place.location, bucket="no-such-bucket"), place.client, place.work)
     with pytest.raises(PublishError, match="bucket 'no-such-bucket' does not exist"):
         elsewhere.publish(lesson_a)
+
+
+def test_publishing_keeps_sections_it_has_no_name_for_and_the_order_of_the_document(
+    place: Place, lesson_a: Lesson
+) -> None:
+    place.publish(lesson_a)
+    rename_section(place, "reform", "civil-defence")
+    place.publish(replace(lesson_a, id="lesson-b"))
+    sections = place.catalog.current().sections()
+    six = ["special", "curriculum", "after-school", "teacher-training", "family"]
+    assert [section.id for section in sections] == [*six, "civil-defence", "reform"]
+    assert [section.resources for section in sections] == [0, 2, 0, 0, 0, 0, 0]
+
+
+def test_a_section_named_twice_is_damage_and_nothing_is_published_over_it(place: Place, lesson_a: Lesson) -> None:
+    place.publish(lesson_a)
+    rename_section(place, "reform", "curriculum")
+    before = place.store.read("/catalog/version.json")
+    with pytest.raises(PublishError, match=r"/catalog/version.json is damaged: section 'curriculum' is named twice"):
+        place.publish(replace(lesson_a, id="lesson-b"))
+    assert place.store.read("/catalog/version.json") == before
+
+
+def rename_section(place: Place, id_: str, other: str) -> None:
+    """As a publisher of another release could have left it."""
+    sections = place.catalog.current().sections()
+    put_version(place, [replace(one, id=other) if one.id == id_ else one for one in sections])
+
+
+def put_version(place: Place, sections: Iterable[SectionRef], resources: int | None = None) -> None:
+    """A version document of one's own making; resources: what it says there are, else what its sections say."""
+    kept = tuple(sections)
+    total = sum(section.resources for section in kept) if resources is None else resources
+    version = Version("v-own", "2026-01-01T00:00:00+00:00", total, kept)
+    place.store.put(upload_of("catalog/version.json", to_json(version), "application/json", "x", ("x",)))

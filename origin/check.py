@@ -1,17 +1,19 @@
-"""Does storage hold what the catalog names? Every object, its size and its SHA-256."""
+"""Does the catalog agree with itself, and storage with the catalog? Every object, its size and its SHA-256."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
+from origin import terms
 from origin.catalog import Catalog
 from origin.errors import PublishError
 from origin.package import MANIFEST, Package, package_from_json
 from origin.parallel import each
 from origin.progress import Reporter
-from origin.schema import Entry, FileRef, LessonDocument, SectionRef, Shard, ShardRef
+from origin.schema import VERSION_PATH, Entry, FileRef, LessonDocument, SectionRef, Shard, ShardRef, Version
 from origin.store import THREADS, Store
 
 
@@ -47,8 +49,8 @@ class Checker:
         current = self._catalog.current()
         if current.version is None:
             raise PublishError(f"nothing is published at {self._store.location}")
-        findings: list[Finding] = []
-        entries = [entry for section in current.sections() for entry in self._entries(section, findings)]
+        findings = [Finding(VERSION_PATH, what) for what in _amiss(current.version)]
+        entries = list(self._entries(current.version, findings))
         objects = 0
         self._reporter.stage(f"checking {len(entries)} lessons", len(entries))
         for number, entry in enumerate(entries, 1):
@@ -56,7 +58,17 @@ class Checker:
             self._reporter.reach(number)
         return Report(len(entries), objects, tuple(findings))
 
-    def _entries(self, section: SectionRef, findings: list[Finding]) -> Iterator[Entry]:
+    def _entries(self, version: Version, findings: list[Finding]) -> Iterator[Entry]:
+        listed: dict[str, str] = {}
+        for section in version.sections:
+            for path, entry in self._listed(section, findings):
+                first = listed.setdefault(entry.id, path)
+                if first != path:
+                    findings.append(Finding(path, f"lists {entry.id}, which {first} lists, too"))
+                yield entry
+
+    def _listed(self, section: SectionRef, findings: list[Finding]) -> Iterator[tuple[str, Entry]]:
+        """Each entry with the path of its shard."""
         for ref in section.shards:
             try:
                 shard = self._catalog.shard(ref)
@@ -66,7 +78,7 @@ class Checker:
             ids = [entry.id for entry in shard.entries]
             if _wrong(section, shard) or ids != sorted(set(ids)) or _facts(ref) != (len(ids), ids[0], ids[-1]):
                 findings.append(Finding(ref.path, "holds other entries than the version document says"))
-            yield from shard.entries
+            yield from ((ref.path, entry) for entry in shard.entries)
 
     def _lesson(self, entry: Entry, findings: list[Finding]) -> int:
         try:
@@ -116,6 +128,33 @@ class Checker:
         if found is None:
             return [Finding(ref.path, "is missing")]
         return _compared(ref, len(found[0]), hashlib.sha256(found[0]).hexdigest())
+
+
+def _amiss(version: Version) -> Iterator[str]:
+    """What the version document says against itself, or that only another release could mean."""
+    ids = [section.id for section in version.sections]
+    for id_ in dict.fromkeys(ids):
+        if id_ not in terms.SECTIONS:
+            yield f"section {id_!r} is not known; allowed: {', '.join(terms.SECTIONS)}"
+        if ids.count(id_) > 1:
+            yield f"section {id_!r} is named {ids.count(id_)} times"
+    for section in version.sections:
+        yield from _amiss_in(section)
+    total = sum(section.resources for section in version.sections)
+    if version.resources != total:
+        yield f"says {version.resources} resources, its sections {total}"
+
+
+def _amiss_in(section: SectionRef) -> Iterator[str]:
+    entries = sum(ref.entries for ref in section.shards)
+    if section.resources != entries:
+        yield f"section {section.id!r} says {section.resources} resources, its shards {entries}"
+    for ref in section.shards:
+        if ref.first > ref.last:
+            yield f"{ref.path} goes from {ref.first!r} back to {ref.last!r}"
+    for before, after in pairwise(section.shards):
+        if after.first <= before.last:
+            yield f"{after.path} begins at {after.first!r}, but {before.path} goes on to {before.last!r}"
 
 
 def _compared(ref: FileRef, size: int, sha256: str | None) -> list[Finding]:

@@ -523,3 +523,36 @@ def put_version(place: Place, sections: Iterable[SectionRef], resources: int | N
     total = sum(section.resources for section in kept) if resources is None else resources
     version = Version("v-own", "2026-01-01T00:00:00+00:00", total, kept)
     place.store.put(upload_of("catalog/version.json", to_json(version), "application/json", "x", ("x",)))
+
+
+def test_a_version_document_that_contradicts_itself_is_found_wrong(place: Place, lesson_a: Lesson) -> None:
+    place.publish(lesson_a)
+    (empty, full, *others) = place.catalog.current().sections()
+    (shard,) = full.shards
+    put_version(place, [empty, replace(full, resources=5), *others], resources=7)
+    assert place.check() == [
+        "/catalog/version.json section 'curriculum' says 5 resources, its shards 1",
+        "/catalog/version.json says 7 resources, its sections 5",
+    ]
+    put_version(place, [replace(empty, id="family"), full, *others])
+    assert place.check() == ["/catalog/version.json section 'family' is named 2 times"]
+    put_version(place, [replace(empty, id="civil-defence"), full, *others])
+    (unknown,) = place.check()
+    assert unknown.startswith("/catalog/version.json section 'civil-defence' is not known; allowed: special, ")
+    put_version(place, [empty, replace(full, shards=(replace(shard, first="z"),)), *others])
+    assert f"/catalog/version.json {shard.path} goes from 'z' back to 'lesson-a'" in place.check()
+
+
+def test_a_lesson_in_two_shards_and_shards_that_overlap_are_found_wrong(place: Place, lesson_a: Lesson) -> None:
+    place.publish(lesson_a)
+    (empty, full, *others) = place.catalog.current().sections()
+    (shard,) = full.shards
+    copy = place.store.read(shard.path)
+    assert copy is not None
+    place.store.put(upload_of("catalog/v/copy.json", copy[0], "application/json", "x", ("x",)))
+    both = (shard, replace(shard, path="/catalog/v/copy.json"))
+    put_version(place, [empty, replace(full, shards=both, resources=2), *others])
+    assert place.check() == [
+        f"/catalog/version.json /catalog/v/copy.json begins at 'lesson-a', but {shard.path} goes on to 'lesson-a'",
+        f"/catalog/v/copy.json lists lesson-a, which {shard.path} lists, too",
+    ]

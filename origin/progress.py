@@ -61,11 +61,11 @@ class BarReporter:
 
     def __init__(self, stream: IO[str]) -> None:
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),  # it has file names in it
             BarColumn(),
             TaskProgressColumn(),
             TimeRemainingColumn(),
-            console=Console(file=stream),
+            console=Console(file=stream, emoji=False),
         )
         self._task: TaskID | None = None
 

@@ -19,6 +19,7 @@ import click
 
 from config.provinces import PROVINCES
 from edge.commands.storage import location_of, state_directory, storage_options
+from edge.commands.tables import Column, Kind, plain_console, tabulated
 
 if TYPE_CHECKING:
     from edge.counters.history import ObjectStore
@@ -43,6 +44,13 @@ Exit status 1 when anything differs (with --apply: when it still does), or a pro
 compared; the others are done all the same."""
 
 SHOWN = 40
+COLUMNS = (
+    Column("Key"),
+    Column("Field"),
+    Column("What to do"),
+    Column("Redis says", Kind.NUMBER),
+    Column("Should be", Kind.NUMBER),
+)
 
 
 @click.command(epilog=EXAMPLE)
@@ -250,15 +258,10 @@ def _counted(differences: Sequence[Difference]) -> str:
 
 
 def _show_table(differences: Sequence[Difference]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    def cells(one: Difference) -> tuple[str, ...]:
+        return one.key, one.field, one.remedy.value, _shown(one, one.redis), _shown(one, one.history)
 
-    table = Table("Key", "Field", "What to do")
-    table.add_column("Redis says", justify="right")
-    table.add_column("Should be", justify="right")
-    for one in differences[:SHOWN]:
-        table.add_row(one.key, one.field, one.remedy.value, _shown(one, one.redis), _shown(one, one.history))
-    Console().print(table)
+    plain_console().print(tabulated(COLUMNS, map(cells, differences[:SHOWN])))
     if len(differences) > SHOWN:
         click.echo(f"the first {SHOWN} of {len(differences):,}; all of them: --json")
 

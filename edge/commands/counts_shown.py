@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge.commands.tables import Column, Kind, plain_console, tabulated
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
 METRICS = ("views", "plays", "watch_seconds", "visits", "uniques")
+_KINDS = {
+    **dict.fromkeys((*METRICS, "amount"), Kind.NUMBER),
+    "province": Kind.TEXT,
+    "resource": Kind.TEXT,
+    "minute": Kind.TIME,
+    "reason": Kind.TEXT,
+}
 _HEIGHT = 10  # lines of a chart
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _ROWS_SHOWN = 31
@@ -24,16 +33,14 @@ def show(document: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(document, ensure_ascii=False, indent=2))
         return
-    from rich.console import Console
-
-    console = Console()
+    console = plain_console()
     if "series" in document:
         _series(console, document)
     else:
         console.print(_table(document))
     if document.get("catalog_version"):
-        console.print(f"by catalog {document['catalog_version']}", highlight=False)
-    console.print(f"complete through {_through(document['complete_through'])}", highlight=False)
+        console.print(f"by catalog {document['catalog_version']}")
+    console.print(f"complete through {_through(document['complete_through'])}")
 
 
 def _through(told: str | dict[str, str | None] | None) -> str:
@@ -45,21 +52,14 @@ def _through(told: str | dict[str, str | None] | None) -> str:
 
 
 def _table(document: dict[str, Any]) -> Table:
-    from rich.table import Table
-
-    table = Table()
     for name, head in (("resources", "Resource"), ("top", ""), ("by", ""), ("corrections", "Correction")):
         rows = document.get(name)
         if isinstance(rows, list):
-            _listing(table, rows, head or str(document.get("dimension", "resource")).capitalize())
-            return table
-    _summary(table, document)
-    return table
+            return _listing(rows, head or str(document.get("dimension", "resource")).capitalize())
+    return _summary(document)
 
 
-def _summary(table: Table, document: dict[str, Any]) -> None:
-    table.add_column("Figure")
-    table.add_column("Value", justify="right")
+def _summary(document: dict[str, Any]) -> Table:
     peak = document["views_daily_peak"]
     shown = {
         "Views": _number(document["views"]),
@@ -74,30 +74,25 @@ def _summary(table: Table, document: dict[str, Any]) -> None:
         "Provinces": _number(document["provinces"]),
         "Countries": _number(document["countries"]),
     }
-    for name, value in shown.items():
-        table.add_row(name, value)
+    return tabulated((Column("Figure"), Column("Value", Kind.NUMBER)), shown.items())
 
 
-def _listing(table: Table, rows: list[dict[str, Any]], head: str) -> None:
+def _listing(rows: list[dict[str, Any]], head: str) -> Table:
     """Rows with what they have: the id, what it is called, amounts."""
-    table.add_column(head, overflow="fold")
     called = any("name" in row for row in rows)
-    if called:
-        table.add_column("Name", overflow="fold")
-    names = [
-        name for name in (*METRICS, "amount", "province", "resource", "minute", "reason") if rows and name in rows[0]
-    ]
-    for name in names:
-        table.add_column(
-            name.replace("_", " ").capitalize(), justify="right" if name in (*METRICS, "amount") else "left"
-        )
     today = bool(rows) and "today" in rows[0]
-    if today:
-        table.add_column("Views today", justify="right")
-    for row in rows:
-        names_of = [_called(row)] if called else []
-        cells = [_cell(row[one]) for one in names]
-        table.add_row(row["id"], *names_of, *cells, *([_number(row["today"]["views"])] if today else []))
+    names = [name for name in _KINDS if rows and name in rows[0]]
+    columns = [Column(head)]
+    columns += [Column("Name")] if called else []
+    columns += [Column(name.replace("_", " ").capitalize(), _KINDS[name]) for name in names]
+    columns += [Column("Views today", Kind.NUMBER)] if today else []
+
+    def cells(row: dict[str, Any]) -> list[str]:
+        name = [_called(row)] if called else []
+        views_today = [_number(row["today"]["views"])] if today else []
+        return [row["id"], *name, *(_cell(row[one]) for one in names), *views_today]
+
+    return tabulated(columns, map(cells, rows))
 
 
 def _called(row: dict[str, Any]) -> str:
@@ -109,21 +104,16 @@ def _series(console: Console, document: dict[str, Any]) -> None:
     metric, points = document["metric"], document["series"]
     values = [point[metric] for point in points]
     title = f"{metric.replace('_', ' ')} by {document['step']}: {_number(round(sum(values), 3))}"
-    console.print(f"{title}, at most {_number(max(values, default=0))}", highlight=False)
+    console.print(f"{title}, at most {_number(max(values, default=0))}")
     width = max(10, min(console.width - 1, 120))
     for line in chart(values, width):
-        console.print(line, highlight=False, markup=False, style="cyan")
+        console.print(line, style="cyan")
     first, last = (_short(points[place]["at"], document["step"]) for place in (0, -1))
-    console.print(first + last.rjust(max(len(last), min(width, len(values)) - len(first))), highlight=False)
+    console.print(first + last.rjust(max(len(last), min(width, len(values)) - len(first))))
     if len(points) <= _ROWS_SHOWN:
-        from rich.table import Table
-
-        table = Table()
-        table.add_column("From")
-        table.add_column(metric.replace("_", " ").capitalize(), justify="right")
-        for point in points:
-            table.add_row(_short(point["at"], document["step"]), _number(point[metric]))
-        console.print(table)
+        columns = (Column("From", Kind.TIME), Column(metric.replace("_", " ").capitalize(), Kind.NUMBER))
+        rows = ((_short(point["at"], document["step"]), _number(point[metric])) for point in points)
+        console.print(tabulated(columns, rows))
 
 
 def chart(values: Sequence[float], width: int) -> list[str]:

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import click
 
+from edge.commands.tables import Column, Kind, plain_console, tabulated
+
 EXAMPLE = """\b
 Example:
   smartedu purge --url https://edu.example/media/lesson-000001/master.m3u8
@@ -21,6 +23,14 @@ Exit status 0 when every node has confirmed; 1 also when the purge is made, but 
 
 DEFAULT_ADMIN = "http://127.0.0.1:9090"
 TIMEOUT_S = 30.0
+COLUMNS = (
+    Column("Node"),
+    Column("State"),
+    Column("Confirmed"),
+    Column("Epoch", Kind.NUMBER),
+    Column("Workers", Kind.NUMBER),
+    Column("Last seen", Kind.TIME),
+)
 
 
 @click.command(epilog=EXAMPLE)
@@ -116,30 +126,23 @@ def _detail(body: bytes) -> str:
 
 
 def _show(document: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table()
-    for name, side in (("Node", "left"), ("State", "left"), ("Confirmed", "left"), ("Epoch", "right")):
-        table.add_column(name, justify="right" if side == "right" else "left", overflow="fold")
-    table.add_column("Workers", justify="right")
-    table.add_column("Last seen", overflow="fold")
-    for node in document["nodes"]:
-        workers = node["workers"]
-        confirmed = sum(worker["confirmed"] for worker in workers)
-        table.add_row(
-            node["node"],
-            node["state"],
-            "yes" if node["confirmed"] else "no",
-            "-" if node["epoch"] is None else str(node["epoch"]),
-            f"{confirmed} of {len(workers)}",
-            node["last_seen"],
-        )
-    console = Console()
-    console.print(_headline(document), highlight=False, markup=False)
-    console.print(table)
+    console = plain_console()
+    console.print(_headline(document))
+    console.print(tabulated(COLUMNS, map(_cells, document["nodes"])))
     for line in _remarks(document):
-        console.print(line, highlight=False, markup=False)
+        console.print(line)
+
+
+def _cells(node: dict[str, Any]) -> tuple[str, ...]:
+    workers = node["workers"]
+    return (
+        node["node"],
+        node["state"],
+        "yes" if node["confirmed"] else "no",
+        "-" if node["epoch"] is None else str(node["epoch"]),
+        f"{sum(worker['confirmed'] for worker in workers)} of {len(workers)}",
+        node["last_seen"],
+    )
 
 
 def _headline(document: dict[str, Any]) -> str:

@@ -67,7 +67,35 @@ SERIES: dict[str, object] = {
     "series": [{"at": f"2026-11-23T{hour:02}:00:00+08:00", "views": hour * 10} for hour in range(24)],
     **WHEN,
 }
-ANSWERS = {"/resources": RESOURCES, "/by/": TOTALS, "/top": RANKING, "/series": SERIES}
+# What an author or an official may write, and rich would take for markup.
+ODD = "count [/b] twice :smile:"
+CORRECTIONS: dict[str, object] = {
+    "corrections": [
+        {
+            "id": "c-1",
+            "amount": -1234567,
+            "province": "44",
+            "resource": "lesson-000001",
+            "minute": "2026-11-23T12:00:00+08:00",
+            "reason": ODD,
+        }
+    ],
+    **WHEN,
+}
+NAMED: dict[str, object] = {
+    **RANKING,
+    "dimension": "resource",
+    "top": [{"id": "lesson-1", "name": {"zh": ODD, "en": ODD}, "views": 7}],
+    "catalog_version": "[/v7]",
+}
+ANSWERS = {
+    "/corrections": CORRECTIONS,
+    "metric=plays": NAMED,
+    "/resources": RESOURCES,
+    "/by/": TOTALS,
+    "/top": RANKING,
+    "/series": SERIES,
+}
 
 
 class Node(BaseHTTPRequestHandler):
@@ -112,6 +140,15 @@ def test_the_summary_is_a_table_for_people_and_json_for_programs(url: str) -> No
     assert "2026-11-20" in shown.output
     printed = CliRunner().invoke(counts, ["--url", url, "--json"])
     assert json.loads(printed.output) == SUMMARY
+
+
+@pytest.mark.parametrize(
+    ("arguments", "texts"), [(["corrections"], [ODD]), (["top", "--metric", "plays"], [ODD, "[/v7]"])]
+)
+def test_what_people_wrote_is_shown_as_they_wrote_it(url: str, arguments: list[str], texts: list[str]) -> None:
+    shown = CliRunner().invoke(counts, [arguments[0], "--url", url, *arguments[1:]], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0, shown.exception
+    assert all(text in shown.output for text in texts)
 
 
 def test_resources_are_asked_for_together(url: str) -> None:

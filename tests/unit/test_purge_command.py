@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from edge.commands.purge import purge
 
-NODES = [
+NODES: list[dict[str, Any]] = [
     {
         "node": "edge-1",
         "state": "live",
@@ -112,6 +112,14 @@ def test_what_is_not_confirmed_by_all_names_who_has_not_and_is_exit_status_1(adm
     shown = CliRunner().invoke(purge, ["--admin", admin, "--tag", "partly"])
     assert shown.exit_code == 1
     assert "NOT COMPLETE: edge-2 has not confirmed" in shown.output
+
+
+def test_what_is_no_markup_is_shown_as_it_is(admin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NODES[0], "node", "edge[/b]")
+    shown = CliRunner().invoke(purge, ["--admin", admin, "--tag", "[/i]:smile:"])
+    assert shown.exit_code == 0, shown.exception
+    assert "edge[/b]" in shown.output
+    assert "tag [/i]:smile:" in shown.output
 
 
 def test_a_refusal_is_one_line_and_exit_status_1(admin: str) -> None:

@@ -19,7 +19,7 @@ import click
 
 from config.provinces import PROVINCES
 from edge.commands.storage import location_of, state_directory, storage_options
-from edge.commands.tables import Column, Kind, plain_console, tabulated
+from edge.commands.tables import Column, Kind, plain_console, print_table
 
 if TYPE_CHECKING:
     from edge.counters.history import ObjectStore
@@ -261,7 +261,7 @@ def _show_table(differences: Sequence[Difference]) -> None:
     def cells(one: Difference) -> tuple[str, ...]:
         return one.key, one.field, one.remedy.value, _shown(one, one.redis), _shown(one, one.history)
 
-    plain_console().print(tabulated(COLUMNS, map(cells, differences[:SHOWN])))
+    print_table(plain_console(), COLUMNS, map(cells, differences[:SHOWN]))
     if len(differences) > SHOWN:
         click.echo(f"the first {SHOWN} of {len(differences):,}; all of them: --json")
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge.commands.tables import Column, Kind, plain_console, tabulated
+from edge.commands.tables import Column, Kind, plain_console, print_table
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 METRICS = ("views", "plays", "watch_seconds", "visits", "uniques")
 _KINDS = {
@@ -37,10 +36,10 @@ def show(document: dict[str, Any], *, as_json: bool) -> None:
     if "series" in document:
         _series(console, document)
     else:
-        console.print(_table(document))
+        _table(console, document)
     if document.get("catalog_version"):
-        console.print(f"by catalog {document['catalog_version']}")
-    console.print(f"complete through {_through(document['complete_through'])}")
+        console.print(f"by catalog {document['catalog_version']}", soft_wrap=True)
+    console.print(f"complete through {_through(document['complete_through'])}", soft_wrap=True)
 
 
 def _through(told: str | dict[str, str | None] | None) -> str:
@@ -51,15 +50,16 @@ def _through(told: str | dict[str, str | None] | None) -> str:
     return told or "no time yet"
 
 
-def _table(document: dict[str, Any]) -> Table:
+def _table(console: Console, document: dict[str, Any]) -> None:
     for name, head in (("resources", "Resource"), ("top", ""), ("by", ""), ("corrections", "Correction")):
         rows = document.get(name)
         if isinstance(rows, list):
-            return _listing(rows, head or str(document.get("dimension", "resource")).capitalize())
-    return _summary(document)
+            _listing(console, rows, head or str(document.get("dimension", "resource")).capitalize())
+            return
+    _summary(console, document)
 
 
-def _summary(document: dict[str, Any]) -> Table:
+def _summary(console: Console, document: dict[str, Any]) -> None:
     peak = document["views_daily_peak"]
     shown = {
         "Views": _number(document["views"]),
@@ -74,10 +74,10 @@ def _summary(document: dict[str, Any]) -> Table:
         "Provinces": _number(document["provinces"]),
         "Countries": _number(document["countries"]),
     }
-    return tabulated((Column("Figure"), Column("Value", Kind.NUMBER)), shown.items())
+    print_table(console, (Column("Figure"), Column("Value", Kind.NUMBER)), shown.items())
 
 
-def _listing(rows: list[dict[str, Any]], head: str) -> Table:
+def _listing(console: Console, rows: list[dict[str, Any]], head: str) -> None:
     """Rows with what they have: the id, what it is called, amounts."""
     called = any("name" in row for row in rows)
     today = bool(rows) and "today" in rows[0]
@@ -92,7 +92,7 @@ def _listing(rows: list[dict[str, Any]], head: str) -> Table:
         views_today = [_number(row["today"]["views"])] if today else []
         return [row["id"], *name, *(_cell(row[one]) for one in names), *views_today]
 
-    return tabulated(columns, map(cells, rows))
+    print_table(console, columns, map(cells, rows))
 
 
 def _called(row: dict[str, Any]) -> str:
@@ -104,16 +104,22 @@ def _series(console: Console, document: dict[str, Any]) -> None:
     metric, points = document["metric"], document["series"]
     values = [point[metric] for point in points]
     title = f"{metric.replace('_', ' ')} by {document['step']}: {_number(round(sum(values), 3))}"
-    console.print(f"{title}, at most {_number(max(values, default=0))}")
+    console.print(f"{title}, at most {_number(max(values, default=0))}", soft_wrap=True)
     width = max(10, min(console.width - 1, 120))
     for line in chart(values, width):
         console.print(line, style="cyan")
-    first, last = (_short(points[place]["at"], document["step"]) for place in (0, -1))
-    console.print(first + last.rjust(max(len(last), min(width, len(values)) - len(first))))
+    if points:
+        times = [_short(point["at"], document["step"]) for point in points]
+        console.print(_footer(times[0], times[-1], len(_together(values, width))), soft_wrap=True)
     if len(points) <= _ROWS_SHOWN:
         columns = (Column("From", Kind.TIME), Column(metric.replace("_", " ").capitalize(), Kind.NUMBER))
         rows = ((_short(point["at"], document["step"]), _number(point[metric])) for point in points)
-        console.print(tabulated(columns, rows))
+        print_table(console, columns, rows)
+
+
+def _footer(first: str, last: str, columns: int) -> str:
+    """The times of a chart's first and last column, below them as far as there is room for both."""
+    return first if first == last else first + last.rjust(max(len(last) + 2, columns - len(first)))
 
 
 def chart(values: Sequence[float], width: int) -> list[str]:

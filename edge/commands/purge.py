@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from edge.commands.tables import Column, Kind, plain_console, tabulated
+from edge.commands.tables import Column, Kind, plain_console, print_table
 
 EXAMPLE = """\b
 Example:
@@ -127,10 +127,10 @@ def _detail(body: bytes) -> str:
 
 def _show(document: dict[str, Any]) -> None:
     console = plain_console()
-    console.print(_headline(document))
-    console.print(tabulated(COLUMNS, map(_cells, document["nodes"])))
+    console.print(_headline(document), soft_wrap=True)
+    print_table(console, COLUMNS, map(_cells, document["nodes"]))
     for line in _remarks(document):
-        console.print(line)
+        console.print(line, soft_wrap=True)
 
 
 def _cells(node: dict[str, Any]) -> tuple[str, ...]:

@@ -151,6 +151,24 @@ def test_what_people_wrote_is_shown_as_they_wrote_it(url: str, arguments: list[s
     assert all(text in shown.output for text in texts)
 
 
+@pytest.mark.parametrize("columns", ["", "80", "20"])
+def test_numbers_and_times_are_whole_however_narrow_the_place(url: str, columns: str) -> None:
+    shown = CliRunner().invoke(counts, ["corrections", "--url", url], env={"COLUMNS": columns}).output
+    assert "-1,234,567" in shown
+    assert "2026-11-23T12:00:00+08:00" in shown
+    assert "…" not in shown
+
+
+def test_a_row_in_a_pipe_is_one_line(url: str) -> None:
+    shown = CliRunner().invoke(counts, ["corrections", "--url", url], env={"COLUMNS": ""}).output
+    assert [line for line in shown.splitlines() if "c-1" in line and "lesson-000001" in line and ODD in line]
+
+
+def test_the_times_below_a_short_chart_stand_apart(url: str) -> None:
+    shown = CliRunner().invoke(counts, ["series", "--url", url]).output
+    assert "2026-11-23 00:00  2026-11-23 23:00\n" in shown
+
+
 def test_resources_are_asked_for_together(url: str) -> None:
     shown = CliRunner().invoke(counts, ["--url", url, "lesson-1", "lesson-2"])
     assert shown.exit_code == 0

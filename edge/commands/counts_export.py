@@ -7,7 +7,7 @@ import sys
 import tempfile
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 
@@ -47,7 +47,7 @@ def export(day: datetime, form: str, output: Path | None, url: str, token_file: 
             _write(answer, output, asked)
 
 
-def _write(answer: IO[bytes], output: Path, asked: str) -> None:
+def _write(answer: Any, output: Path, asked: str) -> None:
     """The whole file, or none: it appears under its name when all of it is there."""
     try:
         with tempfile.NamedTemporaryFile(dir=output.parent, prefix=f".{output.name}.", delete=False) as file:
@@ -63,7 +63,8 @@ def _write(answer: IO[bytes], output: Path, asked: str) -> None:
         raise click.ClickException(f"{output} cannot be written: {error}") from None
 
 
-def _copy(answer: IO[bytes], target: Any, asked: str) -> None:
+def _copy(answer: Any, target: Any, asked: str) -> None:
+    """All of it; http.client calls a body that ends before its announced length an end like any other."""
     from http.client import HTTPException
 
     try:
@@ -71,3 +72,5 @@ def _copy(answer: IO[bytes], target: Any, asked: str) -> None:
         target.flush()
     except (HTTPException, TimeoutError) as error:
         raise click.ClickException(f"{asked} broke off: {error!r}") from None
+    if answer.length:
+        raise click.ClickException(f"{asked} broke off: {answer.length} bytes are missing")

@@ -14,7 +14,7 @@ import click
 from edge.commands.storage import location_of, state_directory, storage_options
 from origin.encode import PRESETS
 from origin.errors import PublishError
-from origin.lesson import Wish, describe
+from origin.lesson import Lesson, Wish, describe
 from origin.terms import DIMENSIONS, ROLES, SECTIONS
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def _pairs(_: click.Context, option: click.Parameter, values: tuple[str, ...]) -
         name, equals, path = value.partition("=")
         if not equals or not name or not path:
             raise click.BadParameter(f"{value!r} is not NAME=PATH", param=option)
+        if name in pairs:
+            raise click.BadParameter(f"{name!r} is given twice, {pairs[name]} and {path}; allowed: once", param=option)
         pairs[name] = Path(path)
     return pairs
 
@@ -140,7 +142,7 @@ def _publish_paths(job: Job, paths: tuple[Path, ...], wish: Wish, reporter: Repo
     from origin.publish import Publisher
     from origin.store import Store
 
-    lessons = [describe(path, wish) for path in paths]  # all of them are judged before the first is begun
+    lessons = _described(paths, wish)
     store = Store(job.location)
     publisher = Publisher(store, Catalog(store), find_binaries(job.ffmpeg), reporter, job.work)
     for lesson in lessons:
@@ -150,6 +152,16 @@ def _publish_paths(job: Job, paths: tuple[Path, ...], wish: Wish, reporter: Repo
             f"{outcome.id}: {state}, revision {outcome.revision}, catalog {outcome.version}, "
             f"{outcome.uploaded} objects uploaded, {outcome.reused} were there"
         )
+
+
+def _described(paths: tuple[Path, ...], wish: Wish) -> list[Lesson]:
+    """All of them are judged before the first is begun. Of two of one id the second would replace the first."""
+    lessons = [describe(path, wish) for path in paths]
+    by_id: dict[str, Path] = {}
+    for lesson, path in zip(lessons, paths, strict=True):
+        if (other := by_id.setdefault(lesson.id, path)) is not path:
+            raise click.UsageError(f"{other} and {path} are both lesson {lesson.id!r}; allowed: another id for each")
+    return lessons
 
 
 def _publish_samples(job: Job, reporter: Reporter, chapter_s: float | None, count: int | None) -> None:

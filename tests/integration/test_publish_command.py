@@ -140,6 +140,16 @@ def test_wrong_usage_is_exit_status_two(smartedu: Run, arguments: list[str]) -> 
     assert smartedu("publish", *arguments).returncode == 2
 
 
+def test_what_is_named_twice_is_refused_with_both_before_anything_is_read(smartedu: Run, storage: list[str]) -> None:
+    lessons = smartedu("publish", "a/fractions.mp4", "b/fractions.mkv", *storage)
+    assert (lessons.returncode, lessons.stdout) == (2, "")
+    assert "a/fractions.mp4 and b/fractions.mkv are both lesson 'fractions'; allowed: another id" in lessons.stderr
+    documents = smartedu("publish", "a.mp4", "--document", "courseware=a", "--document", "courseware=b", *storage)
+    assert (documents.returncode, documents.stdout) == (2, "")
+    assert "--document" in documents.stderr
+    assert "'courseware' is given twice, a and b" in documents.stderr
+
+
 def test_without_storage_or_with_storage_that_is_down_it_says_so(smartedu: Run, video: Path) -> None:
     nowhere = smartedu("publish", video)
     assert "no storage given and no local stack runs" in nowhere.stderr

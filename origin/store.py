@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -136,18 +137,15 @@ class Store:
     def check(self) -> None:
         """Raises PublishError when the bucket isn't there or may not be used."""
         try:
-            self._client.head_bucket(Bucket=self.location.bucket)
-        except ClientError as error:
-            if _status(error) == 404:
-                raise PublishError(f"bucket {self.location.bucket!r} does not exist at {self._where()}") from error
-            raise self._refused(str(self.location), error) from error
-        except BotoCoreError as error:
-            raise self._unreachable(error) from error
+            with self._explained(str(self.location)):
+                self._client.head_bucket(Bucket=self.location.bucket)
+        except _AbsentError as error:
+            raise PublishError(f"bucket {self.location.bucket!r} does not exist at {self._where()}") from error
 
     def listing(self, folder: str) -> dict[str, Stored]:
         """Path -> what is stored, for all objects below a folder of the published root."""
         found: dict[str, Stored] = {}
-        try:
+        with self._explained(folder):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.location.bucket, Prefix=self._key(folder.rstrip("/") + "/")
             )
@@ -155,63 +153,45 @@ class Store:
                 for item in page.get("Contents", []):
                     path = item["Key"].removeprefix(self._key(""))
                     found[path] = Stored(item["Size"], item["ETag"].strip('"'), stored_at=item["LastModified"])
-        except ClientError as error:
-            raise self._refused(folder, error) from error
-        except BotoCoreError as error:
-            raise self._unreachable(error) from error
         return found
 
     def read(self, path: str) -> tuple[bytes, str] | None:
         """An object's bytes and its entity tag; None when there is none."""
         try:
-            answer = self._client.get_object(Bucket=self.location.bucket, Key=self._key(path))
-            return answer["Body"].read(), answer["ETag"]
-        except ClientError as error:
-            if _status(error) == 404:
-                return None
-            raise self._refused(path, error) from error
-        except BotoCoreError as error:
-            raise self._unreachable(error) from error
+            with self._explained(path):
+                answer = self._client.get_object(Bucket=self.location.bucket, Key=self._key(path))
+                return answer["Body"].read(), answer["ETag"]
+        except _AbsentError:
+            return None
 
     def fetch(self, path: str, target: Path) -> bool:
         """Writes an object into a file, piece by piece; False when there is none."""
         try:
-            answer = self._client.get_object(Bucket=self.location.bucket, Key=self._key(path))
-            with target.open("wb") as file:
-                for piece in answer["Body"].iter_chunks(PIECE):
-                    file.write(piece)
-        except ClientError as error:
-            if _status(error) == 404:
-                return False
-            raise self._refused(path, error) from error
-        except BotoCoreError as error:
-            raise self._unreachable(error) from error
+            with self._explained(path):
+                answer = self._client.get_object(Bucket=self.location.bucket, Key=self._key(path))
+                with target.open("wb") as file:
+                    for piece in answer["Body"].iter_chunks(PIECE):
+                        file.write(piece)
+        except _AbsentError:
+            return False
         return True
 
     def folders(self, folder: str) -> list[str]:
         """Names of the folders right below `folder` (empty: the published root), without slashes."""
         prefix = self._key(f"{folder.strip('/')}/".lstrip("/"))
         found = []
-        try:
+        with self._explained(folder):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.location.bucket, Prefix=prefix, Delimiter="/"
             )
             for page in pages:
                 found += [item["Prefix"].removeprefix(prefix).strip("/") for item in page.get("CommonPrefixes", [])]
-        except ClientError as error:
-            raise self._refused(folder, error) from error
-        except BotoCoreError as error:
-            raise self._unreachable(error) from error
         return found
 
     def remove(self, path: str) -> None:
         """Deletes an object; nothing happens when there is none."""
-        try:
+        with self._explained(path):
             self._client.delete_object(Bucket=self.location.bucket, Key=self._key(path))
-        except ClientError as error:
-            raise self._refused(path, error) from error
-        except BotoCoreError as error:
-            raise self._unreachable(error) from error
 
     def head(self, path: str) -> Stored | None:
         """Size, ETag and the SHA-256 noted at publishing; None when there is no such object."""
@@ -271,7 +251,7 @@ class Store:
             raise PublishError(
                 f"{upload.content if isinstance(upload.content, Path) else upload.path} changed meanwhile"
             )
-        try:
+        with self._explained(upload.path):
             self._client.put_object(
                 Bucket=self.location.bucket,
                 Key=self._key(upload.path),
@@ -283,30 +263,17 @@ class Store:
                 Tagging=urlencode({TAG: " ".join(upload.tags)}),
                 **condition,  # type: ignore[arg-type]
             )
-        except ClientError as error:
-            if condition and _status(error) in (409, 412):
-                raise _ConditionFailedError from error
-            raise self._refused(upload.path, error) from error
-        except BotoCoreError as error:
-            raise self._unreachable(error) from error
 
     def _head(self, path: str) -> HeadObjectOutputTypeDef | None:
         try:
-            return self._client.head_object(Bucket=self.location.bucket, Key=self._key(path))
-        except ClientError as error:
-            if _status(error) == 404:
-                return None
-            raise self._refused(path, error) from error
-        except BotoCoreError as error:
-            raise self._unreachable(error) from error
+            with self._explained(path):
+                return self._client.head_object(Bucket=self.location.bucket, Key=self._key(path))
+        except _AbsentError:
+            return None
 
     def _tag(self, path: str) -> str | None:
-        try:
+        with self._explained(path):
             found = self._client.get_object_tagging(Bucket=self.location.bucket, Key=self._key(path))["TagSet"]
-        except ClientError as error:
-            raise self._refused(path, error) from error
-        except BotoCoreError as error:
-            raise self._unreachable(error) from error
         return next((tag["Value"] for tag in found if tag["Key"] == TAG), None)
 
     def _key(self, path: str) -> str:
@@ -316,6 +283,16 @@ class Store:
     def _where(self) -> str:
         return self.location.endpoint or "AWS"
 
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        """What the client raises becomes PublishError; what: the object, or whatever else is asked for."""
+        try:
+            yield
+        except ClientError as error:
+            raise self._refused(what, error) from error
+        except BotoCoreError as error:
+            raise self._unreachable(error) from error
+
     def _refused(self, what: str, error: ClientError) -> PublishError:
         told = error.response.get("Error", {})
         detail = f"{told.get('Code', '?')}: {told.get('Message', '')}".rstrip(": ")
@@ -324,7 +301,10 @@ class Store:
         hint = (
             "; its disk may be full: see its log" if _status(error) >= 500 else ""
         )  # SeaweedFS says no more than that
-        return PublishError(f"storage {self._where()} refused {what}: {detail} (status {_status(error)}{hint})")
+        kind = {404: _AbsentError, 409: _ConditionFailedError, 412: _ConditionFailedError}.get(
+            _status(error), PublishError
+        )
+        return kind(f"storage {self._where()} refused {what}: {detail} (status {_status(error)}{hint})")
 
     def _unreachable(self, error: BotoCoreError) -> PublishError:
         if isinstance(error, NoCredentialsError):
@@ -333,7 +313,11 @@ class Store:
         return PublishError(f"storage {self._where()} can't be used: {' '.join(str(error).split())}")
 
 
-class _ConditionFailedError(Exception):
+class _AbsentError(PublishError):
+    """There is no such object, or no such bucket."""
+
+
+class _ConditionFailedError(PublishError):
     """The stored object is not the one the condition named."""
 
 

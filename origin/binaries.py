@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from origin.errors import PublishError
+from origin.errors import PublishError, WrongInputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,9 @@ def _bundled(name: str) -> str | None:
 def _beside(ffmpeg: str) -> tuple[str, str]:
     path = shutil.which(ffmpeg)
     if path is None:
-        raise PublishError(f"no ffmpeg program at {ffmpeg!r}: give --ffmpeg a path or a name on PATH")
+        raise WrongInputError(f"no ffmpeg program at {ffmpeg!r}: give --ffmpeg a path or a name on PATH")
     sibling = Path(path).with_name(Path(path).name.replace("ffmpeg", "ffprobe"))
     probe = str(sibling) if sibling.is_file() else shutil.which("ffprobe")
     if probe is None:
-        raise PublishError(f"no ffprobe beside {path} nor on PATH")
+        raise WrongInputError(f"no ffprobe beside {path} nor on PATH")
     return path, probe

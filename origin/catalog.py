@@ -87,6 +87,13 @@ class Catalog:
             return Current(None, None)
         return Current(from_json(Version, found[0], VERSION_PATH), found[1])
 
+    def version(self) -> Version:
+        """The version document; raises PublishError when nothing is published."""
+        version = self.current().version
+        if version is None:
+            raise PublishError(f"nothing is published at {self._store.location}")
+        return version
+
     def shard(self, ref: ShardRef) -> Shard:
         """A shard; raises PublishError when it is missing or damaged."""
         return self._document(Shard, ref.path)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from origin import thumbnails
 from origin.binaries import Binaries
-from origin.errors import PublishError
+from origin.errors import PublishError, WrongInputError
 from origin.ladder import AUDIO_KBPS, AUDIO_RATE_HZ, Rendition, frame_rate, profile_for, renditions_for
 from origin.probe import Source, input_arguments
 from origin.process import ProcessError, run
@@ -48,11 +48,11 @@ class Encoded:
 
 
 def check_settings(settings: EncodeSettings) -> None:
-    """Raises PublishError when a value is not allowed."""
+    """Raises WrongInputError when a value is not allowed."""
     if settings.preset not in PRESETS:
-        raise PublishError(f"preset {settings.preset!r} is not known; allowed: {', '.join(PRESETS)}")
+        raise WrongInputError(f"preset {settings.preset!r} is not known; allowed: {', '.join(PRESETS)}")
     if not 1 <= settings.segment_s <= 20:
-        raise PublishError(f"segment length {settings.segment_s:g} s is not possible; allowed: 1 to 20")
+        raise WrongInputError(f"segment length {settings.segment_s:g} s is not possible; allowed: 1 to 20")
 
 
 def plan(source: Source) -> Encoded:

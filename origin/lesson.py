@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from origin import terms
-from origin.errors import PublishError
+from origin.errors import WrongInputError
 from origin.terms import Label, Term
 
 DESCRIPTION = "lesson.toml"
@@ -75,14 +75,16 @@ class Wish:
 
 
 def check_id(id_: str) -> str:
-    """The id itself when it may name a lesson; raises PublishError otherwise."""
+    """The id itself when it may name a lesson; raises WrongInputError otherwise."""
     if not re.fullmatch(ID_PATTERN, id_) or id_ in {".", ".."}:
-        raise PublishError(f"lesson id {id_!r} is not possible; allowed are 1 to 64 of A-Z a-z 0-9 . _ - (not . or ..)")
+        raise WrongInputError(
+            f"lesson id {id_!r} is not possible; allowed are 1 to 64 of A-Z a-z 0-9 . _ - (not . or ..)"
+        )
     return id_
 
 
 def describe(path: Path, wish: Wish) -> Lesson:
-    """The lesson at a path: a folder with `lesson.toml`, or a video described by `wish` alone. Raises PublishError."""
+    """The lesson at a path: a folder with `lesson.toml`, or a video described by `wish`. Raises WrongInputError."""
     if path.is_dir():
         return _lesson(wish.over(read_description(path)), f"{path / DESCRIPTION}: ")
     texts = {"id": path.stem, "title": path.stem, "section": "curriculum", **wish.texts, "video": str(path)}
@@ -90,13 +92,13 @@ def describe(path: Path, wish: Wish) -> Lesson:
 
 
 def read_description(folder: Path) -> Wish:
-    """What `lesson.toml` of a folder says, with paths made whole. Raises PublishError naming the key that is wrong."""
+    """What `lesson.toml` of a folder says, with paths made whole. Raises WrongInputError naming the wrong key."""
     path = folder / DESCRIPTION
     table = _parsed(path)
     unknown = sorted(set(table) - TEXT_KEYS - TABLE_KEYS)
     if unknown:
         allowed = ", ".join(sorted(TEXT_KEYS | TABLE_KEYS))
-        raise PublishError(f"{path}: key {unknown[0]!r} is not known; allowed: {allowed}")
+        raise WrongInputError(f"{path}: key {unknown[0]!r} is not known; allowed: {allowed}")
     texts = {key: _text(path, key, table[key]) for key in sorted(TEXT_KEYS & set(table))}
     texts["video"] = str(folder / texts["video"]) if "video" in texts else str(_only_video(folder))
     files = {name: _text_table(path, name, table) for name in sorted(TABLE_KEYS)}
@@ -112,21 +114,21 @@ def _lesson(wish: Wish, where: str) -> Lesson:
     texts = wish.texts
     for key in ("id", "title", "section"):
         if not texts.get(key, "").strip():
-            raise PublishError(f"{where}key {key!r} is missing")
+            raise WrongInputError(f"{where}key {key!r} is missing")
     for key, text in texts.items():
         if len(text) > MAX_TEXT:
-            raise PublishError(f"{where}{key} is {len(text)} characters long; allowed are {MAX_TEXT}")
+            raise WrongInputError(f"{where}{key} is {len(text)} characters long; allowed are {MAX_TEXT}")
     try:
         return _checked(wish)
-    except PublishError as error:
-        raise PublishError(f"{where}{error}") from error
+    except WrongInputError as error:
+        raise WrongInputError(f"{where}{error}") from error
 
 
 def _checked(wish: Wish) -> Lesson:
     texts = wish.texts
     unknown = sorted(set(wish.tags) - set(terms.DIMENSIONS))
     if unknown:
-        raise PublishError(f"tag {unknown[0]!r} is not known; allowed: {', '.join(terms.DIMENSIONS)}")
+        raise WrongInputError(f"tag {unknown[0]!r} is not known; allowed: {', '.join(terms.DIMENSIONS)}")
     return Lesson(
         id=check_id(texts["id"]),
         video=Path(texts["video"]),
@@ -145,40 +147,40 @@ def _parsed(path: Path) -> dict[str, object]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise PublishError(f"{path}: there is no such file; a lesson's folder holds one") from None
+        raise WrongInputError(f"{path}: there is no such file; a lesson's folder holds one") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PublishError(f"{path}: is not TOML: {' '.join(str(error).split())}") from error
+        raise WrongInputError(f"{path}: is not TOML: {' '.join(str(error).split())}") from error
     except OSError as error:
-        raise PublishError(f"{path}: can't be read: {error.strerror}") from error
+        raise WrongInputError(f"{path}: can't be read: {error.strerror}") from error
 
 
 def _text(path: Path, key: str, value: object) -> str:
     if not isinstance(value, str):
-        raise PublishError(f"{path}: key {key!r} is {value!r}; allowed is a text in quotes")
+        raise WrongInputError(f"{path}: key {key!r} is {value!r}; allowed is a text in quotes")
     return value
 
 
 def _text_table(path: Path, name: str, table: Mapping[str, object]) -> dict[str, str]:
     value = table.get(name, {})
     if not isinstance(value, dict):
-        raise PublishError(f"{path}: key {name!r} is {value!r}; allowed is a table")
+        raise WrongInputError(f"{path}: key {name!r} is {value!r}; allowed is a table")
     return {str(key): _text(path, f"{name}.{key}", text) for key, text in value.items()}
 
 
 def _only_video(folder: Path) -> Path:
     videos = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
     if len(videos) != 1:
-        raise PublishError(f'{folder}: holds {len(videos)} videos; say in {DESCRIPTION} which: video = "…"')
+        raise WrongInputError(f'{folder}: holds {len(videos)} videos; say in {DESCRIPTION} which: video = "…"')
     return videos[0]
 
 
 def _existing(what: str, path: Path) -> Path:
     if not path.is_file():
-        raise PublishError(f"{what}: there is no file {path}")
+        raise WrongInputError(f"{what}: there is no file {path}")
     return path
 
 
 def _language(code: str) -> str:
     if not re.fullmatch(LANGUAGE_PATTERN, code):
-        raise PublishError(f"language {code!r} is not possible; allowed are tags such as zh, en, zh-Hant")
+        raise WrongInputError(f"language {code!r} is not possible; allowed are tags such as zh, en, zh-Hant")
     return code

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from origin.binaries import Binaries
-from origin.errors import PublishError
+from origin.errors import PublishError, WrongInputError
 from origin.process import ProcessError, run
 
 PROBE_SILENCE_S = 60.0
@@ -95,14 +95,14 @@ def _measured(
 def _readable(path: Path) -> None:
     try:
         if path.is_dir():
-            raise PublishError(f"{path}: is a directory, not a video file")
+            raise WrongInputError(f"{path}: is a directory, not a video file")
         with path.open("rb") as stream:
             if not stream.read(1):
                 raise PublishError(f"{path}: is empty; {ALLOWED}")
     except FileNotFoundError:
-        raise PublishError(f"{path}: there is no such file") from None
+        raise WrongInputError(f"{path}: there is no such file") from None
     except OSError as error:
-        raise PublishError(f"{path}: can't be read: {error.strerror}") from error
+        raise WrongInputError(f"{path}: can't be read: {error.strerror}") from error
 
 
 def _described(path: Path, binaries: Binaries) -> dict[str, Any]:

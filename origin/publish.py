@@ -29,7 +29,7 @@ from origin import captions, terms
 from origin.binaries import Binaries
 from origin.catalog import Catalog
 from origin.encode import EncodeSettings, check_settings
-from origin.errors import PublishError
+from origin.errors import WrongInputError
 from origin.lesson import Lesson
 from origin.package import (
     DASH,
@@ -233,16 +233,16 @@ def lesson_revision(media: str, refs: Iterable[DocumentRef | CaptionRef]) -> str
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file in hex; raises PublishError when it can't be read."""
+    """The SHA-256 of a file in hex; raises WrongInputError when it can't be read."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as stream:
             while chunk := stream.read(CHUNK):
                 digest.update(chunk)
     except FileNotFoundError:
-        raise PublishError(f"{path}: there is no such file") from None
+        raise WrongInputError(f"{path}: there is no such file") from None
     except OSError as error:
-        raise PublishError(f"{path}: can't be read: {error.strerror}") from error
+        raise WrongInputError(f"{path}: can't be read: {error.strerror}") from error
     return digest.hexdigest()
 
 
@@ -276,9 +276,9 @@ def _document(id_: str, role: str, path: Path) -> Beside:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise PublishError(f"document {role}: {path} can't be read: {error.strerror}") from error
+        raise WrongInputError(f"document {role}: {path} can't be read: {error.strerror}") from error
     if not data:
-        raise PublishError(f"document {role}: {path} is empty")
+        raise WrongInputError(f"document {role}: {path} is empty")
     upload = _named_by_content(id_, f"documents/{role}{path.suffix.lower()}", data)
     term = terms.role(role)
     form = path.suffix.lower().lstrip(".") or "bin"

@@ -15,13 +15,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConfigNotFound,
+    ConfigParseError,
+    InvalidConfigError,
+    InvalidRegionError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
 
-from origin.errors import PublishError
+from origin.errors import PublishError, WrongInputError
 from origin.parallel import each
 
 if TYPE_CHECKING:
@@ -33,6 +44,17 @@ CONNECT_S = 5
 READ_S = 60
 ATTEMPTS = 4
 PIECE = 256 * 1024
+# What the environment, a file or an option says wrongly, and no second try puts right.
+MISCONFIGURED = (
+    ConfigNotFound,
+    ConfigParseError,
+    InvalidConfigError,
+    InvalidRegionError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
 # The name of the S3 object tag, and of the metadata field, that hold an object's surrogate keys.
 TAG = "surrogate-key"
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -59,11 +81,11 @@ class Location:
 
 
 def parse_origin(text: str) -> tuple[str, str]:
-    """Bucket and prefix of `s3://bucket[/prefix]`; raises PublishError when it is something else."""
+    """Bucket and prefix of `s3://bucket[/prefix]`; raises WrongInputError when it is something else."""
     scheme, _, rest = text.partition("://")
     bucket, _, prefix = rest.partition("/")
     if scheme != "s3" or not bucket:
-        raise PublishError(f"origin {text!r} is not possible; allowed is s3://bucket[/prefix]")
+        raise WrongInputError(f"origin {text!r} is not possible; allowed is s3://bucket[/prefix]")
     return bucket, prefix.strip("/")
 
 
@@ -109,7 +131,34 @@ def upload_of(path: str, data: bytes, content_type: str, cache_control: str, tag
 
 
 def client_for(location: Location, ca: Path | None = None, region: str | None = None) -> S3Client:
-    """A boto3 client of this location. ca: authorities (PEM) that an https endpoint is verified against."""
+    """A boto3 client of this location. ca: authorities (PEM) that an https endpoint is verified against.
+
+    Raises WrongInputError when the endpoint is none, or what AWS files and variables say can't be used.
+    """
+    _check_endpoint(location.endpoint)
+    try:
+        return _client(location, ca, region)
+    except BotoCoreError as error:
+        raise _unusable(location, error) from error
+    except ValueError as error:  # what else the SDK says of an endpoint
+        raise WrongInputError(f"storage {_where(location)} can't be used: {_line(error)}") from error
+
+
+def _check_endpoint(endpoint: str | None) -> None:
+    """The SDK names neither what is allowed nor every address that it can't use."""
+    if endpoint is None:
+        return
+    try:
+        parts = urlsplit(endpoint)
+        good = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a bracket or a port that is none
+        good = False
+    if not good:
+        allowed = "http://HOST[:PORT] or https://HOST[:PORT]"
+        raise WrongInputError(f"s3-endpoint {endpoint!r} is not possible; allowed is {allowed}")
+
+
+def _client(location: Location, ca: Path | None, region: str | None) -> S3Client:
     return boto3.client(
         "s3",
         endpoint_url=location.endpoint,
@@ -140,7 +189,7 @@ class Store:
             with self._explained(str(self.location)):
                 self._client.head_bucket(Bucket=self.location.bucket)
         except _AbsentError as error:
-            raise PublishError(f"bucket {self.location.bucket!r} does not exist at {self._where()}") from error
+            raise PublishError(f"bucket {self.location.bucket!r} does not exist at {_where(self.location)}") from error
 
     def listing(self, folder: str) -> dict[str, Stored]:
         """Path -> what is stored, for all objects below a folder of the published root."""
@@ -280,9 +329,6 @@ class Store:
         path = path.lstrip("/")
         return f"{self.location.prefix}/{path}" if self.location.prefix else path
 
-    def _where(self) -> str:
-        return self.location.endpoint or "AWS"
-
     @contextmanager
     def _explained(self, what: str) -> Iterator[None]:
         """What the client raises becomes PublishError; what: the object, or whatever else is asked for."""
@@ -291,26 +337,37 @@ class Store:
         except ClientError as error:
             raise self._refused(what, error) from error
         except BotoCoreError as error:
-            raise self._unreachable(error) from error
+            raise _unusable(self.location, error) from error
 
     def _refused(self, what: str, error: ClientError) -> PublishError:
         told = error.response.get("Error", {})
         detail = f"{told.get('Code', '?')}: {told.get('Message', '')}".rstrip(": ")
         if _status(error) == 507 or "space" in detail.lower() or "no writable volumes" in detail.lower():
-            return PublishError(f"no space left in storage {self._where()}: {what}: {detail}")
+            return PublishError(f"no space left in storage {_where(self.location)}: {what}: {detail}")
         hint = (
             "; its disk may be full: see its log" if _status(error) >= 500 else ""
         )  # SeaweedFS says no more than that
         kind = {404: _AbsentError, 409: _ConditionFailedError, 412: _ConditionFailedError}.get(
             _status(error), PublishError
         )
-        return kind(f"storage {self._where()} refused {what}: {detail} (status {_status(error)}{hint})")
+        return kind(f"storage {_where(self.location)} refused {what}: {detail} (status {_status(error)}{hint})")
 
-    def _unreachable(self, error: BotoCoreError) -> PublishError:
-        if isinstance(error, NoCredentialsError):
-            wanted = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile in ~/.aws/credentials"
-            return PublishError(f"no credentials for storage {self._where()}: give {wanted}")
-        return PublishError(f"storage {self._where()} can't be used: {' '.join(str(error).split())}")
+
+def _where(location: Location) -> str:
+    return location.endpoint or "AWS"
+
+
+def _unusable(location: Location, error: BotoCoreError) -> PublishError:
+    """WrongInputError where what was given is at fault, and not the storage."""
+    if isinstance(error, NoCredentialsError):
+        wanted = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile in ~/.aws/credentials"
+        return WrongInputError(f"no credentials for storage {_where(location)}: give {wanted}")
+    kind = WrongInputError if isinstance(error, MISCONFIGURED) else PublishError
+    return kind(f"storage {_where(location)} can't be used: {_line(error)}")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 class _AbsentError(PublishError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from origin.errors import PublishError
+from origin.errors import WrongInputError
 
 _TERM_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 
@@ -114,9 +114,9 @@ exercises 课后练习 Exercises
 
 
 def section(id_: str) -> Term:
-    """A section by its id; raises PublishError naming the six."""
+    """A section by its id; raises WrongInputError naming the six."""
     if id_ not in SECTIONS:
-        raise PublishError(f"section {id_!r} is not known; allowed: {', '.join(SECTIONS)}")
+        raise WrongInputError(f"section {id_!r} is not known; allowed: {', '.join(SECTIONS)}")
     return SECTIONS[id_]
 
 
@@ -127,13 +127,13 @@ def tag(dimension: str, id_: str) -> Term:
         return known[id_]
     if dimension == "edition" and _TERM_ID.fullmatch(id_):
         return Term(id_, id_, id_)
-    raise PublishError(f"{dimension} {id_!r} is not known; allowed: {', '.join(known)}")
+    raise WrongInputError(f"{dimension} {id_!r} is not known; allowed: {', '.join(known)}")
 
 
 def role(id_: str) -> Term:
-    """A document's role by its id; raises PublishError naming those allowed."""
+    """A document's role by its id; raises WrongInputError naming those allowed."""
     if id_ not in ROLES:
-        raise PublishError(f"document role {id_!r} is not known; allowed: {', '.join(ROLES)}")
+        raise WrongInputError(f"document role {id_!r} is not known; allowed: {', '.join(ROLES)}")
     return ROLES[id_]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge.commands.storage import location_of, storage_options
+from edge.commands.storage import location_of, one_line_errors, storage_options
 from origin.errors import PublishError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def catalog() -> None:
 def list_lessons(origin: str | None, bucket: str | None, s3_endpoint: str | None) -> None:
     """Every lesson: id, section, duration, renditions, revision, title."""
     with _opened(origin, bucket, s3_endpoint) as (_, published):
+        published.version()  # no catalog at all is no empty list
         for entry in published.entries():
             renditions = ",".join(entry.renditions)
             title = f"{entry.title.zh} / {entry.title.en}"
@@ -80,8 +81,6 @@ def _opened(origin: str | None, bucket: str | None, s3_endpoint: str | None) -> 
     from origin.catalog import Catalog
     from origin.store import Store
 
-    try:
+    with one_line_errors():
         store = Store(location_of(origin, bucket, s3_endpoint))
         yield store, Catalog(store)
-    except PublishError as error:
-        raise click.ClickException(str(error)) from error

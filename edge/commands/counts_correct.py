@@ -60,7 +60,7 @@ def correct(amount: float, name: str | None, admin: str, token_file: Path | None
         )
     entry: dict[str, object] = {key: value for key, value in members.items() if value is not None}
     entry |= {"id": name or str(uuid4()), "amount": _number(amount)}
-    _check(entry)
+    _check(entry, entry | {"amount": amount})
     try:
         document = send(admin.rstrip("/") + "/counts/corrections", entry, token_file)
     except click.ClickException as error:
@@ -76,11 +76,13 @@ def _number(amount: float) -> int | float | None:
     return int(amount) if amount.is_integer() else amount
 
 
-def _check(entry: dict[str, object]) -> None:
+def _check(entry: dict[str, object], given: dict[str, object]) -> None:
     """Refuse what no node would take, as the node would say it. What time it is, is the node's to say."""
-    from edge.counters.corrections import CorrectionError, parse_correction
+    from edge.counters.corrections import MemberError, parse_correction
 
     try:
         parse_correction(json.dumps(entry).encode(), sys.maxsize, _ANY)
-    except CorrectionError as error:
-        raise click.UsageError(f"--{error}") from None
+    except MemberError as error:
+        value = given.get(error.member)
+        shown = f"{value:g}" if isinstance(value, float) else repr(value)
+        raise click.UsageError(f"--{error.member} {shown} is not allowed; allowed: {error.allowed}") from None

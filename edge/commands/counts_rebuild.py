@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from config.provinces import PROVINCES
-from edge.commands.storage import location_of, state_directory, storage_options
+from edge.commands.storage import location_of, one_line_errors, state_directory, storage_options
 from edge.commands.tables import Column, Kind, plain_console, print_table
 
 if TYPE_CHECKING:
@@ -82,12 +82,8 @@ def rebuild(
     as_json: bool,
 ) -> None:
     """Recompute provinces' counts from history and journals, and report every difference."""
-    from origin.errors import PublishError
-
-    try:
+    with one_line_errors():
         redis, opened, served = _places(config, counters_redis, origin, bucket, s3_endpoint)
-    except PublishError as error:
-        raise click.ClickException(str(error)) from None
     chosen = tuple(dict.fromkeys(provinces)) or served
     outcomes = asyncio.run(_all(chosen, redis, opened, checking, _say if as_json else _show))
     if as_json:

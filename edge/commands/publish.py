@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge.commands.storage import location_of, state_directory, storage_options
-from origin.encode import PRESETS
-from origin.errors import PublishError
+from edge.commands.storage import location_of, one_line_errors, state_directory, storage_options
+from origin.encode import PRESETS, EncodeSettings, check_settings
 from origin.lesson import Lesson, Wish, describe
 from origin.terms import DIMENSIONS, ROLES, SECTIONS
 
@@ -41,8 +40,7 @@ class Job:
     location: Location
     work: Path
     ffmpeg: str | None
-    segment_seconds: float
-    preset: str
+    settings: EncodeSettings
 
 
 def _pairs(_: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, Path]:
@@ -111,9 +109,11 @@ def publish(
     A VIDEO is described by the options, a DIR by the lesson.toml in it (options win over it).
     """
     _check_usage(paths, id_, samples=samples)
-    with _one_line_errors(), _reporter() as reporter:
+    with _explained(), _reporter() as reporter:
+        settings = EncodeSettings(segment_seconds, preset)
+        check_settings(settings)
         location = location_of(origin, bucket, s3_endpoint)
-        job = Job(location, work_dir or state_directory() / "work", ffmpeg, segment_seconds, preset)
+        job = Job(location, work_dir or state_directory() / "work", ffmpeg, settings)
         if samples:
             _publish_samples(job, reporter, sample_chapter_s, sample_count)
         else:
@@ -138,7 +138,6 @@ def _wish(
 def _publish_paths(job: Job, paths: tuple[Path, ...], wish: Wish, reporter: Reporter) -> None:
     from origin.binaries import find_binaries
     from origin.catalog import Catalog
-    from origin.encode import EncodeSettings
     from origin.publish import Publisher
     from origin.store import Store
 
@@ -146,7 +145,7 @@ def _publish_paths(job: Job, paths: tuple[Path, ...], wish: Wish, reporter: Repo
     store = Store(job.location)
     publisher = Publisher(store, Catalog(store), find_binaries(job.ffmpeg), reporter, job.work)
     for lesson in lessons:
-        outcome = publisher.publish(lesson, EncodeSettings(job.segment_seconds, job.preset))
+        outcome = publisher.publish(lesson, job.settings)
         state = "published" if outcome.changed else "unchanged"
         click.echo(
             f"{outcome.id}: {state}, revision {outcome.revision}, catalog {outcome.version}, "
@@ -185,10 +184,9 @@ def _reporter() -> Iterator[Reporter]:
 
 
 @contextmanager
-def _one_line_errors() -> Iterator[None]:
+def _explained() -> Iterator[None]:
     try:
-        yield
-    except PublishError as error:
-        raise click.ClickException(str(error)) from error
+        with one_line_errors():
+            yield
     except KeyboardInterrupt:
         raise click.ClickException("interrupted; run the same command again and it goes on from here") from None

@@ -88,7 +88,21 @@ def _order(urls: tuple[str, ...], prefix: str | None, tags: tuple[str, ...], eve
         named["all"] = True
     if len(named) != 1:
         raise click.UsageError("give one of --url, --prefix, --tag and --all")
+    for name, values in (("url", urls), ("prefix", (prefix,) if prefix is not None else ()), ("tag", tags)):
+        _check(name, values)
     return named
+
+
+def _check(name: str, values: tuple[str, ...]) -> None:
+    """Refuse what no node would take, as the node would say it. How URLs are spelled is the node's to say."""
+    from edge.cache.purge_order import BadOrder, parse
+
+    for value in values:
+        try:
+            parse({name: value}, str)
+        except BadOrder as error:
+            allowed = str(error).removeprefix(f"{name}: ")
+            raise click.UsageError(f"--{name} {value!r} is not allowed; {allowed}") from None
 
 
 def send(url: str, order: dict[str, object], token_file: Path | None) -> dict[str, Any]:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import configparser
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from origin.errors import PublishError
+from edge.commands.one_line import WrongUsage
+from origin.errors import PublishError, WrongInputError
 from origin.store import Location, parse_origin
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -31,19 +33,33 @@ def storage_options(command: Command) -> Command:
     return command
 
 
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """What can't be published or read is one line: exit status 2 where what was given is wrong, else 1."""
+    try:
+        yield
+    except WrongInputError as error:
+        raise WrongUsage(f"{click.get_current_context().command_path}: {error}") from error
+    except PublishError as error:
+        raise click.ClickException(str(error)) from error
+
+
 def state_directory() -> Path:
     """Where `smartedu up` keeps its data: SMARTEDU_STATE, else .smartedu here."""
     return Path(os.environ.get("SMARTEDU_STATE") or ".smartedu")
 
 
 def location_of(origin: str | None, bucket: str | None, s3_endpoint: str | None) -> Location:
-    """The storage meant: what the options say, the rest from the local stack when one runs. Raises PublishError."""
+    """The storage meant: what the options say, the rest from the local stack when one runs.
+
+    Raises WrongInputError.
+    """
     if origin and bucket:
         raise click.UsageError("give --origin or --bucket, not both")
     stack = _stack(state_directory() / "stack.json")
     named = origin or (f"s3://{bucket}" if bucket else None)
     if named is None and stack is None:
-        raise PublishError(
+        raise WrongInputError(
             "no storage given and no local stack runs: give --origin s3://bucket, or start `smartedu up`"
         )
     if named is None and stack is not None:
@@ -62,7 +78,7 @@ def _stack(path: Path) -> dict[str, str] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PublishError(f"{path} can't be used: {error}") from error
+        raise WrongInputError(f"{path} can't be used: {error}") from error
 
 
 def _credentials(path: Path) -> tuple[str, str]:
@@ -71,4 +87,4 @@ def _credentials(path: Path) -> tuple[str, str]:
         ini.read_string(path.read_text())
         return ini["default"]["aws_access_key_id"], ini["default"]["aws_secret_access_key"]
     except (OSError, configparser.Error, KeyError) as error:
-        raise PublishError(f"credentials file {path} can't be used: {error}") from error
+        raise WrongInputError(f"credentials file {path} can't be used: {error}") from error

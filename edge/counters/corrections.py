@@ -42,6 +42,15 @@ class CorrectionError(ValueError):
     """A body that is no correction; the message says which member, and what is allowed."""
 
 
+class MemberError(CorrectionError):
+    """One member of it can't be; allowed: what it may be."""
+
+    def __init__(self, member: str, allowed: str) -> None:
+        super().__init__(f"{member}: {allowed}")
+        self.member = member
+        self.allowed = allowed
+
+
 def parse_correction(body: bytes, now_ms: int, home: str) -> Correction:
     """Read one correction.
 
@@ -164,7 +173,7 @@ def _booked(content: bytes, province: str) -> Correction:
 
 
 def _refuse(member: str, allowed: str) -> NoReturn:
-    raise CorrectionError(f"{member}: {allowed}")
+    raise MemberError(member, allowed)
 
 
 def _id(value: object) -> str:

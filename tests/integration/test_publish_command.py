@@ -103,27 +103,60 @@ def test_a_running_local_stack_is_the_default(
         (["{video}", "--document", "homework={video}"], "document role 'homework' is not known"),
         (["{video}", "--segment-seconds", "0"], "segment length 0 s is not possible; allowed: 1 to 20"),
         (["/none.mp4"], "/none.mp4: there is no such file"),
-        (["{text}"], "is not a video"),
         (["{folder}"], "lesson.toml: there is no such file"),
         (["{video}", "--ffmpeg", "/none/ffmpeg"], "no ffmpeg program at '/none/ffmpeg'"),
-        (["{video}", "--work-dir", "{text}"], "the work directory {text} can't be used"),
+        (["{video}", "--document", "courseware={empty}"], "document courseware: {empty} is empty"),
+        (["{video}", "--captions", "zh={text}"], "captions {text}: hold no timed line; allowed are WebVTT"),
+        (["{video}", "--origin", "school"], "origin 'school' is not possible; allowed is s3://bucket[/prefix]"),
+        (["{video}", "--origin", "s3://not a bucket"], 'Invalid bucket name "not a bucket"'),
     ],
 )
-def test_bad_input_is_one_clear_line_exit_status_one_and_nothing_published(
+def test_wrong_input_is_one_clear_line_exit_status_two_and_nothing_published(
     smartedu: Run, storage: list[str], video: Path, tmp_path: Path, arguments: list[str], told: str
 ) -> None:
     text = tmp_path / "film.mp4"
     text.write_text("no film")
     folder = tmp_path / "folder"
     folder.mkdir()
-    names = {"video": video, "text": text, "folder": folder}
-    done = smartedu("publish", *(argument.format(**names) for argument in arguments), *storage)
-    assert done.returncode == 1
-    errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    empty = tmp_path / "empty.pdf"
+    empty.touch()
+    names = {"video": video, "text": text, "folder": folder, "empty": empty}
+    done = smartedu("publish", *storage, *(argument.format(**names) for argument in arguments))
+    assert done.returncode == 2
+    errors = [line for line in done.stderr.splitlines() if line.startswith("smartedu publish: ")]
     assert len(errors) == 1
     assert told.format(**names) in errors[0]
     assert "Traceback" not in done.stderr
-    assert "nothing is published" in smartedu("catalog", "check", *storage).stderr
+    for command in ("list", "check"):
+        nothing = smartedu("catalog", command, *storage)
+        assert (nothing.returncode, nothing.stdout) == (1, "")
+        assert "nothing is published" in nothing.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["{text}"], "is not a video"),
+        (["{video}", "--work-dir", "{text}"], "the work directory {text} can't be used"),
+        (["{video}", "--origin", "s3://no-such-bucket"], "bucket 'no-such-bucket' does not exist"),
+    ],
+)
+def test_what_is_no_fault_of_the_command_line_is_one_clear_line_and_exit_status_one(
+    smartedu: Run, storage: list[str], video: Path, tmp_path: Path, arguments: list[str], told: str
+) -> None:
+    text = tmp_path / "film.mp4"
+    text.write_text("no film")
+    names = {"video": video, "text": text}
+    done = smartedu("publish", *storage, *(argument.format(**names) for argument in arguments))
+    assert done.returncode == 1
+    (error,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    assert told.format(**names) in error
+
+
+def test_settings_are_judged_before_anything_is_read(smartedu: Run) -> None:
+    done = smartedu("publish", "/none.mp4", "--segment-seconds", "0")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "segment length 0 s is not possible; allowed: 1 to 20" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -152,6 +185,7 @@ def test_what_is_named_twice_is_refused_with_both_before_anything_is_read(smarte
 
 def test_without_storage_or_with_storage_that_is_down_it_says_so(smartedu: Run, video: Path) -> None:
     nowhere = smartedu("publish", video)
+    assert nowhere.returncode == 2
     assert "no storage given and no local stack runs" in nowhere.stderr
     down = smartedu("publish", video, "--bucket", "smartedu", "--s3-endpoint", "http://127.0.0.1:9")
     assert down.returncode == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 from click.testing import CliRunner
 
@@ -10,6 +12,7 @@ from edge.cli import COMMANDS, main
 WRONG = {
     "purge": ("give one of", "--url"),
     "purge --all --bogus": ("--bogus",),
+    "purge --tag ''": ("--tag", "''", "allowed", "1 to"),
     "counts --top 0": ("--top", "1<=x<=1000"),
     "counts by": ("province",),
     "counts by stars": ("stars", "province"),
@@ -24,7 +27,7 @@ WRONG = {
 
 @pytest.mark.parametrize("line", WRONG)
 def test_wrong_usage_is_one_line_that_names_what_was_wrong_and_status_2(line: str) -> None:
-    done = CliRunner().invoke(main, line.split(), prog_name="smartedu")
+    done = CliRunner().invoke(main, shlex.split(line), prog_name="smartedu")
     assert (done.exit_code, done.stdout) == (2, "")
     (said,) = done.stderr.splitlines()
     assert said.startswith("smartedu")

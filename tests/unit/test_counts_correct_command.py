@@ -91,12 +91,16 @@ def test_a_correction_that_was_booked_before_is_told(admin: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--amount", "0"], "--amount: a whole number from -1,000,000,000,000 to 1,000,000,000,000 that is not 0"),
-        (["--amount", "nan"], "--amount: a whole number from"),
-        (["--amount", "inf"], "--amount: a whole number from"),
-        (["--amount", "1e300"], "--amount: a whole number from"),
-        (["--amount", "1", "--at", "yesterday"], "--at: in milliseconds since the epoch, or as in 2026-11-29T08:00"),
-        (["--amount", "1", "--resource", "bad id"], "--resource: 1 to 64 of the characters A-Z a-z 0-9 . _ -"),
+        (["--amount", "0"], "--amount 0 is not allowed; allowed: a whole number from -1,000,000,000,000 to"),
+        (["--amount", "nan"], "--amount nan is not allowed; allowed: a whole number from"),
+        (["--amount", "1.5"], "--amount 1.5 is not allowed; allowed: a whole number from"),
+        (["--amount", "inf"], "--amount inf is not allowed; allowed: a whole number from"),
+        (["--amount", "1e300"], "--amount 1e+300 is not allowed; allowed: a whole number from"),
+        (["--amount", "1", "--at", "2026-12-01T22:57"], "--at '2026-12-01T22:57' is not allowed; allowed: in millis"),
+        (
+            ["--amount", "1", "--resource", "bad id"],
+            "--resource 'bad id' is not allowed; allowed: 1 to 64 of the characters",
+        ),
     ],
 )
 def test_what_no_node_would_take_is_wrong_usage_and_never_sent(admin: str, arguments: list[str], said: str) -> None:

@@ -192,6 +192,36 @@ def test_without_storage_or_with_storage_that_is_down_it_says_so(smartedu: Run, 
     assert "storage http://127.0.0.1:9 can't be used" in down.stderr
 
 
+@pytest.mark.parametrize("endpoint", ["localhost:8333", "http://[::1", "http://h:abc", "http://", "ftp://h"])
+def test_an_endpoint_that_is_none_is_named_with_what_is_allowed(smartedu: Run, endpoint: str) -> None:
+    done = smartedu("catalog", "list", "--bucket", "school", "--s3-endpoint", endpoint)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"s3-endpoint {endpoint!r} is not possible; allowed is http://HOST[:PORT]" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ({"AWS_PROFILE": "nope"}, "nope"),
+        ({"AWS_SHARED_CREDENTIALS_FILE": "{garbage}"}, "{garbage}"),
+        ({"AWS_ACCESS_KEY_ID": "key"}, "AWS_SECRET_ACCESS_KEY"),
+        ({"AWS_SHARED_CREDENTIALS_FILE": "/none"}, "give AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+    ],
+)
+def test_credentials_that_cannot_be_used_are_one_line_and_exit_status_two(
+    environment: dict[str, str], smartedu: Run, tmp_path: Path, setting: dict[str, str], told: str
+) -> None:
+    garbage = tmp_path / "garbage"
+    garbage.write_text("no section\n")
+    for name in [name for name in environment if name.startswith("AWS_")]:
+        del environment[name]
+    environment |= {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
+    environment |= {name: value.format(garbage=garbage) for name, value in setting.items()}
+    done = smartedu("catalog", "list", "--bucket", "school", "--s3-endpoint", "http://127.0.0.1:9")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert told.format(garbage=garbage) in done.stderr
+
+
 def test_wrong_credentials_are_told(
     environment: dict[str, str], smartedu: Run, storage: list[str], video: Path
 ) -> None:

@@ -6,9 +6,10 @@ import json
 import math
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
+
+from edge.commands.node_client import administered, document_of
 
 EXAMPLE = """\b
 Examples:
@@ -21,7 +22,7 @@ The entry is added to the counts of its minute and listed with its reason; what 
 It is booked once for ever by its id: after a failure, give the same --id again. An id that stands
 for another correction already is refused, as far as that can be known while Redis is away."""
 
-DEFAULT_ADMIN = "http://127.0.0.1:9090"
+TIMEOUT_S = 30.0
 _ANY = "00"  # which province a node has is of no matter for what a correction may say
 KINDS = ("visit", "view", "play", "watch")
 
@@ -35,34 +36,18 @@ KINDS = ("visit", "view", "play", "watch")
 @click.option("--id", "name", metavar="ID", help="Another one for each correction.  [default: made up]")
 @click.option("--province", metavar="CODE", help="Two digits.  [default: the node's own]")
 @click.option("--country", metavar="CC", help="Two letters, where it is not the province's.")
-@click.option(
-    "--admin",
-    default=DEFAULT_ADMIN,
-    show_default=True,
-    envvar="SMARTEDU_ADMIN_URL",
-    help="Admin address of a node that takes the province's events.",
-)
-@click.option(
-    "--token-file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    envvar="SMARTEDU_ADMIN_TOKEN_FILE",
-    help="File with the bearer token of the admin listener.",
-)
+@administered("a node that takes the province's events")
 def correct(amount: float, name: str | None, admin: str, token_file: Path | None, **members: str | None) -> None:
     """Correct counts by a signed entry with a reason."""
     from uuid import uuid4
 
-    from edge.commands.purge import send
-
-    if urlsplit(admin).scheme not in ("http", "https") or not urlsplit(admin).hostname:
-        raise click.UsageError(
-            f"--admin {admin!r} is not an address; allowed: http://HOST[:PORT] or https://HOST[:PORT]"
-        )
     entry: dict[str, object] = {key: value for key, value in members.items() if value is not None}
     entry |= {"id": name or str(uuid4()), "amount": _number(amount)}
     _check(entry, entry | {"amount": amount})
     try:
-        document = send(admin.rstrip("/") + "/counts/corrections", entry, token_file)
+        document = document_of(
+            f"{admin}/counts/corrections", token_file, ("id", "province"), timeout_s=TIMEOUT_S, order=entry
+        )
     except click.ClickException as error:
         raise type(error)(f"{error.message} (correction {entry['id']})") from None
     became = "was booked before, and is not booked again" if document.get("known") else "is taken and will be booked"

@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from edge.commands.counts_reading import address_of, located, opened
+from edge.commands.counts_reading import address_of
+from edge.commands.node_client import located, opened
 
 EXAMPLE = """\b
 Examples:
@@ -70,7 +71,7 @@ def _copy(answer: Any, target: Any, asked: str) -> None:
     try:
         shutil.copyfileobj(answer, target)
         target.flush()
-    except (HTTPException, TimeoutError) as error:
+    except (HTTPException, TimeoutError, ConnectionResetError) as error:
         raise click.ClickException(f"{asked} broke off: {error!r}") from None
     if answer.length:
         raise click.ClickException(f"{asked} broke off: {answer.length} bytes are missing")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import click
 
-DEFAULT_URL = "http://127.0.0.1:8080"
+from edge.commands.node_client import document_of, located
+
 TIMEOUT_S = 20.0
 FILTERS = {
     "province": ("CODE[,CODE]", "Only these provinces."),
@@ -22,26 +22,20 @@ FILTERS = {
     "edition": ("ID", "Only resources of this edition."),
     "country": ("CC", "Only this country; ZZ: not known."),
 }
+# What an answer has at the least.
+MEMBERS = {
+    "summary": (
+        *("views", "views_today", "views_daily_average", "views_daily_peak", "plays", "watch_seconds"),
+        *("visits", "uniques", "resources", "provinces", "countries"),
+    ),
+    "resources": ("resources",),
+    "top": ("top",),
+    "by": ("by",),
+    "series": ("series", "metric", "step"),
+    "corrections": ("corrections",),
+}
 _UNASKED = datetime.fromtimestamp(0, UTC)
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def located(command: Command) -> Command:
-    """Adds the options that say where counts are read: --url, --token-file."""
-    options = (
-        click.option(
-            "--url", default=DEFAULT_URL, show_default=True, envvar="SMARTEDU_URL", help="Public address of a node."
-        ),
-        click.option(
-            "--token-file",
-            type=click.Path(path_type=Path, dir_okay=False, exists=True),
-            envvar="SMARTEDU_COUNTS_READ_TOKEN_FILE",
-            help="File with the bearer token for reading counts.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 def reads(command: Command) -> Command:
@@ -58,16 +52,10 @@ def filtered(command: Command) -> Command:
 
 def ask(url: str, token_file: Path | None, path: str, asked: Mapping[str, object]) -> dict[str, Any]:
     """The document under `/v1/counts/`; what nobody can answer is wrong usage, a refusal one line and exit status 1."""
-    from http.client import HTTPException
-
     _check(path, asked)
-    address = address_of(url, path, asked)
-    try:
-        with opened(address, token_file, TIMEOUT_S) as answer:
-            document: dict[str, Any] = json.load(answer)
-    except (HTTPException, OSError, ValueError) as error:
-        raise click.ClickException(f"{address} cannot be read: {error}") from None
-    return document
+    what = path.partition("/")[0]
+    members = (*MEMBERS[what], "complete_through")
+    return document_of(address_of(url, path, asked), token_file, members, timeout_s=TIMEOUT_S)
 
 
 def _check(path: str, asked: Mapping[str, object]) -> None:
@@ -93,32 +81,5 @@ def _check(path: str, asked: Mapping[str, object]) -> None:
 
 def address_of(url: str, path: str, asked: Mapping[str, object]) -> str:
     """Of what is asked of the node at `url`, under `/v1/counts/`."""
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-        raise click.UsageError(f"--url {url!r} is not an address; allowed: http://HOST[:PORT] or https://HOST[:PORT]")
     query = urlencode({name: value for name, value in asked.items() if value is not None}, safe=",")
-    return f"{url.rstrip('/')}/v1/counts/{path}" + (f"?{query}" if query else "")
-
-
-def opened(address: str, token_file: Path | None, timeout_s: float) -> Any:
-    """The answer, to be read; a refusal is one line and exit status 1, or 2 where what was asked is wrong."""
-    from urllib.error import HTTPError, URLError
-    from urllib.request import Request, urlopen
-
-    headers = {"Authorization": f"Bearer {token_file.read_text().strip()}"} if token_file is not None else {}
-    try:
-        return urlopen(Request(address, headers=headers), timeout=timeout_s)  # noqa: S310  http(s) was checked
-    except HTTPError as error:
-        detail = detail_of(error.read())
-        if error.code == 400 and detail:
-            raise click.UsageError(detail) from None
-        raise click.ClickException(detail or f"{address} answers {error.code} {error.reason}") from None
-    except (URLError, OSError, ValueError) as error:
-        raise click.ClickException(f"{address} cannot be read: {getattr(error, 'reason', error)}") from None
-
-
-def detail_of(body: bytes) -> str:
-    """What a problem document says."""
-    try:
-        return str(json.loads(body)["detail"])
-    except (ValueError, KeyError, TypeError):
-        return ""
+    return f"{url}/v1/counts/{path}" + (f"?{query}" if query else "")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NoReturn
-from urllib.parse import urlsplit
+from typing import Any
 
 import click
 
+from edge.commands.node_client import administered, document_of
 from edge.commands.tables import Column, Kind, plain_console, print_table
 
 EXAMPLE = """\b
@@ -21,8 +21,8 @@ Example:
 \b
 Exit status 0 when every node has confirmed; 1 also when the purge is made, but not confirmed by all."""
 
-DEFAULT_ADMIN = "http://127.0.0.1:9090"
 TIMEOUT_S = 30.0
+MEMBERS = ("scope", "soft", "removed", "published", "complete", "nodes")
 COLUMNS = (
     Column("Node"),
     Column("State"),
@@ -39,15 +39,7 @@ COLUMNS = (
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Everything that carries the tag (repeatable).")
 @click.option("--all", "everything", is_flag=True, help="Everything.")
 @click.option("--soft", is_flag=True, help="Make stale instead of removing: revalidated, not fetched again.")
-@click.option(
-    "--admin", default=DEFAULT_ADMIN, show_default=True, envvar="SMARTEDU_ADMIN_URL", help="Admin address of any node."
-)
-@click.option(
-    "--token-file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    envvar="SMARTEDU_ADMIN_TOKEN_FILE",
-    help="File with the bearer token of the admin listener.",
-)
+@administered("any node")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 @click.pass_context
 def purge(
@@ -62,12 +54,8 @@ def purge(
     as_json: bool,
 ) -> None:
     """Purge objects from all caches, and show which node has confirmed it."""
-    if urlsplit(admin).scheme not in ("http", "https") or not urlsplit(admin).hostname:
-        raise click.UsageError(
-            f"--admin {admin!r} is not an address; allowed: http://HOST[:PORT] or https://HOST[:PORT]"
-        )
     order = _order(urls, prefix, tags, everything) | ({"soft": True} if soft else {})
-    document = send(admin.rstrip("/") + "/purge", order, token_file)
+    document = document_of(f"{admin}/purge", token_file, MEMBERS, timeout_s=TIMEOUT_S, order=order)
     if as_json:
         click.echo(json.dumps(document, ensure_ascii=False, indent=2))
     else:
@@ -103,40 +91,6 @@ def _check(name: str, values: tuple[str, ...]) -> None:
         except BadOrder as error:
             allowed = str(error).removeprefix(f"{name}: ")
             raise click.UsageError(f"--{name} {value!r} is not allowed; {allowed}") from None
-
-
-def send(url: str, order: dict[str, object], token_file: Path | None) -> dict[str, Any]:
-    """The answer to the order; a refusal becomes one line and exit status 1, or 2 where what was asked is wrong."""
-    from urllib.error import HTTPError, URLError
-    from urllib.request import Request, urlopen
-
-    fields = {"Content-Type": "application/json"}
-    try:
-        if token_file is not None:
-            fields["Authorization"] = f"Bearer {token_file.read_text().strip()}"
-        request = Request(url, json.dumps(order).encode(), fields, method="POST")  # noqa: S310  http(s) was checked
-        with urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
-            document: dict[str, Any] = json.load(answer)
-    except HTTPError as error:
-        detail = _detail(error.read())
-        if error.code == 400 and detail:
-            raise click.UsageError(detail) from None
-        _refuse(detail or f"{url} answers {error.code} {error.reason}")
-    except (URLError, OSError, ValueError) as error:
-        _refuse(f"{url} cannot be asked: {getattr(error, 'reason', error)}")
-    return document
-
-
-def _refuse(message: str) -> NoReturn:
-    raise click.ClickException(message) from None
-
-
-def _detail(body: bytes) -> str:
-    """What a problem document says."""
-    try:
-        return str(json.loads(body)["detail"])
-    except (ValueError, KeyError, TypeError):
-        return ""
 
 
 def _show(document: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -85,7 +85,7 @@ def check_id(id_: str) -> str:
 
 def describe(path: Path, wish: Wish) -> Lesson:
     """The lesson at a path: a folder with `lesson.toml`, or a video described by `wish`. Raises WrongInputError."""
-    if path.is_dir():
+    if _is(Path.is_dir, path):
         return _lesson(wish.over(read_description(path)), f"{path / DESCRIPTION}: ")
     texts = {"id": path.stem, "title": path.stem, "section": "curriculum", **wish.texts, "video": str(path)}
     return _lesson(replace(wish, texts=texts), "")
@@ -118,10 +118,20 @@ def _lesson(wish: Wish, where: str) -> Lesson:
     for key, text in texts.items():
         if len(text) > MAX_TEXT:
             raise WrongInputError(f"{where}{key} is {len(text)} characters long; allowed are {MAX_TEXT}")
+    _check_characters(wish, where)
     try:
         return _checked(wish)
     except WrongInputError as error:
         raise WrongInputError(f"{where}{error}") from error
+
+
+def _check_characters(wish: Wish, where: str) -> None:
+    """A name of bytes that are no UTF-8 comes as lone surrogates, which no document of the catalog can hold."""
+    files = {f"document {role}": str(path) for role, path in wish.documents.items()}
+    files |= {f"captions {code}": str(path) for code, path in wish.captions.items()}
+    for key, text in {**wish.texts, **wish.tags, **files}.items():
+        if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+            raise WrongInputError(f"{where}{key} {text!r} is not possible; allowed is UTF-8 text without NUL")
 
 
 def _checked(wish: Wish) -> Lesson:
@@ -168,16 +178,27 @@ def _text_table(path: Path, name: str, table: Mapping[str, object]) -> dict[str,
 
 
 def _only_video(folder: Path) -> Path:
-    videos = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
+    try:
+        videos = sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
+    except OSError as error:
+        raise WrongInputError(f"{folder}: can't be read: {error.strerror}") from error
     if len(videos) != 1:
         raise WrongInputError(f'{folder}: holds {len(videos)} videos; say in {DESCRIPTION} which: video = "…"')
     return videos[0]
 
 
 def _existing(what: str, path: Path) -> Path:
-    if not path.is_file():
+    if not _is(Path.is_file, path):
         raise WrongInputError(f"{what}: there is no file {path}")
     return path
+
+
+def _is(kind: Callable[[Path], bool], path: Path) -> bool:
+    """What pathlib says of a path; it raises where that can't be known, or where no path can be so long."""
+    try:
+        return kind(path)
+    except OSError as error:
+        raise WrongInputError(f"{path}: can't be read: {error.strerror}") from error
 
 
 def _language(code: str) -> str:

@@ -136,11 +136,13 @@ class Packager:
         """
         finished = work / "package"
         with _explained_space(work):
-            if not finished.is_dir():
+            package = _finished(finished, revision)
+            if package is None:
                 source = probe(video, self._binaries)
                 self._encode(source, settings, work, label)
                 self._segment(source, revision, settings, work, label)
-        return package_from_json((finished / revision / MANIFEST).read_bytes())
+                package = package_from_json((finished / revision / MANIFEST).read_bytes())
+        return package
 
     def _encode(self, source: Source, settings: EncodeSettings, work: Path, label: str) -> None:
         self._reporter.stage(f"{label}: encoding", lasting(source))
@@ -171,6 +173,22 @@ class Packager:
                 raise PublishError(f"no space left in the work directory {directory.parent}") from error
             raise PublishError(f"packaging failed: {error}") from error
         _finish_playlists(encoded, revision, directory)
+
+
+def _finished(directory: Path, revision: str) -> Package | None:
+    """The package an earlier run left; None, and nothing left of it, when it is not whole.
+
+    After a machine's sudden end names may be on disk whose bytes are not.
+    """
+    try:
+        package = package_from_json((directory / revision / MANIFEST).read_bytes())
+        whole = all((directory / file.path).stat().st_size == file.size for file in package.files)
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        whole = False
+    if whole:
+        return package
+    shutil.rmtree(directory, ignore_errors=True)
+    return None
 
 
 def packager_arguments(encoded: Encoded, revision: str, settings: EncodeSettings, inputs: Path) -> list[str]:

@@ -192,6 +192,18 @@ def test_finished_work_is_taken_up_and_unfinished_thrown_away(tmp_path: Path) ->
     assert packaged(video, work) == first
 
 
+@pytest.mark.parametrize("spoiled", ["package.json", "360p/00001.m4s"])
+def test_finished_work_that_is_not_whole_is_done_anew(tmp_path: Path, spoiled: str) -> None:
+    work = tmp_path / "work"
+    video = videos.plain(tmp_path / "video.mp4", seconds=2)
+    first = packaged(video, work)
+    (file,) = work.glob(f"package/*/{spoiled}")
+    file.write_bytes(file.read_bytes()[:20])
+    assert packaged(video, work) == first
+    file.write_bytes(b"")
+    assert packaged(video, work) == first
+
+
 def text(path: Path) -> None:
     path.write_text("not a film\n" * 100)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from origin.captions import read_captions
-from origin.errors import PublishError
+from origin.errors import PublishError, WrongInputError
 from origin.lesson import Wish, check_id, describe
 from origin.terms import Label
 
@@ -68,6 +69,9 @@ def test_ids_that_could_leave_their_folder_or_upset_a_url_are_refused(id_: str) 
         (("zh =", '"z/h" ='), "language 'z/h' is not possible"),
         (("stage", "age"), "tag 'age' is not known; allowed: stage, grade"),
         (("title =", "title"), "is not TOML"),
+        (("分数", r"a\u0000b"), r"title 'a\x00b' is not possible; allowed is UTF-8 text without NUL"),
+        (("slides.pdf", r"a\u0000.pdf"), "is not possible; allowed is UTF-8 text without NUL"),
+        (("slides.pdf", "x" * 300), "can't be read: File name too long"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line_with_what_is_allowed(
@@ -78,6 +82,20 @@ def test_what_is_wrong_is_told_in_one_line_with_what_is_allowed(
         describe(folder, Wish())
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_name_that_no_path_can_have_is_told(tmp_path: Path) -> None:
+    with pytest.raises(WrongInputError, match="can't be read: File name too long"):
+        describe(tmp_path / ("x" * 300), Wish())
+
+
+def test_names_and_titles_that_are_no_utf_8_are_refused_and_shown(folder: Path) -> None:
+    no_utf_8 = os.fsdecode(b"caf\xe9")
+    for wish in (Wish(texts={"title": no_utf_8}), Wish(documents={"courseware": folder / no_utf_8})):
+        with pytest.raises(WrongInputError, match=r"caf\\udce9' is not possible; allowed is UTF-8 text"):
+            describe(folder, wish)
+    with pytest.raises(WrongInputError, match="video '.*" + r"caf\\udce9' is not possible"):
+        describe(folder / no_utf_8, Wish(texts={"id": "a", "title": "a"}))
 
 
 def test_a_folder_with_two_videos_must_say_which(folder: Path) -> None:

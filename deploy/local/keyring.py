@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 
+class DamagedError(Exception):
+    """A file does not hold what was once written into it. The message names it."""
+
+
 @dataclass(frozen=True, slots=True)
 class AccessKey:
     """The two halves of an S3 identity."""
@@ -24,12 +28,16 @@ def password(file: Path) -> str:
 
 
 def access_key(file: Path) -> AccessKey:
-    """The S3 identity kept in `file`, in the format of AWS credentials files; made on first use."""
+    """The S3 identity kept in `file`, a credentials file as of AWS; made on first use. Raises DamagedError."""
     if not file.exists():
         made = AccessKey("SE" + secrets.token_hex(9).upper(), secrets.token_urlsafe(30))
         write_private(file, f"[default]\naws_access_key_id = {made.id}\naws_secret_access_key = {made.secret}\n")
-    values = dict(line.split(" = ", 1) for line in file.read_text().splitlines() if " = " in line)
-    return AccessKey(values["aws_access_key_id"], values["aws_secret_access_key"])
+    lines = file.read_text(errors="replace").splitlines()
+    values = dict(line.split(" = ", 1) for line in lines if " = " in line)
+    kept = [values.get(name, "") for name in ("aws_access_key_id", "aws_secret_access_key")]
+    if not all(kept):
+        raise DamagedError(f"{file} is damaged: it has no whole key; without the file a new key is made")
+    return AccessKey(*kept)
 
 
 def private_directory(directory: Path) -> None:

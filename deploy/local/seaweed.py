@@ -28,7 +28,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from deploy.local.child import Child, Program, Say, StartError
-from deploy.local.keyring import AccessKey, access_key, password, private_directory, write_private
+from deploy.local.keyring import AccessKey, DamagedError, access_key, password, private_directory, write_private
 from deploy.local.ports import GRPC_OFFSET, LOOPBACK, read, remembered
 from deploy.local.probe import http_body, http_status
 
@@ -72,8 +72,11 @@ class SeaweedFS:
 
     @property
     def key(self) -> AccessKey:
-        """The identity that may do everything in this server."""
-        return access_key(self.credentials_file)
+        """The identity that may do everything in this server. Raises StartError when its file is damaged."""
+        try:
+            return access_key(self.credentials_file)
+        except DamagedError as error:
+            raise StartError(str(error)) from error
 
     @property
     def pid(self) -> int | None:

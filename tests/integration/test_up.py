@@ -261,6 +261,17 @@ def test_a_wrong_address_is_one_line_and_exit_2(tmp_path: Path, wrong: str) -> N
     assert f"--listen: {wrong!r} is not allowed; allowed: HOST:PORT" in done.stderr
 
 
+def test_a_damaged_key_of_the_storage_is_named_in_one_line(tmp_path: Path) -> None:
+    key = tmp_path / "seaweed/aws-credentials"
+    key.parent.mkdir()
+    key.write_bytes(b"[default]\naws_access_key_id = SE\xff")
+    ports = [f"--listen={LOOPBACK}:{free_port()}", f"--admin={LOOPBACK}:{free_port()}"]
+    command = [smartedu(), "up", f"--state={tmp_path}", *ports]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == (f"smartedu up: {key} is damaged: it has no whole key; without the file a new key is made\n")
+
+
 def test_asking_for_a_redis_server_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     ports = [f"--listen={LOOPBACK}:{free_port()}", f"--admin={LOOPBACK}:{free_port()}"]
     done = subprocess.run(

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from edge.cli import COMMANDS, main
+from edge.commands.counts_reading import MEMBERS
+from tests.support.answering import answering
 
 WRONG = {
     "purge": ("give one of", "--url"),
@@ -33,6 +39,17 @@ def test_wrong_usage_is_one_line_that_names_what_was_wrong_and_status_2(line: st
     assert said.startswith("smartedu")
     for word in WRONG[line]:
         assert word in said
+
+
+@pytest.mark.parametrize("line", ["--help", "counts --help", "counts --url {url}", "counts --json --url {url}"])
+def test_a_full_disk_below_standard_output_is_one_line_and_status_1(line: str) -> None:
+    body = json.dumps(dict.fromkeys(MEMBERS["summary"], 1) | {"views_daily_peak": {"date": None, "views": 1}})
+    answer = f'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{body[:-1]}, "complete_through": null}}'
+    smartedu = Path(sys.executable).with_name("smartedu")
+    with answering(answer.encode()) as url, Path("/dev/full").open("w") as full:
+        command = [str(smartedu), *line.format(url=url).split()]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (1, "Error: No space left on device\n")
 
 
 def test_who_asks_for_nothing_is_shown_everything() -> None:

@@ -21,7 +21,7 @@ const network = { posts: [], beacons: [], answer: null, healthy: true };
 Object.assign(globalThis, { localStorage: new Storage(), sessionStorage: new Storage(), location: { search: '', href: 'http://edge/' } });
 globalThis.window = globalThis;
 globalThis.addEventListener = listen;
-globalThis.document = { hidden: false, addEventListener: listen, documentElement: { dataset: {} }, querySelectorAll: () => [] };
+globalThis.document = { hidden: false, addEventListener: listen, removeEventListener() {}, documentElement: { dataset: {} }, querySelectorAll: () => [] };
 Object.defineProperty(globalThis, 'navigator', { value: { onLine: true, sendBeacon: (_, body) => network.beacons.push(body) > 0 } });
 globalThis.fetch = async (url, options = {}) => {
   if (url === '/healthz') {
@@ -318,6 +318,18 @@ test('a stream is taken apart however it is cut, comments apart from data', asyn
     take(text.slice(cut));
     assert.deepEqual([data, comments], [['{"a":1}', 'one\ntwo'], ['no counts now']]);
   }
+});
+
+test('a stream whose answer never begins is given up, told and tried again', async (t) => {
+  const { follow } = await import(`${SCRIPTS}/stream.js`);
+  const asked = t.mock.method(globalThis, 'fetch', (_, { signal }) => new Promise((_, refuse) => signal.addEventListener('abort', () => refuse(signal.reason))));
+  const told = [];
+  const following = follow('/v1/counts/stream', { onData() {}, onTrouble: (trouble) => told.push(trouble.name) });
+  await pass(10_000);
+  assert.deepEqual([asked.mock.callCount(), told], [1, ['AbortError']]);
+  await pass(500);
+  assert.equal(asked.mock.callCount(), 2);
+  following.stop();
 });
 
 test('the chart of a day adds minutes up to points and ends where the day is now', async () => {

@@ -30,6 +30,7 @@ export function follow(url, { headers = () => ({}), onData, onTrouble }) {
   let stopped = false;
 
   async function read(signal, watched) {
+    watched(); // the head of the answer may be what never comes
     const response = await fetch(url, { headers: { Accept: 'text/event-stream', ...headers() }, cache: 'no-store', signal });
     if (!response.ok) throw new Unavailable(url, response.status);
     const take = parser(

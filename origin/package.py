@@ -165,7 +165,9 @@ class Packager:
     def _run_packager(
         self, encoded: Encoded, revision: str, settings: EncodeSettings, inputs: Path, directory: Path
     ) -> None:
-        arguments = [self._binaries.packager, *packager_arguments(encoded, revision, settings, inputs)]
+        # Told from its own directory: a comma in the path of the work directory would end the name there.
+        beside = Path("..") / inputs.name
+        arguments = [self._binaries.packager, *packager_arguments(encoded, revision, settings, beside)]
         try:
             run(arguments, silence_s=PACKAGER_SILENCE_S, cwd=str(directory))
         except ProcessError as error:
@@ -192,7 +194,10 @@ def _finished(directory: Path, revision: str) -> Package | None:
 
 
 def packager_arguments(encoded: Encoded, revision: str, settings: EncodeSettings, inputs: Path) -> list[str]:
-    """Shaka Packager's arguments: a folder per stream, one HLS master and one DASH manifest over the same segments."""
+    """Shaka Packager's arguments: a folder per stream, one HLS master and one DASH manifest over the same segments.
+
+    inputs: the encoded files' directory, without a comma.
+    """
     names = [rendition.name for rendition in encoded.renditions]
     streams = [_stream(inputs, revision, name, "video") for name in names]
     if encoded.has_audio:
@@ -208,7 +213,7 @@ def packager_arguments(encoded: Encoded, revision: str, settings: EncodeSettings
 def _stream(inputs: Path, revision: str, name: str, kind: str) -> str:
     folder = f"{revision}/{name}"
     segments = f"init_segment={folder}/init.mp4,segment_template={folder}/$Number%05d$.m4s"
-    return f"in={inputs.absolute() / name}.mp4,stream={kind},{segments},playlist_name={folder}/playlist.m3u8"
+    return f"in={inputs / name}.mp4,stream={kind},{segments},playlist_name={folder}/playlist.m3u8"
 
 
 def _finish_playlists(encoded: Encoded, revision: str, directory: Path) -> None:

@@ -192,6 +192,12 @@ def test_finished_work_is_taken_up_and_unfinished_thrown_away(tmp_path: Path) ->
     assert packaged(video, work) == first
 
 
+def test_a_work_directory_may_be_called_as_its_owner_likes(tmp_path: Path) -> None:
+    video = videos.plain(tmp_path / "video.mp4", seconds=2)
+    work = tmp_path / "a, b=c 课%d:"
+    assert [one.name for one in packaged(video, work).renditions] == ["360p"]
+
+
 @pytest.mark.parametrize("spoiled", ["package.json", "360p/00001.m4s"])
 def test_finished_work_that_is_not_whole_is_done_anew(tmp_path: Path, spoiled: str) -> None:
     work = tmp_path / "work"

@@ -19,6 +19,7 @@ does the rest. A revision that is complete in storage is not even encoded again.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -279,11 +280,18 @@ def _document(id_: str, role: str, path: Path) -> Beside:
         raise WrongInputError(f"document {role}: {path} can't be read: {error.strerror}") from error
     if not data:
         raise WrongInputError(f"document {role}: {path} is empty")
-    upload = _named_by_content(id_, f"documents/{role}{path.suffix.lower()}", data)
+    suffix = _plain_suffix(path)
+    upload = _named_by_content(id_, f"documents/{role}{suffix}", data)
     term = terms.role(role)
-    form = path.suffix.lower().lstrip(".") or "bin"
+    form = suffix.lstrip(".") or "bin"
     title = Label(term.zh, term.en)
     return Beside(upload, DocumentRef(role, title, form, f"/{upload.path}", upload.size, upload.sha256))
+
+
+def _plain_suffix(path: Path) -> str:
+    """A file's suffix, in lower case, where it can stand in a URL as it is; else none."""
+    suffix = path.suffix.lower()
+    return suffix if re.fullmatch(r"\.[a-z0-9]{1,10}", suffix) else ""
 
 
 def _caption(id_: str, language: str, path: Path) -> Beside:

@@ -284,6 +284,18 @@ def test_a_new_document_gives_a_new_revision_and_no_new_video(place: Place, less
     assert place.check() == []
 
 
+@pytest.mark.parametrize("name", ["plan.a?b#c", "x.a%2Fb", "课件.课", "slides.PDF"])
+def test_a_document_of_any_name_lies_where_its_link_leads(
+    place: Place, lesson_a: Lesson, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_bytes(b"%PDF-1.4")
+    place.publish(replace(lesson_a, documents={"courseware": tmp_path / name}))
+    (document,) = place.catalog.lesson(next(place.catalog.entries())).documents
+    assert re.fullmatch(r"/media/lesson-a/[0-9a-f]+/documents/courseware(\.pdf)?", document.url)
+    assert document.format == ("pdf" if name == "slides.PDF" else "bin")
+    assert place.check() == []
+
+
 def test_a_new_video_gives_a_new_revision_and_the_old_one_stays_playable(
     place: Place, lesson_a: Lesson, tmp_path: Path
 ) -> None:

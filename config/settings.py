@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import tomllib
 from collections.abc import Mapping
 from hashlib import blake2b
 from importlib.resources.abc import Traversable
@@ -17,7 +18,17 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, ByteSize, Field, PlainSerializer, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    ByteSize,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -185,6 +196,8 @@ def _node_name(value: object) -> object:
 
 
 def _province(value: object) -> object:
+    if type(value) is int:  # TOML knows no 00, but 44 is meant as it stands there
+        value = str(value)
     if value not in PROVINCES:
         raise ValueError("not a province")
     return value
@@ -238,7 +251,7 @@ class _SettingsFile(TomlConfigSettingsSource):
     """The TOML file, in which settings may also stand in a table: `read_token_file` of `[counts]` is one of ours."""
 
     def _read_file(self, file_path: Path | Traversable) -> dict[str, Any]:
-        found = super()._read_file(file_path)
+        found = tomllib.loads(file_path.read_text("utf-8-sig"))  # some editors put a byte order mark before it
         for table in _TABLES:
             keys = found.get(table)
             if isinstance(keys, dict):
@@ -561,6 +574,14 @@ class EdgeSettings(BaseSettings):
         json_schema_extra=_allowed("true or false"),
     )
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_for_a_number(cls, value: object, info: ValidationInfo) -> object:
+        """Python counts True as 1; whoever wrote `workers = true` meant something else."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("true and false are no number and no text")
+        return value
+
     @model_validator(mode="after")
     def _tls_in_pairs(self) -> EdgeSettings:
         if (self.tls_cert is None) != (self.tls_key is None):
@@ -685,6 +706,8 @@ def _shown(key: str, value: object) -> str:
     """A value as people typed it; a URL keeps its user and password to itself, however they are mistyped."""
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
+    if isinstance(value, bool):
+        value = str(value).lower()  # as files have it
     text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     if key in ("redis", "counters_redis", "s3_endpoint", "origin"):
         text = re.sub(r"//.*@", "//…@", text)

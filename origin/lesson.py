@@ -155,7 +155,7 @@ def _checked(wish: Wish) -> Lesson:
 
 def _parsed(path: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise WrongInputError(f"{path}: there is no such file; a lesson's folder holds one") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -40,6 +40,11 @@ def test_a_folder_describes_a_lesson(folder: Path) -> None:
     assert lesson.tags["edition"].zh == "some-edition"
 
 
+def test_a_description_may_begin_with_a_byte_order_mark(folder: Path) -> None:
+    (folder / "lesson.toml").write_text(GOOD, encoding="utf-8-sig")
+    assert describe(folder, Wish()).id == "lesson-1"
+
+
 def test_options_win_over_the_description(folder: Path) -> None:
     lesson = describe(folder, Wish(texts={"id": "other"}, tags={"stage": "junior"}))
     assert (lesson.id, lesson.tags["stage"].id, lesson.title.zh) == ("other", "junior", "分数")

@@ -113,6 +113,21 @@ def test_half_a_tls_pair_is_refused(tmp_path: Path) -> None:
         load({"tls_cert": str(cert)})
 
 
+@pytest.mark.parametrize("key", ["workers", "memory", "origin_connect_s", "province", "node"])
+def test_true_is_no_number_and_no_text(tmp_path: Path, key: str) -> None:
+    file = tmp_path / "edge.toml"
+    file.write_text(f"{key} = true")
+    with pytest.raises(ConfigurationError, match=f"^{key}: 'true' is not allowed; allowed: "):
+        load({}, file)
+
+
+def test_a_file_may_begin_with_a_byte_order_mark_and_give_the_province_as_a_number(tmp_path: Path) -> None:
+    file = tmp_path / "edge.toml"
+    file.write_text("province = 44\nfast_lane = false", encoding="utf-8-sig")
+    settings = load({}, file)
+    assert (settings.province, settings.fast_lane) == ("44", False)
+
+
 @pytest.mark.parametrize("text", ['unknown_key = "1"', "memory = ", "listen = [1"])
 def test_a_bad_file_is_one_clear_line(tmp_path: Path, text: str) -> None:
     file = tmp_path / "edge.toml"

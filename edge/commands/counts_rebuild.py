@@ -66,7 +66,10 @@ COLUMNS = (
 @click.option("--counters-redis", metavar="URL", envvar="SMARTEDU_COUNTERS_REDIS", help="Redis that holds the counts.")
 @storage_options
 @click.option(
-    "--config", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="TOML file of a node's settings."
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    envvar="SMARTEDU_CONFIG",
+    help="TOML file of a node's settings.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print all differences as JSON.")
 @click.pass_context

@@ -67,6 +67,7 @@ serve = click.Command(
         click.Option(
             ["--config"],
             type=click.Path(path_type=Path, dir_okay=False),
+            envvar="SMARTEDU_CONFIG",
             help="TOML file of settings; see config/default.toml.",
         ),
         *[_option(key, field) for key, field in EdgeSettings.model_fields.items()],

@@ -41,6 +41,15 @@ def test_wrong_usage_is_one_line_that_names_what_was_wrong_and_status_2(line: st
         assert word in said
 
 
+@pytest.mark.parametrize("line", ["serve", "counts rebuild"])
+def test_the_file_of_settings_can_be_named_by_the_environment(line: str, tmp_path: Path) -> None:
+    (tmp_path / "edge.toml").write_text('memory = "much"')
+    environment = {"SMARTEDU_CONFIG": str(tmp_path / "edge.toml")}
+    done = CliRunner().invoke(main, line.split(), prog_name="smartedu", env=environment)
+    assert done.exit_code == 2
+    assert "memory: 'much' is not allowed" in done.stderr
+
+
 @pytest.mark.parametrize("line", ["--help", "counts --help", "counts --url {url}", "counts --json --url {url}"])
 def test_a_full_disk_below_standard_output_is_one_line_and_status_1(line: str) -> None:
     body = json.dumps(dict.fromkeys(MEMBERS["summary"], 1) | {"views_daily_peak": {"date": None, "views": 1}})

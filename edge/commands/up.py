@@ -133,6 +133,8 @@ def up(
     from deploy.local.child import StartError
     from deploy.local.stack import OccupiedError
 
+    if listen == admin:
+        raise WrongUsage(f"smartedu up: --listen and --admin are both {admin}; allowed: two addresses")
     plan = Plan(state.absolute(), listen, admin, workers, redis_server, samples, sample_flags)
     try:
         asyncio.run(_run(plan))

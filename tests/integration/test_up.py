@@ -261,6 +261,15 @@ def test_a_wrong_address_is_one_line_and_exit_2(tmp_path: Path, wrong: str) -> N
     assert f"--listen: {wrong!r} is not allowed; allowed: HOST:PORT" in done.stderr
 
 
+def test_one_address_for_two_listeners_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    address = f"{LOOPBACK}:{free_port()}"
+    command = [smartedu(), "up", f"--state={tmp_path / 'state'}", f"--listen={address}", f"--admin={address}"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"smartedu up: --listen and --admin are both {address}; allowed: two addresses\n"
+    assert not (tmp_path / "state").exists()
+
+
 def test_a_damaged_key_of_the_storage_is_named_in_one_line(tmp_path: Path) -> None:
     key = tmp_path / "seaweed/aws-credentials"
     key.parent.mkdir()

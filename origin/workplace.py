@@ -10,14 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from origin.errors import PublishError
+from origin.errors import PublishError, WrongInputError
+
+# No directory can be made or written at a place like this, however often it is tried.
+MISPLACED = (errno.EEXIST, errno.ENOTDIR, errno.EACCES, errno.EROFS, errno.ENAMETOOLONG)
 
 
 @contextmanager
 def workplace(root: Path, name: str) -> Iterator[Path]:
     """`root/name`, locked. Left well it is removed, left by an error it stays for the next run.
 
-    Raises PublishError when another process holds it or it can't be made.
+    Raises PublishError when another process holds it or it can't be made, WrongInputError where none can be made.
     """
     directory = root / name
     lock = root / f"{name}.lock"
@@ -60,4 +63,5 @@ def _made(directory: Path) -> None:
 def _unusable(directory: Path, error: OSError) -> PublishError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return PublishError(f"no space left in the work directory {directory}")
-    return PublishError(f"the work directory {directory} can't be used: {error.strerror}")
+    kind = WrongInputError if error.errno in MISPLACED else PublishError
+    return kind(f"the work directory {directory} can't be used: {error.strerror}")

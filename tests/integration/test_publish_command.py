@@ -108,6 +108,7 @@ def test_a_running_local_stack_is_the_default(
         (["{video}", "--teacher", "caf\udce9"], "teacher 'caf\\udce9' is not possible; allowed is UTF-8 text"),
         (["{folder}"], "lesson.toml: there is no such file"),
         (["{video}", "--ffmpeg", "/none/ffmpeg"], "no ffmpeg program at '/none/ffmpeg'"),
+        (["{video}", "--work-dir", "{text}"], "the work directory {text} can't be used"),
         (["{video}", "--document", "courseware={empty}"], "document courseware: {empty} is empty"),
         (["{video}", "--captions", "zh={text}"], "captions {text}: hold no timed line; allowed are WebVTT"),
         (["{video}", "--origin", "school"], "origin 'school' is not possible; allowed is s3://bucket[/prefix]"),
@@ -140,7 +141,6 @@ def test_wrong_input_is_one_clear_line_exit_status_two_and_nothing_published(
     ("arguments", "told"),
     [
         (["{text}"], "is not a video"),
-        (["{video}", "--work-dir", "{text}"], "the work directory {text} can't be used"),
         (["{video}", "--origin", "s3://no-such-bucket"], "bucket 'no-such-bucket' does not exist"),
     ],
 )

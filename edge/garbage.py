@@ -3,13 +3,17 @@
 A full collection looks at every object there is: half a second with 400,000 entries in memory. CPython starts one
 whenever a quarter more objects have come. What dies here dies by its reference count; only rare cycles need the
 collector, and young ones are found by the small collections. So full ones are left to quiet moments.
+
+A collection also writes to every object that it looks at. What a parent has loaded is shared with its workers only for
+as long as nobody writes to it: so none is made while the program is loaded, and none looks at it afterwards.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 FULL_EVERY_S = 3600.0
@@ -17,6 +21,20 @@ QUIET_WITHIN_S = 3600.0
 """How long a quiet moment is waited for."""
 LOOK_S = 1.0
 _YOUNG, _MIDDLE, _NEVER = 20_000, 20, 1_000_000
+
+
+@contextmanager
+def kept_still() -> Iterator[None]:
+    """Around the loading of what stays, before there are workers.
+
+    No collection of this process or of a later child ever looks at it. What comes afterwards is collected as usual.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def settle() -> None:

@@ -78,7 +78,8 @@ def run(settings: EdgeSettings, reload: Callable[[], EdgeSettings]) -> None:
     with scratch(run_dir / "metrics") as metrics:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
         # Loaded once, before the fork, and only now: prometheus_client reads its directory when it is imported.
-        importlib.import_module("edge.app")
+        with garbage.kept_still():
+            importlib.import_module("edge.app")
         Node(settings, reload, [*public, admin], node_lock, tls).run()
 
 

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from config.settings import Address, ConfigurationError, EdgeSettings, load
 from edge.commands.one_line import WrongUsage
+from edge.garbage import kept_still
 
 EXAMPLE = """\b
 Examples:
@@ -48,7 +49,8 @@ def _default(field: FieldInfo) -> str:
 
 
 def _serve(config: Path | None, **flags: Any) -> None:
-    from edge.server import run
+    with kept_still():  # most of what the node's processes share is loaded here
+        from edge.server import run
 
     given = {key: value for key, value in flags.items() if value not in (None, ())}
     try:

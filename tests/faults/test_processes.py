@@ -19,7 +19,7 @@ from tests.support.broker import S3Address
 from tests.support.edges import Edge, smartedu
 from tests.support.objects import put
 from tests.support.origin import Gate, Script, ScriptedOrigin
-from tests.support.processes import alive
+from tests.support.processes import alive, written_share
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -114,6 +114,15 @@ async def test_reloading_renews_every_worker_and_fails_no_request(
         await renewed(node, before, 2)
         await load.more(50)
     assert set(load.results) == {"ok"}, load.results
+
+
+async def test_workers_share_what_their_parent_has_loaded_and_so_do_those_of_a_reload(edge: StartEdge) -> None:
+    node = await edge(workers=2)
+    first = node.worker_pids()
+    assert max(map(written_share, first)) < 1 / 3
+    os.kill(node.pid, signal.SIGHUP)
+    await renewed(node, set(first), 2)
+    assert max(map(written_share, node.worker_pids())) < 1 / 3
 
 
 async def test_old_workers_serve_until_their_successors_do_however_long_those_take_to_start(edge: StartEdge) -> None:

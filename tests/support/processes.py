@@ -59,3 +59,10 @@ def most_resident_mib(pid: int) -> float:
     """The most memory that a process has held at any time, MiB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+
+
+def written_share(pid: int) -> float:
+    """The share of its resident memory that a process has written to, and so shares with nobody."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    kib = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
+    return kib["Private_Dirty"] / kib["Rss"]

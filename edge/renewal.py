@@ -8,8 +8,11 @@ worker is ended when enough others serve, which each tells its parent in memory 
 from __future__ import annotations
 
 import logging
+import math
 import mmap
 import signal
+from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from gunicorn.arbiter import Arbiter
@@ -20,6 +23,11 @@ log = logging.getLogger("edge.server")
 
 ENDING = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 """Kept from a worker between its fork and its own handlers: in between it would have its parent's, and not end."""
+
+START_WITHIN_S = 60.0
+"""A worker that does not serve by then gives up, as if it could not start."""
+END_WITHIN_S = 5.0
+"""How long a worker that does not serve may take to end."""
 
 
 class RenewableWorker(Worker):  # type: ignore[misc]
@@ -32,6 +40,8 @@ class RenewableWorker(Worker):  # type: ignore[misc]
         """Known to the parent: it has served, and has been told to end."""
         self.overtaken = False
         """Known to the parent: another renewal has come before it served, and it has been told to end."""
+        self.killed_at = math.inf
+        """Known to the parent: when it is killed if it neither serves by then nor has ended."""
 
     @property
     def serving(self) -> bool:
@@ -49,6 +59,10 @@ class Renewal(Arbiter):  # type: ignore[misc]
     _last_of_old = 0
     """The age of the last worker that is to be renewed; a worker's age is its number in the order of forking."""
     _stopping = False
+
+    def __init__(self, app: Any, now: Callable[[], float] = monotonic) -> None:
+        self._now = now
+        super().__init__(app)
 
     def reload(self) -> None:
         """Read the settings again and renew every worker; if they are refused, none.
@@ -71,21 +85,26 @@ class Renewal(Arbiter):  # type: ignore[misc]
         self._fork(self.num_workers - len(workers) + len(old))
         for worker in old:
             if worker.overtaken or not worker.serving:
-                worker.overtaken = True
-                self.kill_worker(worker.pid, signal.SIGTERM)
+                self._overtake(worker)
         serving = [worker for worker in workers if worker.serving and not worker.overtaken]
         for worker in serving[: max(0, len(serving) - self.num_workers)]:
             worker.leaving = True
             self.kill_worker(worker.pid, signal.SIGTERM)
+        self._kill_overdue()
 
     def stop(self, graceful: bool = True) -> None:
         """End every worker and wait for that."""
         self._stopping = True
+        for worker in list(self.WORKERS.values()):
+            if not worker.serving:
+                self._overtake(worker)
         super().stop(graceful)
 
     def reap_workers(self) -> None:
         """Note who has ended. Raises HaltServer when one could not start, unless all are told to end already: several
         may fail in the same moment, and the base class has nobody left who would catch what is raised then."""
+        if self._stopping:  # while it waits for all to end, the base class calls nothing else
+            self._kill_overdue()
         while True:
             try:
                 super().reap_workers()
@@ -106,8 +125,29 @@ class Renewal(Arbiter):  # type: ignore[misc]
     def _fork(self, count: int) -> None:
         try:
             for _ in range(count):
-                self.spawn_worker()
+                self.WORKERS[self.spawn_worker()].killed_at = self._now() + START_WITHIN_S + END_WITHIN_S
         except OSError as error:  # no process, no memory: those who are there go on
             if not self.WORKERS:
                 raise
             log.error("no worker can be started now: %s", error)
+
+    def _overtake(self, worker: RenewableWorker) -> None:
+        """Tell one that is not needed any more to end before it serves; again and again, it may not have heard."""
+        if not worker.overtaken:
+            worker.overtaken = True
+            worker.killed_at = self._now() + END_WITHIN_S
+        self.kill_worker(worker.pid, signal.SIGTERM)
+
+    def _kill_overdue(self) -> None:
+        """A blocked thread keeps a process from ending, and its heartbeat goes on.
+
+        Raises HaltServer for one of the first, as when it could not start: the node does not.
+        """
+        for worker in list(self.WORKERS.values()):
+            if worker.serving or self._now() < worker.killed_at:
+                continue
+            log.error("worker %d neither serves nor ends, it is killed", worker.pid)
+            worker.killed_at += END_WITHIN_S  # what the kernel holds on to may take longer
+            self.kill_worker(worker.pid, signal.SIGKILL)
+            if not worker.overtaken and worker.age <= self.app.first_workers:
+                raise HaltServer("A worker has not started.", self.WORKER_BOOT_ERROR)

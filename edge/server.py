@@ -36,7 +36,8 @@ from config.settings import Address, ConfigurationError, EdgeSettings
 from edge import garbage
 from edge.assembly.placing import WrongFileError, check_atlas
 from edge.bearer import secret_in
-from edge.renewal import ENDING, RenewableWorker, Renewal
+from edge.deadline import deadline
+from edge.renewal import ENDING, START_WITHIN_S, RenewableWorker, Renewal
 from edge.scratch import SHARED_MEMORY, scratch
 from edge.slots import Slot
 from edge.tasks import begin, end
@@ -44,6 +45,7 @@ from edge.tls import CertificateError, server_context
 from origin.pool import tls_context
 
 if TYPE_CHECKING:
+    from edge.app import WorkerNode
     from edge.inflight import InFlight
 
 log = logging.getLogger("edge.server")
@@ -302,32 +304,21 @@ class EdgeWorker(RenewableWorker):
         sys.exit(0)
 
     async def _serve(self) -> None:
-        from edge import app  # noqa: PLC0415 - see run()
-        from edge.cache.siblings import MAX_FIELD_BYTES, clear_slot  # noqa: PLC0415
-        from edge.cache.target import MAX_TARGET_BYTES  # noqa: PLC0415
-
         stopping = self._stop_event()
         settings: EdgeSettings = self.app.settings
         async with AsyncExitStack() as stack:
             # Until all is closed: a drain may take longer than a worker may be silent.
             stack.push_async_callback(end, [begin(self._beat(), "heartbeat")])
             slot = stack.enter_context(Slot.claim(settings.data_dir / "slots"))
-            node = await stack.enter_async_context(app.node(settings, slot.number))
-            siblings = web.AppRunner(
-                node.siblings,
-                access_log=None,
-                keepalive_timeout=KEEPALIVE_S,
-                handler_cancellation=True,
-                max_field_size=MAX_FIELD_BYTES,
-                max_line_size=2 * MAX_TARGET_BYTES,
-                shutdown_timeout=settings.drain_s,
-            )
-            await siblings.setup()
-            stack.push_async_callback(siblings.cleanup)
-            clear_slot(node.sibling_socket.parent, slot.number)
-            await web.UnixSite(siblings, node.sibling_socket, backlog=BACKLOG).start()
-            stack.callback(node.sibling_socket.unlink, missing_ok=True)
-            await node.hear_siblings()
+            try:
+                # Only up to here: whoever is accepted is answered.
+                async with deadline(START_WITHIN_S, stopping, 0):
+                    node = await self._start(slot, stack)
+            except TimeoutError:
+                if stopping.is_set():
+                    return
+                log.error("worker in slot %d has not started within %g s and gives up", slot.number, START_WITHIN_S)
+                raise
             if stopping.is_set():
                 return
             shared = {
@@ -356,6 +347,31 @@ class EdgeWorker(RenewableWorker):
             await self._until(stopping)
             node.lane.close()  # the full road says that it closes connections
             await _drain(node.in_flight, runners, settings.drain_s, _grace_s(self.app.tls))
+
+    async def _start(self, slot: Slot, stack: AsyncExitStack) -> WorkerNode:
+        """All of a worker but the listeners of clients; closed with the stack."""
+        from edge import app  # noqa: PLC0415 - see run()
+        from edge.cache.siblings import MAX_FIELD_BYTES, clear_slot  # noqa: PLC0415
+        from edge.cache.target import MAX_TARGET_BYTES  # noqa: PLC0415
+
+        settings: EdgeSettings = self.app.settings
+        node = await stack.enter_async_context(app.node(settings, slot.number))
+        siblings = web.AppRunner(
+            node.siblings,
+            access_log=None,
+            keepalive_timeout=KEEPALIVE_S,
+            handler_cancellation=True,
+            max_field_size=MAX_FIELD_BYTES,
+            max_line_size=2 * MAX_TARGET_BYTES,
+            shutdown_timeout=settings.drain_s,
+        )
+        await siblings.setup()
+        stack.push_async_callback(siblings.cleanup)
+        clear_slot(node.sibling_socket.parent, slot.number)
+        await web.UnixSite(siblings, node.sibling_socket, backlog=BACKLOG).start()
+        stack.callback(node.sibling_socket.unlink, missing_ok=True)
+        await node.hear_siblings()
+        return node
 
     def _stop_event(self) -> asyncio.Event:
         loop, stopping = asyncio.get_running_loop(), asyncio.Event()

@@ -7,6 +7,8 @@ import os
 import signal
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,7 @@ import aiohttp
 import pytest
 
 from deploy.local.child import StartError
+from edge.counters.label import FILE as LABEL
 from tests.conftest import StartEdge
 from tests.support.broker import S3Address
 from tests.support.edges import Edge, smartedu
@@ -164,6 +167,61 @@ async def test_a_node_that_is_told_to_stop_while_it_renews_its_workers_stops(edg
     await node.stop()
     assert node.child.exit_code == 0
     assert not any(alive(pid) for pid in workers)
+
+
+def trap(data_dir: Path, slot: int) -> Path:
+    """Whoever starts in this slot waits for ever, in a thread: the label of its journal is a pipe that nobody fills."""
+    pipe = data_dir / "journal" / str(slot) / LABEL
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)
+    return pipe
+
+
+@asynccontextmanager
+async def trapped(pipe: Path) -> AsyncIterator[None]:
+    """Begins when one waits there, which it does to the end; nobody else gets into the trap."""
+
+    def writer() -> int:
+        with suppress(OSError):  # nobody reads
+            descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+            pipe.unlink()
+            return descriptor
+        return 0
+
+    descriptor = await eventually(writer, within_s=30)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+async def test_a_worker_that_hangs_while_it_starts_goes_when_the_next_renewal_comes(edge: StartEdge) -> None:
+    node = await edge(counters_redis="redis://127.0.0.1:1")
+    old = set(node.worker_pids())
+    pipe = trap(node.data_dir, slot=1)
+    os.kill(node.pid, signal.SIGHUP)
+    async with trapped(pipe):
+        (hanging,) = set(node.worker_pids()) - old
+        os.kill(node.pid, signal.SIGHUP)
+        await eventually(lambda: not alive(hanging))
+        assert f"worker {hanging} neither serves nor ends, it is killed" in node.logs()
+        await renewed(node, old, 1)
+
+
+async def test_a_node_whose_first_worker_hangs_stops_when_it_is_told_to(tmp_path: Path) -> None:
+    pipe = trap(tmp_path, slot=0)
+    node = await asyncio.create_subprocess_exec(
+        smartedu(), "serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", f"--data-dir={tmp_path}", "--workers=1",
+        "--counters-redis=redis://127.0.0.1:1", "--drain-s=3600",
+    )  # fmt: skip
+    try:
+        async with trapped(pipe), asyncio.timeout(30):
+            node.terminate()
+            assert await node.wait() == 0
+    finally:
+        if node.returncode is None:
+            node.kill()
+            await node.wait()
 
 
 async def test_what_a_reload_has_brought_holds_for_all_that_is_new_while_an_old_worker_ends(

@@ -28,6 +28,8 @@ START_WITHIN_S = 60.0
 """A worker that does not serve by then gives up, as if it could not start."""
 END_WITHIN_S = 5.0
 """How long a worker that does not serve may take to end."""
+HURRY_S = 5.0
+"""How long a worker that is told to hurry goes on with what it answers: a segment comes through, a film does not."""
 
 
 class RenewableWorker(Worker):  # type: ignore[misc]
@@ -35,13 +37,15 @@ class RenewableWorker(Worker):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._told = mmap.mmap(-1, 1)  # shared: made before the fork
+        self._told = mmap.mmap(-1, 2)  # shared: made before the fork
+        self.generation = 0
+        """Known to the parent: how many renewals had come when it was forked."""
         self.leaving = False
         """Known to the parent: it has served, and has been told to end."""
         self.overtaken = False
         """Known to the parent: another renewal has come before it served, and it has been told to end."""
         self.killed_at = math.inf
-        """Known to the parent: when it is killed if it neither serves by then nor has ended."""
+        """Known to the parent: when it is killed if it has not ended by then, and does not serve or has to hurry."""
 
     @property
     def serving(self) -> bool:
@@ -52,12 +56,21 @@ class RenewableWorker(Worker):  # type: ignore[misc]
         """Called in the worker: from now on it does."""
         self._told[0] = 1
 
+    @property
+    def hurried(self) -> bool:
+        """Whether it has been told to hurry."""
+        return self._told[1] == 1
+
+    def hurry(self) -> None:
+        """Called in the parent: when it is told to end again, it hurries."""
+        self._told[1] = 1
+
 
 class Renewal(Arbiter):  # type: ignore[misc]
     """The arbiter, with successors that serve before anybody is ended."""
 
-    _last_of_old = 0
-    """The age of the last worker that is to be renewed; a worker's age is its number in the order of forking."""
+    _generation = 0
+    """How many renewals there were; workers of earlier ones are to be renewed."""
     _stopping = False
 
     def __init__(self, app: Any, now: Callable[[], float] = monotonic) -> None:
@@ -74,14 +87,14 @@ class Renewal(Arbiter):  # type: ignore[misc]
         self.app.reload()
         if self.app.settings is not before:
             self.setup(self.app)
-            self._last_of_old = self.worker_age
+            self._generation += 1
             self.manage_workers()
 
     def manage_workers(self) -> None:
         """Called at every signal and once a second: fork what is missing, end what is not needed, the oldest first."""
         workers: list[RenewableWorker] = sorted(self.WORKERS.values(), key=lambda worker: worker.age)
         workers = [worker for worker in workers if not worker.leaving]
-        old = [worker for worker in workers if worker.age <= self._last_of_old]
+        old = [worker for worker in workers if worker.generation < self._generation]
         self._fork(self.num_workers - len(workers) + len(old))
         for worker in old:
             if worker.overtaken or not worker.serving:
@@ -90,6 +103,7 @@ class Renewal(Arbiter):  # type: ignore[misc]
         for worker in serving[: max(0, len(serving) - self.num_workers)]:
             worker.leaving = True
             self.kill_worker(worker.pid, signal.SIGTERM)
+        self._hurry_all_but_the_last()
         self._kill_overdue()
 
     def stop(self, graceful: bool = True) -> None:
@@ -125,7 +139,9 @@ class Renewal(Arbiter):  # type: ignore[misc]
     def _fork(self, count: int) -> None:
         try:
             for _ in range(count):
-                self.WORKERS[self.spawn_worker()].killed_at = self._now() + START_WITHIN_S + END_WITHIN_S
+                worker = self.WORKERS[self.spawn_worker()]
+                worker.generation = self._generation
+                worker.killed_at = self._now() + START_WITHIN_S + END_WITHIN_S
         except OSError as error:  # no process, no memory: those who are there go on
             if not self.WORKERS:
                 raise
@@ -138,16 +154,31 @@ class Renewal(Arbiter):  # type: ignore[misc]
             worker.killed_at = self._now() + END_WITHIN_S
         self.kill_worker(worker.pid, signal.SIGTERM)
 
+    def _hurry_all_but_the_last(self) -> None:
+        """Of those that end after they have served, one generation may take its time."""
+        ending = [worker for worker in self.WORKERS.values() if worker.serving and (worker.leaving or worker.overtaken)]
+        last = max((worker.generation for worker in ending), default=0)
+        for worker in ending:
+            if worker.generation < last and not worker.hurried:
+                log.warning(
+                    "worker %d still answers what was asked before the last two renewals: it has %g s more",
+                    worker.pid,
+                    HURRY_S,
+                )
+                worker.hurry()
+                worker.killed_at = self._now() + HURRY_S + self.cfg.graceful_timeout
+                self.kill_worker(worker.pid, signal.SIGTERM)
+
     def _kill_overdue(self) -> None:
         """A blocked thread keeps a process from ending, and its heartbeat goes on.
 
         Raises HaltServer for one of the first, as when it could not start: the node does not.
         """
         for worker in list(self.WORKERS.values()):
-            if worker.serving or self._now() < worker.killed_at:
+            if (worker.serving and not worker.hurried) or self._now() < worker.killed_at:
                 continue
-            log.error("worker %d neither serves nor ends, it is killed", worker.pid)
+            log.error("worker %d does not end, it is killed", worker.pid)
             worker.killed_at += END_WITHIN_S  # what the kernel holds on to may take longer
             self.kill_worker(worker.pid, signal.SIGKILL)
-            if not worker.overtaken and worker.age <= self.app.first_workers:
+            if not (worker.serving or worker.overtaken) and worker.age <= self.app.first_workers:
                 raise HaltServer("A worker has not started.", self.WORKER_BOOT_ERROR)

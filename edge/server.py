@@ -37,7 +37,7 @@ from edge import garbage
 from edge.assembly.placing import WrongFileError, check_atlas
 from edge.bearer import secret_in
 from edge.deadline import deadline
-from edge.renewal import ENDING, START_WITHIN_S, RenewableWorker, Renewal
+from edge.renewal import ENDING, HURRY_S, START_WITHIN_S, RenewableWorker, Renewal
 from edge.scratch import SHARED_MEMORY, scratch
 from edge.slots import Slot
 from edge.tasks import begin, end
@@ -304,7 +304,7 @@ class EdgeWorker(RenewableWorker):
         sys.exit(0)
 
     async def _serve(self) -> None:
-        stopping = self._stop_event()
+        stopping, hurry = self._hear_orders()
         settings: EdgeSettings = self.app.settings
         async with AsyncExitStack() as stack:
             # Until all is closed: a drain may take longer than a worker may be silent.
@@ -346,7 +346,7 @@ class EdgeWorker(RenewableWorker):
             log.info("worker serves in slot %d", slot.number)
             await self._until(stopping)
             node.lane.close()  # the full road says that it closes connections
-            await _drain(node.in_flight, runners, settings.drain_s, _grace_s(self.app.tls))
+            await _drain(node.in_flight, runners, settings.drain_s, _grace_s(self.app.tls), hurry)
 
     async def _start(self, slot: Slot, stack: AsyncExitStack) -> WorkerNode:
         """All of a worker but the listeners of clients; closed with the stack."""
@@ -366,6 +366,7 @@ class EdgeWorker(RenewableWorker):
             shutdown_timeout=settings.drain_s,
         )
         await siblings.setup()
+        # They have all the time of a drain, also in a hurry: what they read may be on its way to a new worker's client.
         stack.push_async_callback(siblings.cleanup)
         clear_slot(node.sibling_socket.parent, slot.number)
         await web.UnixSite(siblings, node.sibling_socket, backlog=BACKLOG).start()
@@ -373,13 +374,20 @@ class EdgeWorker(RenewableWorker):
         await node.hear_siblings()
         return node
 
-    def _stop_event(self) -> asyncio.Event:
-        loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+    def _hear_orders(self) -> tuple[asyncio.Event, asyncio.Event]:
+        """Set when this worker is to end, and when it is to hurry with that."""
+        loop, stopping, hurry = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+
+        def told() -> None:
+            stopping.set()
+            if self.hurried:
+                hurry.set()
+
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            loop.add_signal_handler(number, stopping.set)
+            loop.add_signal_handler(number, told)
         # The arbiter reaps its own children; ours must not inherit its handler.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        return stopping
+        return stopping, hurry
 
     def _sockets(self) -> list[socket.socket]:
         return [listener.sock for listener in self.sockets]
@@ -444,13 +452,15 @@ def _grace_s(tls: ssl.SSLContext | None) -> float:
     return IDLE_GRACE_S if tls is None else ENCRYPTED_GRACE_S
 
 
-async def _drain(in_flight: InFlight, runners: list[web.AppRunner], drain_s: float, grace_s: float) -> None:
+async def _drain(
+    in_flight: InFlight, runners: list[web.AppRunner], drain_s: float, grace_s: float, hurry: asyncio.Event
+) -> None:
     """Stop accepting, let what is in flight finish, close the rest.
 
     A keep-alive client may be sending its next request just now. It is answered, with `Connection: close`; only
-    connections that stay idle through the grace are cut.
+    connections that stay idle through the grace are cut. hurry: what is in flight then has `HURRY_S` more.
     """
-    from edge.listening import EdgeServer, EdgeSite  # noqa: PLC0415 - see run()
+    from edge.listening import EdgeSite  # noqa: PLC0415 - see run()
 
     log.info("worker drains")
     in_flight.draining = True
@@ -460,12 +470,25 @@ async def _drain(in_flight: InFlight, runners: list[web.AppRunner], drain_s: flo
                 site.accept_no_more()
     await asyncio.sleep(grace_s)
     log.info("worker waits for %d requests in flight and for what clients have yet to take", in_flight.count)
-    deadline = monotonic() + drain_s
-    done = await in_flight.wait_empty(drain_s)
-    for runner in runners:
-        if isinstance(runner.server, EdgeServer):
-            done = await runner.server.delivered(max(0.0, deadline - monotonic())) and done
-    if not done:
-        log.warning("drained for %g s, requests still in flight are cut", drain_s)
+    try:
+        async with deadline(None, hurry, HURRY_S):
+            done = await _delivered(in_flight, runners, drain_s)
+    except TimeoutError:
+        log.warning("a later renewal does not wait any longer, requests still in flight are cut")
+    else:
+        if not done:
+            log.warning("drained for %g s, requests still in flight are cut", drain_s)
     for runner in runners:
         await runner.cleanup()
+
+
+async def _delivered(in_flight: InFlight, runners: list[web.AppRunner], within_s: float) -> bool:
+    """Wait until all is answered and taken; False when that takes longer."""
+    from edge.listening import EdgeServer  # noqa: PLC0415 - see run()
+
+    ends_at = monotonic() + within_s
+    done = await in_flight.wait_empty(within_s)
+    for runner in runners:
+        if isinstance(runner.server, EdgeServer):
+            done = await runner.server.delivered(max(0.0, ends_at - monotonic())) and done
+    return done

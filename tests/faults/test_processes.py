@@ -73,6 +73,11 @@ async def renewed(node: Edge, old: set[int], count: int) -> None:
     await eventually(lambda: len(node.worker_pids()) == count and not old & set(node.worker_pids()))
 
 
+async def said(node: Edge, words: str, times: int) -> None:
+    """Wait until its log has said so, so many times."""
+    await eventually(lambda: node.logs().count(words) == times)
+
+
 async def test_service_goes_on_when_a_worker_is_killed_and_its_successor_is_up_within_two_seconds(
     edge: StartEdge, s3: S3Address, s3_client: S3Client, s3_prefix: str
 ) -> None:
@@ -204,7 +209,7 @@ async def test_a_worker_that_hangs_while_it_starts_goes_when_the_next_renewal_co
         (hanging,) = set(node.worker_pids()) - old
         os.kill(node.pid, signal.SIGHUP)
         await eventually(lambda: not alive(hanging))
-        assert f"worker {hanging} neither serves nor ends, it is killed" in node.logs()
+        assert f"worker {hanging} does not end, it is killed" in node.logs()
         await renewed(node, old, 1)
 
 
@@ -247,6 +252,27 @@ async def test_what_a_reload_has_brought_holds_for_all_that_is_new_while_an_old_
             gate.open()
             received += await held.read()
         assert received == BODY
+
+
+async def test_of_renewals_in_a_row_only_the_last_lets_downloads_take_their_time(
+    edge: StartEdge, s3: S3Address, s3_client: S3Client, s3_prefix: str
+) -> None:
+    large = os.urandom(16 * 1024 * 1024)
+    put(s3_client, s3.bucket, f"{s3_prefix}/media/x/large.pdf", large, kind="application/pdf")
+    node = await edge(origin=f"s3://{s3.bucket}/{s3_prefix}", drain_s=100)
+    async with aiohttp.ClientSession(read_bufsize=64 * 1024) as session:
+        downloads = []
+        for renewals in range(4):
+            downloads.append(await session.get(f"{node.url}/media/x/large.pdf"))
+            await downloads[-1].content.readexactly(1000)
+            if renewals < 3:
+                os.kill(node.pid, signal.SIGHUP)
+                await said(node, "worker waits for 1 requests", renewals + 1)
+        assert node.logs().count("it has 5 s more") == 2
+        await eventually(lambda: len(node.worker_pids()) == 2)
+        ends = await asyncio.gather(*(download.read() for download in downloads), return_exceptions=True)
+    assert [isinstance(end, aiohttp.ClientError) for end in ends] == [True, True, False, False]
+    assert all(end == large[1000:] for end in ends[2:])
 
 
 async def test_a_log_rotation_and_what_is_meant_for_the_parent_end_no_worker(edge: StartEdge) -> None:

@@ -13,7 +13,9 @@ from gunicorn.errors import HaltServer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.renewal import END_WITHIN_S, START_WITHIN_S, Renewal
+from edge.renewal import END_WITHIN_S, HURRY_S, START_WITHIN_S, Renewal
+
+DRAIN_S = 40
 
 
 @dataclass
@@ -22,6 +24,8 @@ class Stub:
 
     age: int
     born_at: float = 0.0
+    generation: int = 0
+    hurried: bool = False
     serving: bool = False
     leaving: bool = False
     overtaken: bool = False
@@ -33,6 +37,14 @@ class Stub:
     @property
     def pid(self) -> int:
         return self.age
+
+    def hurry(self) -> None:
+        self.hurried = True
+
+    @property
+    def ending(self) -> bool:
+        """Whether it has served and is on its way out."""
+        return self.serving and (self.leaving or self.overtaken)
 
     def owes_its_end(self, now: float) -> bool:
         """Whether it should have ended by now, or served."""
@@ -50,6 +62,7 @@ class Stage(Renewal):
         self.num_workers = count
         self.time = 0.0
         self._now = lambda: self.time
+        self.cfg = SimpleNamespace(graceful_timeout=DRAIN_S)
         self.app = SimpleNamespace(settings=object(), reload=self._read, first_workers=0)
         self.manage_workers()
 
@@ -106,8 +119,12 @@ def test_nobody_who_serves_is_ended_while_too_few_others_do(count: int, events: 
         else:
             stage.manage_workers()
         assert len(stage.at_work()) >= min(before, stage.num_workers)
-        assert all(worker.killed == worker.owes_its_end(stage.time) for worker in stage.WORKERS.values())
-    last = stage._last_of_old
+        assert all(
+            worker.killed == worker.owes_its_end(stage.time) for worker in stage.WORKERS.values() if not worker.hurried
+        )
+        ending = [worker for worker in stage.WORKERS.values() if worker.ending]
+        last = max((worker.generation for worker in ending), default=0)
+        assert all(worker.hurried or worker.generation == last for worker in ending)
     for _ in range(3):  # what is told to end does, what starts serves
         for worker in list(stage.WORKERS.values()):
             if worker.told or worker.killed:
@@ -116,7 +133,8 @@ def test_nobody_who_serves_is_ended_while_too_few_others_do(count: int, events: 
                 worker.serving = True
         stage.manage_workers()
     assert len(stage.WORKERS) == stage.num_workers
-    assert all(worker.age > last and worker.serving and not worker.told for worker in stage.WORKERS.values())
+    newest = stage._generation
+    assert all(worker.generation == newest and worker.serving and not worker.told for worker in stage.WORKERS.values())
 
 
 def test_a_worker_that_serves_after_it_was_overtaken_stands_for_nobody() -> None:
@@ -142,3 +160,16 @@ def test_one_of_the_first_that_never_starts_ends_the_node() -> None:
     with pytest.raises(HaltServer):
         stage.manage_workers()
     assert [worker.killed for worker in stage.WORKERS.values()] == [False, True]
+
+
+def test_who_is_told_to_hurry_and_does_not_end_is_killed_and_nobody_else_that_has_served() -> None:
+    stage = Stage(1)
+    for age in (1, 2, 3):
+        stage.WORKERS[age].serving = True
+        stage.manage_workers()
+        if age < 3:
+            stage.reload()
+    assert [worker.hurried for worker in stage.WORKERS.values()] == [True, False, False]
+    stage.time = HURRY_S + DRAIN_S
+    stage.manage_workers()
+    assert [worker.killed for worker in stage.WORKERS.values()] == [True, False, False]

@@ -137,6 +137,8 @@ def _web_url(value: object) -> object:
         raise ValueError("not a URL")
     host = f"[{parts.hostname}]" if ":" in str(parts.hostname) else parts.hostname
     port = parts.port  # raises ValueError beyond 65535
+    if port == 0:
+        raise ValueError("nobody can be asked there")
     return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, DEFAULT_PORTS[parts.scheme]) else "")
 
 

@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from itertools import count
+from pathlib import Path
 from select import PIPE_BUF
 
 import orjson
@@ -79,6 +80,15 @@ class Line:
     byte_range: str | None = None
     user_agent: str | None = None
     request_id: str | None = None
+
+
+def check(path: str) -> None:
+    """Whether the file can be opened, or made, for lines to be appended. Raises OSError.
+
+    A pipe is left alone: whoever reads it would take our closing it for the end.
+    """
+    if path != STDOUT and not Path(path).is_fifo():
+        os.close(_open(path))
 
 
 class AccessLog:

@@ -12,6 +12,7 @@ it dies, so that its successor finds the slot, and the journal kept under it.
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import importlib
 import logging
@@ -22,6 +23,7 @@ import signal
 import socket
 import ssl
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from enum import Enum
@@ -33,7 +35,7 @@ from aiohttp import web
 from gunicorn.app.base import BaseApplication
 
 from config.settings import Address, ConfigurationError, EdgeSettings
-from edge import garbage
+from edge import access_log, garbage
 from edge.assembly.placing import WrongFileError, check_atlas
 from edge.bearer import secret_in
 from edge.deadline import deadline
@@ -53,6 +55,8 @@ log = logging.getLogger("edge.server")
 BACKLOG = 4096
 # What a worker has open beside its clients' connections: files, origins, Redis, siblings.
 SPARE_DESCRIPTORS = 500
+# What a disk says that is full or fails.
+FAILING = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT})
 HEARTBEAT_S = 1.0
 KEEPALIVE_S = 75.0
 # A worker that has not told the arbiter for this long that it lives is replaced.
@@ -92,6 +96,8 @@ def _checked(settings: EdgeSettings) -> ssl.SSLContext | None:
     _check_atlas(settings)
     _check_authorities(settings)
     _check_redis(settings)
+    _check_access_log(settings)
+    _check_disk(settings)
     return _tls(settings)
 
 
@@ -136,6 +142,43 @@ def _check_atlas(settings: EdgeSettings) -> None:
         check_atlas(settings)
     except WrongFileError as error:
         raise ConfigurationError(f"viewer_mmdb: {error}") from None
+
+
+def _check_access_log(settings: EdgeSettings) -> None:
+    if settings.access_log == "off":
+        return
+    try:
+        access_log.check(settings.access_log)
+    except OSError as error:
+        raise ConfigurationError(
+            f"access_log: {settings.access_log!r} cannot be written ({error.strerror}); "
+            "allowed: off, - or a file that can be written"
+        ) from None
+
+
+def _check_disk(settings: EdgeSettings) -> None:
+    """A disk that is full or fails stops no node: the tier can do without. A directory that can't be is a mistake."""
+    try:
+        if settings.disk is not None:
+            _try_directory(settings.disk)
+    except OSError as error:
+        if error.errno not in FAILING:
+            raise ConfigurationError(
+                f"disk: {str(settings.disk)!r} cannot be used ({error.strerror}); "
+                "allowed: a directory that can be made and written"
+            ) from None
+
+
+def _try_directory(path: Path) -> None:
+    """Make it and what is missing above it, for this user alone, and write there. Raises OSError."""
+    for directory in (*reversed(path.parents), path):
+        if not directory.exists():
+            directory.mkdir(mode=0o700, exist_ok=True)
+    try:
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        if error.errno != errno.EROFS:  # the kernel makes a disk that fails read-only, and what is there can be read
+            raise
 
 
 def _allow_descriptors(settings: EdgeSettings) -> None:

@@ -73,6 +73,21 @@ async def renewed(node: Edge, old: set[int], count: int) -> None:
     await eventually(lambda: len(node.worker_pids()) == count and not old & set(node.worker_pids()))
 
 
+async def end_of_node(*flags: str) -> tuple[int, str]:
+    """The exit status of a node that does not start, and what it has written."""
+    node = await asyncio.create_subprocess_exec(
+        smartedu(), "serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", *flags, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(90):
+            _, errors = await node.communicate()
+    finally:
+        if node.returncode is None:
+            node.terminate()
+            await node.wait()
+    return await node.wait(), errors.decode()
+
+
 async def said(node: Edge, words: str, times: int) -> None:
     """Wait until its log has said so, so many times."""
     await eventually(lambda: node.logs().count(words) == times)
@@ -324,19 +339,9 @@ async def test_a_node_that_is_told_to_stop_in_the_moment_of_its_renewal_ends_in_
 
 async def test_a_node_whose_first_workers_cannot_start_ends_and_says_why(tmp_path: Path) -> None:
     (tmp_path / "slots" / "0.lock").mkdir(parents=True)
-    node = await asyncio.create_subprocess_exec(
-        smartedu(), "serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", f"--data-dir={tmp_path}", "--workers=8",
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        async with asyncio.timeout(90):
-            _, errors = await node.communicate()
-    finally:
-        if node.returncode is None:
-            node.terminate()
-            await node.wait()
-    assert node.returncode == 3
-    assert "0.lock" in errors.decode()
+    status, errors = await end_of_node(f"--data-dir={tmp_path}", "--workers=8")
+    assert status == 3
+    assert "0.lock" in errors
 
 
 async def test_a_reload_may_change_the_number_of_workers(edge: StartEdge, tmp_path: Path) -> None:
@@ -373,14 +378,9 @@ async def test_a_stopping_node_finishes_what_is_in_flight_and_exits_with_zero(
 
 async def test_a_second_node_on_the_same_data_directory_is_refused_and_disturbs_nothing(edge: StartEdge) -> None:
     node = await edge(workers=2)
-    second = await asyncio.create_subprocess_exec(
-        smartedu(), "serve", "--listen=127.0.0.1:0", "--admin=127.0.0.1:0", f"--data-dir={node.data_dir}",
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    async with asyncio.timeout(60):
-        _, errors = await second.communicate()
-    assert second.returncode == 2
-    assert "is in use by a running node; allowed: one directory for each node" in errors.decode()
+    status, errors = await end_of_node(f"--data-dir={node.data_dir}")
+    assert status == 2
+    assert "is in use by a running node; allowed: one directory for each node" in errors
     sockets = sorted(path.name.split(".")[0] for path in (node.data_dir / "run").glob("*.sock"))
     assert sockets == ["worker-0", "worker-1"]
     async with aiohttp.ClientSession() as session, session.get(f"{node.admin_url}/metrics") as response:
@@ -417,12 +417,43 @@ async def test_a_worker_that_cannot_start_again_ends_no_other_one(edge: StartEdg
     await eventually(lambda: node.logs().count("worker serves in slot") == 3)
 
 
+UNUSABLE = {
+    "a log below a file": ("access_log", "FILE/x", "cannot be written (Not a directory); allowed: off, - or a file"),
+    "a log that is a directory": ("access_log", "DIRECTORY", "cannot be written (Is a directory); allowed: off, - or"),
+    "a disk that is a file": ("disk", "FILE", "cannot be used (Not a directory); allowed: a directory that can be"),
+    "a disk below a file": ("disk", "FILE/x/y", "cannot be used (Not a directory); allowed: a directory that can be"),
+    "a disk nowhere": ("disk", "/proc/x", "cannot be used (No such file or directory); allowed: a directory that"),
+    "a port that is none": ("origin", "http://x:0", "is not allowed; allowed: one s3://bucket[/prefix], or one or"),
+}
+
+
+def made(tmp_path: Path, value: str) -> str:
+    """The value, with what it speaks of."""
+    (tmp_path / "file").touch()
+    return value.replace("FILE", str(tmp_path / "file")).replace("DIRECTORY", str(tmp_path))
+
+
+@pytest.mark.parametrize("wrong", UNUSABLE)
+async def test_what_no_worker_could_use_is_told_in_one_line_and_the_node_does_not_start(
+    tmp_path: Path, wrong: str
+) -> None:
+    key, template, told = UNUSABLE[wrong]
+    value = made(tmp_path, template)
+    status, errors = await end_of_node(f"--data-dir={tmp_path / 'edge'}", f"--{key.replace('_', '-')}={value}")
+    assert status == 2
+    (line,) = errors.splitlines()
+    assert line.startswith(f"smartedu serve: {key}: {value!r} {told}")
+
+
 WRONG = {
+    "an unusable access log": ("access_log", "/proc/nope/x"),
+    "an unusable disk": ("disk", "/proc/x"),
     "an empty token": ("admin_token_file", ""),
     "no certificate": ("origin_ca", "no certificate"),
     "an unknown option": ("redis", "redis+cluster://127.0.0.1:1?foo=1"),
     "a wrong option": ("counters_redis", "redis://127.0.0.1:1?socket_timeout=soon"),
 }
+FILES = ("_file", "_ca")
 
 
 @pytest.mark.parametrize("wrong", WRONG)
@@ -436,7 +467,7 @@ async def test_a_reload_that_no_worker_could_start_with_is_refused_and_the_old_o
     node = await edge(config=config)
     workers = node.worker_pids()
     file.write_text(value)
-    config.write_text(f'{key} = "{value if "redis" in key else file}"\n')
+    config.write_text(f'{key} = "{file if key.endswith(FILES) else value}"\n')
     os.kill(node.pid, signal.SIGHUP)
     await eventually(lambda: f"reload refused, the settings stay as they were: {key}: " in node.logs())
     async with aiohttp.ClientSession() as session, session.get(f"{node.url}/healthz") as response:

@@ -292,6 +292,25 @@ async def test_a_full_disk_costs_nothing_but_misses_and_is_written_to_again(
         assert len(origin.seen) == asked
 
 
+async def test_a_node_starts_and_restarts_with_a_disk_that_is_full_or_read_only(
+    edge: StartEdge, origin: ScriptedOrigin, small_disk: Path
+) -> None:
+    fill(small_disk / "others")
+    node = await on_disk(edge, origin, small_disk)
+    async with visited(node) as visitor:
+        await right(visitor)
+    await node.stop()
+    protect(small_disk)
+    await node.start()
+    async with visited(node) as visitor:
+        await right(visitor)
+
+
+def protect(directory: Path) -> None:
+    """As the kernel does it with a disk that fails."""
+    subprocess.run(["mount", "-o", "remount,ro", str(directory)], check=True)
+
+
 def fill(path: Path) -> None:
     with suppress(OSError), path.open("wb", buffering=0) as file:
         while file.write(bytes(4096)) == 4096:

@@ -55,6 +55,7 @@ def test_several_listeners_come_from_one_environment_variable(monkeypatch: pytes
         ({"origin": ("http://a", "http://A:80/")}, "origin: 'http://a,http://A:80/' is not allowed"),
         ({"origin": "http://a/path"}, "origin: 'http://a/path' is not allowed"),
         ({"origin": "http://a:99999"}, "origin: 'http://a:99999' is not allowed"),
+        ({"origin": "http://a:0"}, "origin: 'http://a:0' is not allowed"),
         ({"origin": "http://a b"}, "origin: 'http://a b' is not allowed"),
         ({"origin": "http://user:secret@a"}, "origin: 'http://…@a' is not allowed"),
         ({"origin": ","}, "origin: "),

@@ -19,18 +19,22 @@ from edge.tls import CertificateError, server_context
 from origin.pool import tls_context
 
 # What a disk says that is full or fails.
-_FAILING = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT})
+_FAILING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EUCLEAN, errno.ENODEV, errno.ESTALE, errno.ENOTCONN})
 
 
-def check(settings: EdgeSettings) -> ssl.SSLContext | None:
+def check(settings: EdgeSettings, before: EdgeSettings | None = None) -> ssl.SSLContext | None:
     """Reads once what the workers will read, so that what is wrong with it is known before there are any, or while the
-    old ones serve. Raises ConfigurationError. Returns what encrypts the public listeners."""
+    old ones serve. Raises ConfigurationError. Returns what encrypts the public listeners.
+
+    before: the settings in force. Their disk is not tried again: it may have failed since, or hang.
+    """
     _check_tokens(settings)
     _check_atlas(settings)
     _check_authorities(settings)
     _check_redis(settings)
     _check_access_log(settings)
-    _check_disk(settings)
+    if before is None or settings.disk != before.disk:
+        _check_disk(settings)
     return _tls(settings)
 
 

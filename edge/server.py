@@ -165,7 +165,7 @@ class Node(BaseApplication):  # type: ignore[misc]
     def _read_again(self) -> None:
         try:
             fresh = self._reload()
-            tls = check(fresh)
+            tls = check(fresh, self.settings)
         except ConfigurationError as error:
             log.error("reload refused, the settings stay as they were: %s", error)
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import time
 from collections import Counter
@@ -473,6 +474,25 @@ async def test_a_reload_that_no_worker_could_start_with_is_refused_and_the_old_o
     async with aiohttp.ClientSession() as session, session.get(f"{node.url}/healthz") as response:
         assert response.status == 200
     assert node.worker_pids() == workers
+
+
+async def test_a_disk_that_has_broken_since_keeps_no_reload_from_its_settings(edge: StartEdge, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    node = await edge(disk=disk)
+    old = set(node.worker_pids())
+    await eventually(lambda: replaced_by_a_file(disk))
+    os.kill(node.pid, signal.SIGHUP)
+    await renewed(node, old, 1)
+    async with aiohttp.ClientSession() as session, session.get(f"{node.url}/healthz") as response:
+        assert response.status == 200
+
+
+def replaced_by_a_file(directory: Path) -> bool:
+    """Done, though somebody may be writing there."""
+    shutil.rmtree(directory, ignore_errors=True)
+    if not directory.exists():
+        directory.touch()
+    return directory.is_file()
 
 
 async def test_an_unknown_path_is_a_problem_document_and_counted_without_its_name(edge: StartEdge) -> None:

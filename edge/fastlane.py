@@ -432,7 +432,8 @@ class Lane:
     def _weigh(self, answer: Answer, more: int) -> None:
         answer.size += more
         self._bytes += more
-        self._make_room()
+        if more > 0:  # who gives something back is in the middle of a change: nobody's place may go meanwhile
+            self._make_room()
 
     def _make_room(self) -> None:
         most = self._max_bytes - self._max_bytes // _HOT_SHARE - self._block_bytes

@@ -10,8 +10,9 @@ times the mean; what is beyond goes to the next in rank. So a title that everybo
 Health: a parent that refuses a connection, or fails at `FAILURES` targets with no success in between, is left out; one
 that fails `FAILURES` times in a row at one target is left out for that alone, which may be broken everywhere. From then
 on it is asked in the background, with a HEAD for one after the other of what it failed at, and comes back with the
-first answer that is no 502, 503 or 504: a 500 may be all that there is to have of that object. No client waits for
-that. When none is healthy, all are tried: the breaker in front of the whole keeps the rate low then.
+first answer that is no 502, 503 or 504: a 500 may be all that there is to have of that object. One that refused
+connections comes back with any answer. No client waits for that. When none is healthy, all are tried: the breaker in
+front of the whole keeps the rate low then.
 
 Falling back: what certainly was not sent goes to the next parent at once. What may have been sent goes on only when
 repeating it is harmless, and within a budget, so that trouble is never multiplied.
@@ -43,6 +44,8 @@ MOST_TARGETS = 1000
 ATTEMPTS = 3
 """Parents that one request is sent to at most."""
 PROBE_S = 1.0
+MOST_PROBES = 60
+"""For one target; then it is asked for as if it had never failed."""
 _PASSING = frozenset({502, 503, 504})  # statuses that speak of the parent's own trouble, not of the object
 
 
@@ -51,7 +54,7 @@ class _Parent:
     """under_way: exchanges; retries: asked after a failure, its own or another's, since the start.
 
     failing: how often in a row it has failed at each target. since: those since anything succeeded, as many as it takes
-    to leave it out. refused: nobody listened.
+    to leave it out. refused: it is left out because nobody listened.
     """
 
     name: str
@@ -92,12 +95,16 @@ class _Parent:
         """Whether it is left out for that target."""
         return self.failing.get(target, 0) >= FAILURES
 
+    @property
     def doubtful(self) -> str | None:
-        """The next target to be probed with; None when it is left out for nothing."""
-        target = next((target for target in self.failing if self.avoids(target) or not self.healthy), None)
-        if target is not None:
-            self.failing.move_to_end(target)
-        return target
+        """The target that is to be probed with next; None when it is left out for nothing."""
+        return next((target for target in self.failing if self.avoids(target) or not self.healthy), None)
+
+    def probed_in_vain(self, target: str) -> None:
+        """It still fails at that one: others come before it is probed with again."""
+        self.failing[target] = self.failing.pop(target, 0) + 1
+        if self.healthy and self.failing[target] > FAILURES + MOST_PROBES:
+            del self.failing[target]  # perhaps nobody asks for it any more
 
     def weight(self, target: str) -> bytes:
         """The parent with the greatest one has the key."""
@@ -235,9 +242,8 @@ class Parents:
         parent.failed(target)
         if len(self._parents) == 1:
             return
-        parent.refused = parent.refused or refused
         if parent.healthy and (refused or len(parent.since) >= FAILURES):
-            parent.healthy = False
+            parent.healthy, parent.refused = False, refused
             log.warning("parent %s is left out until it answers again", parent.name)
         if parent.probe is None and not self._closed and (not parent.healthy or parent.avoids(target)):
             parent.probe = asyncio.create_task(self._probing(parent), name=f"probe of {parent.name}")
@@ -245,11 +251,15 @@ class Parents:
     async def _probing(self, parent: _Parent) -> None:
         """Until the parent is left out for nothing, by this or by a client's request that had no other to go to."""
         try:
-            while parent.doubtful() is not None:
+            while parent.doubtful is not None:
                 await self._sleep(self._probe_s)
-                target = parent.doubtful()
-                if target is not None and await self._answers(parent, target):
+                target = parent.doubtful
+                if target is None:
+                    continue
+                if await self._answers(parent, target):
                     self._well(parent, target)
+                else:
+                    parent.probed_in_vain(target)
         finally:
             parent.probe = None
 

@@ -45,6 +45,7 @@ SLICE_BYTES = 32 * 1024
 QUICK_SLICE_BYTES = 256 * 1024
 """What one holds that has always taken the last slice within `QUICK_S`: fewer, larger steps cost less."""
 QUICK_S = 0.005
+_LOOKED_AT = 64  # blocks of a long read, before it is called a hit: it may be left after the first
 _KEPT_S = 86_400.0  # a block, at least: for as long as its version may be confirmed again
 _PAUSES_S = (0.2, 1.0)  # before a block is asked for again, from where it broke off: an origin may be starting again
 _FIRST = re.compile(r"bytes=([0-9]{1,18})-[0-9]{0,18}|bytes=-[0-9]{1,18}")
@@ -195,8 +196,9 @@ class Blocks:
                 case Lost(error):
                     raise error.again()
         if forward is None and sure < last:
-            further = [block_key(ask.uri, layout, number) for number in range(sure + 1, last + 1)]
-            if await self._tiers.missing_blocks(further):
+            beyond = min(last, sure + _LOOKED_AT)
+            further = [block_key(ask.uri, layout, number) for number in range(sure + 1, beyond + 1)]
+            if await self._tiers.lacks_any(further):
                 tier, forward = Tier.ORIGIN, Forward.PARTIAL
         return Opened(tier, forward, self._pieces(ask, layout, wanted))
 

@@ -9,7 +9,7 @@ cancelled. So the rate at which a neighbour that only fails is asked falls to th
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Hashable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -31,7 +31,6 @@ class Breaker:
         self._probe_after_s = probe_after_s
         self._failures = 0
         self._probe_at = 0.0
-        self._probed: Hashable = None
 
     @property
     def closed(self) -> bool:
@@ -43,18 +42,16 @@ class Breaker:
         """Seconds until the next probe may go; 0 when there is nothing to wait for."""
         return 0.0 if self.closed else min(max(0.0, self._probe_at - self._now()), LONGEST_REST_S)
 
-    def allow(self, about: Hashable = None) -> bool:
-        """Whether to call now. While open, true for one caller per probe interval.
+    def would_allow(self, *, patience_s: float = 0.0) -> bool:
+        """Whether a call may be made now. patience_s: when it lets others go before it."""
+        return self.closed or self._now() >= self._probe_at + patience_s
 
-        about: what the call is for. The same thing is no probe twice running while another one may come: it may be what
-        fails.
-        """
+    def allow(self, *, patience_s: float = 0.0) -> bool:
+        """Whether to call now. While open, true for one caller per probe interval."""
         if self.closed:
             return True
-        again = about is not None and about == self._probed
-        if self._now() < self._probe_at + (self._probe_after_s if again else 0.0):
+        if not self.would_allow(patience_s=patience_s):
             return False
-        self._probed = about
         self._probe_at = self._now() + self._probe_after_s
         return True
 
@@ -87,6 +84,7 @@ class GuardedReader:
     def __init__(self, reader: ObjectReader, *, now: Callable[[], float], limit: int, probe_after_s: float) -> None:
         """limit, probe_after_s, now: of each breaker."""
         self._reader = reader
+        self._probe_after_s = probe_after_s
         self._new = partial(Breaker, now=now, limit=limit, probe_after_s=probe_after_s)
         self._breaker = self._new()
         self._failing: set[str] = set()  # since something succeeded, as many as it takes to open
@@ -102,10 +100,13 @@ class GuardedReader:
         """As the reader's; only the head counts as success or failure."""
         target = request.target.partition("?")[0]
         own = self._targets.get(target)
-        if own is not None and not own.allow():
+        if own is not None and not own.would_allow():
             raise _left_alone("this object", own)
-        if not self._breaker.allow(target):
+        # What has failed before is the worse probe: it may be all that fails.
+        if not self._breaker.allow(patience_s=0.0 if own is None else self._probe_after_s):
             raise _left_alone("the origin", self._breaker)
+        if own is not None:
+            own.allow()
         answered = False
         try:
             async with self._reader.open(request) as response:

@@ -147,17 +147,17 @@ class DiskTier:
             return None
         return found
 
-    async def missing(self, keys: Sequence[CacheKey]) -> Sequence[CacheKey]:
-        """Those of the keys that there is no file for; all when the disk is of no use now. Never raises."""
-        looking = self._reads.submit(partial(self._files.missing, keys)) if self.healthy else None
+    async def lacks_any(self, keys: Sequence[CacheKey]) -> bool:
+        """Whether there is no file for one of the keys; also when the disk is of no use now, or takes long. Never
+        raises, and says nothing of the disk's health: it looks at many names in one go."""
+        looking = self._reads.submit(partial(self._files.lacks_any, keys)) if self.healthy else None
         if looking is None:
-            return keys
+            return True
         try:
             async with asyncio.timeout(self._deadline_s):
                 return await looking
-        except OSError as error:  # a TimeoutError is one
-            self._failed_to_read(keys[0], error)
-            return keys
+        except OSError:  # a TimeoutError is one
+            return True
 
     def put(self, key: CacheKey, value: Stored) -> bool:
         """Begin to write it, in the background; False when it is not worth it or too much is under way."""

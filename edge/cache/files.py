@@ -8,7 +8,7 @@ told by its sums, and is a miss. A tree that vanishes is made anew by the next w
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -91,10 +91,10 @@ class Files:
             tree.note_use(name)
         return value
 
-    def missing(self, keys: Sequence[CacheKey]) -> Sequence[CacheKey]:
-        """Those of the keys that there is no file for. Raises OSError."""
+    def lacks_any(self, keys: Iterable[CacheKey]) -> bool:
+        """Whether there is no file for one of the keys. Raises OSError."""
         tree = self._opened()
-        return [key for key in keys if not os.path.exists(tree.path(self._name(key)))]  # noqa: PTH110 - a str
+        return not all(os.path.exists(tree.path(self._name(key))) for key in keys)  # noqa: PTH110 - a str
 
     def write(self, key: CacheKey, value: Stored) -> bool:
         """Store it in place of what was there; False when no room can be made. Raises OSError; then it is not."""

@@ -38,7 +38,7 @@ class Limits:
         return cls(
             max_object_bytes=largest,
             block_bytes=min(block_bytes, largest),
-            fill_bytes=max(memory_bytes // 5, largest),
+            fill_bytes=max(memory_bytes // 5, largest * 4 // 3),  # bodies of unknown length get three quarters
             max_passes=min(512, max(48, memory_bytes // (4 * _MIB))),
         )
 

@@ -164,13 +164,13 @@ class RedisLine:
             await self._client.initialize()
 
     def _breaker(self, name: str) -> Breaker:
-        node = self._node(name)
+        node = self.place(name)
         if node not in self._breakers:
             self._breakers[node] = self._make()
         return self._breakers[node]
 
-    def _node(self, name: str) -> str:
-        """The node of a cluster that holds that name, as far as is known."""
+    def place(self, name: str) -> str:
+        """Where that name is: the node of a cluster, as far as is known."""
         if isinstance(self._client, Redis):
             return _ANY
         try:

@@ -17,7 +17,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -34,7 +35,6 @@ __all__ = ["Client", "RedisTier", "SharedStats", "connect"]
 log = logging.getLogger(__name__)
 
 _FRONT_BYTES = 4096  # of nearly every record
-_KEYS_AT_ONCE = 500  # that Redis is asked for whether it has them
 _AT_ONCE = 4  # pieces per command, so that a large value does not hold up the others
 _INLINE_BYTES = 2 * 1024 * 1024  # up to here joining and summing (about 0.2 ms) is not worth a thread
 _MAX_EXPIRY_S = 30 * 86400
@@ -146,31 +146,41 @@ class RedisTier:
         if not self._line.usable(name):
             return None
         try:
-            async with asyncio.timeout(self._deadline_s):
-                await self._read_places.acquire()
-        except TimeoutError:
-            return None  # we are busy, which says nothing about Redis
-        try:
-            return await self._found(key, name)
-        except NoAnswerError:
+            async with self._read_place():
+                return await self._found(key, name)
+        except (TimeoutError, NoAnswerError):
             return None
+
+    @asynccontextmanager
+    async def _read_place(self) -> AsyncIterator[None]:
+        """One of the places for reading. TimeoutError: we are busy, which says nothing about Redis."""
+        async with asyncio.timeout(self._deadline_s):
+            await self._read_places.acquire()
+        try:
+            yield
         finally:
             self._read_places.release()
 
-    async def missing(self, keys: Sequence[CacheKey]) -> Sequence[CacheKey]:
-        """None of the keys when something is stored under all of them, otherwise or without an answer all. Never
-        raises."""
-        for at in range(0, len(keys), _KEYS_AT_ONCE):
-            names = [self._name(key) for key in keys[at : at + _KEYS_AT_ONCE]]
-            if not self._line.usable(names[0]):
-                return keys
-            try:
-                count = await self._line.asked(names[0], self._client.exists(*names), self._deadline_s)
-            except NoAnswerError:
-                return keys
-            if count < len(names):
-                return keys
-        return ()
+    async def lacks_any(self, keys: Sequence[CacheKey]) -> bool:
+        """Whether there is nothing under one of the keys; also when Redis is of no use now. Never raises."""
+        names: dict[object, list[str]] = {}
+        for key in keys:
+            name = self._name(key)
+            names.setdefault(self._line.place(name), []).append(name)
+        for group in names.values():
+            if await self._lacks_any_of(group):
+                return True
+        return False
+
+    async def _lacks_any_of(self, names: list[str]) -> bool:
+        """The same of names that are in one place."""
+        if not self._line.usable(names[0]):
+            return True
+        try:
+            async with self._read_place():
+                return await self._line.asked(names[0], self._client.exists(*names), self._deadline_s) < len(names)
+        except (TimeoutError, NoAnswerError):
+            return True
 
     def put(self, key: CacheKey, value: Stored) -> bool:
         """Begin to write it, in the background; False when it is not worth it or too much is under way."""

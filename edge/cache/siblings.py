@@ -175,6 +175,7 @@ def encode(answer: Answer, *, now: float) -> str:
             "forward_status": answer.forward_status,
             "pass": [answer.marker.reason, answer.marker.until - now] if answer.marker else None,
             "error": _packed(answer.error) if answer.error else None,
+            "received": answer.error.received if answer.error else None,
             "block_bytes": answer.block_bytes,
             "part": answer.part,
             "stored": answer.stored,
@@ -195,7 +196,7 @@ def decode(response: ReadResponse, *, now: float) -> Answer:
             forward=Forward(said["forward"]) if said["forward"] else None,
             forward_status=said["forward_status"],
             marker=Pass(str(marked[0]), now + float(marked[1]), None if said["open"] else head) if marked else None,
-            error=_error(*said["error"]) if said["error"] else None,
+            error=_error(*said["error"], said.get("received")) if said["error"] else None,
             block_bytes=int(said["block_bytes"]),
             part=str(said["part"]),
             stored=bool(said["stored"]),
@@ -206,7 +207,7 @@ def decode(response: ReadResponse, *, now: float) -> Answer:
 
 
 def _packed(error: OriginError) -> list[object]:
-    return [error.failure.value, error.detail, error.status, error.retry_after_s, error.received]
+    return [error.failure.value, error.detail, error.status, error.retry_after_s]
 
 
 def _error(failure: str, detail: str, status: int, retry_after_s: float | None, received: int | None) -> OriginError:

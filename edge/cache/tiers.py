@@ -31,8 +31,8 @@ CLOCKS_AGREE_S: Final = 60.0
 class SlowTier(Protocol):
     """A tier that must be awaited: it may be slow or gone, and never raises. `put` only begins to write.
 
-    missing: those of the keys that nothing is stored under, as far as it can tell without reading; all of them when it
-    can't.
+    lacks_any: whether there is nothing under one of the keys, as far as it can tell without reading; also when it
+    can't tell.
     """
 
     @property
@@ -40,7 +40,7 @@ class SlowTier(Protocol):
 
     async def get(self, key: CacheKey) -> Stored | None: ...
 
-    async def missing(self, keys: Sequence[CacheKey]) -> Sequence[CacheKey]: ...
+    async def lacks_any(self, keys: Sequence[CacheKey]) -> bool: ...
 
     def put(self, key: CacheKey, value: Stored) -> bool: ...
 
@@ -156,13 +156,15 @@ class Tiers:
                 return value, tier
         return None
 
-    async def missing_blocks(self, keys: Sequence[CacheKey]) -> Sequence[CacheKey]:
-        """Those that no tier has, without reading any."""
-        left: Sequence[CacheKey] = [key for key in keys if self.memory.peek(key) is None]
+    async def lacks_any(self, keys: Sequence[CacheKey]) -> bool:
+        """Whether no tier has all of these that memory lacks, without reading any."""
+        left = [key for key in keys if self.memory.peek(key) is None]
+        if not left:
+            return False
         for _, store in self._slow:
-            if left:
-                left = await store.missing(left)
-        return left
+            if not await store.lacks_any(left):
+                return False
+        return True
 
     def block_in_memory(self, key: CacheKey, layout: Layout) -> Entry | None:
         """One block, if memory has it; without awaiting.

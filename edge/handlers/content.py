@@ -77,7 +77,7 @@ async def proxy(request: web.Request) -> web.StreamResponse:
             request.headers,
             lambda: forwarded(request.raw_headers, _hop(request)),
         )
-        if request.method not in METHODS:
+        if request.method not in METHODS or request.body_exists:
             ask.take_fields()
             ask.target = target.as_asked(request.raw_path)
     except target.BadTarget as bad:

@@ -49,8 +49,8 @@ class SlowShelf:
             await self.holds[key].wait()
         return value
 
-    async def missing(self, keys: Sequence[CacheKey]) -> Sequence[CacheKey]:
-        return [key for key in keys if key not in self.values]
+    async def lacks_any(self, keys: Sequence[CacheKey]) -> bool:
+        return not self.values.keys() >= set(keys)
 
     def put(self, key: CacheKey, value: Stored) -> bool:
         self.values[key] = value

@@ -12,7 +12,7 @@ import pytest
 
 from edge.cache.breaker import GuardedReader
 from origin.http import Deadlines, HttpReader
-from origin.parents import BOUND, FAILURES, Parents
+from origin.parents import BOUND, FAILURES, MOST_PROBES, Parents
 from origin.reader import OriginError, OriginFailure, ReadRequest, ReadResponse
 from origin.retries import RetryBudget
 from tests.support.loopguard import nothing_blocks_the_loop  # noqa: F401
@@ -168,6 +168,33 @@ async def test_a_parent_comes_back_though_an_object_that_it_failed_at_stays_brok
     for _ in keys:
         group.probes.release()
     await eventually(lambda: group.parents.healthy[ill.url])
+
+
+async def test_a_target_comes_back_though_others_stay_broken(group: Group) -> None:
+    ill = group.own("/a")
+    others = [key for key in KEYS if group.own(key) is ill][:3]
+    broken = Script(b"", status=503)
+    ill.objects = Anything(Script(b"well"), but=dict.fromkeys([*others, "/a"], broken))
+    for key in [*others, "/a"] * FAILURES:
+        await read(group.parents, ReadRequest("/well"))
+        await read(group.parents, ReadRequest(key))
+    ill.objects = Anything(Script(b"well"), but=dict.fromkeys(others, broken))
+    for _ in range(2 * len(others) + 2):
+        group.probes.release()
+    (parent,) = (one for one in group.parents._parents if one.name == ill.url)
+    await eventually(lambda: not parent.avoids("/a"))
+    assert all(parent.avoids(key) for key in others)
+
+
+async def test_a_target_that_stays_broken_is_not_probed_for_ever(group: Group) -> None:
+    ill = group.own("/a")
+    ill.objects = Anything(Script(b"well"), but={"/a": Script(b"", status=503)})
+    for _ in range(FAILURES):
+        await read(group.parents, ReadRequest("/a"))
+    for _ in range(MOST_PROBES + 10):
+        group.probes.release()
+    await eventually(lambda: not [task for task in asyncio.all_tasks() if task.get_name().startswith("probe of")])
+    assert sum(seen.method == "HEAD" for seen in ill.seen) <= MOST_PROBES + 1
 
 
 async def test_a_parent_that_listens_again_comes_back_whatever_it_says_of_what_it_was_asked(group: Group) -> None:

@@ -90,7 +90,8 @@ async def test_an_origin_that_answers_only_5xx_is_asked_at_the_probe_rate(
         await status(guarded, paths[number % targets])
         clock.advance(0.01)
     alone = targets if targets < 5 else 1  # from five on they count together
-    assert len(origin.seen) == pytest.approx((5 + 10) * alone, abs=2), "in 10 s: 5 until it opens, then 1 a second"
+    # In 10 s: 5 until it opens, then one a second; every other second if all that comes has failed before.
+    assert (5 + 5) * alone <= len(origin.seen) <= (5 + 11) * alone
     assert guarded.healthy is (targets < 5)
 
 

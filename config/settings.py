@@ -584,6 +584,14 @@ class EdgeSettings(BaseSettings):
             raise ValueError("true and false are no number and no text")
         return value
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_zero_byte(cls, value: object) -> object:
+        """No address, name or path has one; the kernel takes what comes before it for the whole."""
+        if isinstance(value, str | Path) and "\0" in str(value):
+            raise ValueError("a zero byte is possible nowhere")
+        return value
+
     @model_validator(mode="after")
     def _tls_in_pairs(self) -> EdgeSettings:
         if (self.tls_cert is None) != (self.tls_key is None):

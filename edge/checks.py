@@ -10,16 +10,22 @@ import errno
 import ssl
 import tempfile
 from pathlib import Path
+from threading import Thread
+
+from redis.exceptions import RedisError
 
 from config.settings import ConfigurationError, EdgeSettings
-from edge import access_log
+from edge import access_log, redis_clients
 from edge.assembly.placing import WrongFileError, check_atlas
 from edge.bearer import secret_in
 from edge.tls import CertificateError, server_context
 from origin.pool import tls_context
 
-# What a disk says that is full or fails.
-_FAILING = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EUCLEAN, errno.ENODEV, errno.ESTALE, errno.ENOTCONN})
+# No directory can be made or written at a place like this; all else is said by a disk that is full or fails.
+_MISPLACED = frozenset(
+    {errno.EEXIST, errno.ENOTDIR, errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS}
+)
+_DISK_WITHIN_S = 5.0
 
 
 def check(settings: EdgeSettings, before: EdgeSettings | None = None) -> ssl.SSLContext | None:
@@ -50,16 +56,11 @@ def _check_authorities(settings: EdgeSettings) -> None:
 
 def _check_redis(settings: EdgeSettings) -> None:
     """Clients are made of the addresses, which connects to nothing: an address may ask for what they do not know."""
-    urls = {key: url for key in ("redis", "counters_redis") if (url := getattr(settings, key)) is not None}
-    if not urls:
-        return
-    from redis.exceptions import RedisError  # noqa: PLC0415 - only a node with one needs it
-
-    from edge import redis_clients  # noqa: PLC0415
-
-    for key, url in urls.items():
+    for key in ("redis", "counters_redis"):
+        url = getattr(settings, key)
         try:
-            redis_clients.open_client(url.get_secret_value(), timeout_s=1.0, connections=1)
+            if url is not None:
+                redis_clients.open_client(url.get_secret_value(), timeout_s=1.0, connections=1)
         except (ValueError, TypeError, RedisError) as error:
             raise ConfigurationError(f"{key}: {error}; allowed: a Redis URL with options of redis-py") from None
 
@@ -94,16 +95,26 @@ def _check_access_log(settings: EdgeSettings) -> None:
 
 
 def _check_disk(settings: EdgeSettings) -> None:
-    """A disk that is full or fails stops no node: the tier can do without. A directory that can't be is a mistake."""
+    """A disk that is full, fails or hangs stops no node: the tier can do without. A directory that can't be is a
+    mistake."""
+    if settings.disk is None:
+        return
+    found: list[OSError] = []
+    trial = Thread(target=_try_disk, args=(settings.disk, found), daemon=True)
+    trial.start()
+    trial.join(_DISK_WITHIN_S)
+    if found and found[0].errno in _MISPLACED:
+        raise ConfigurationError(
+            f"disk: {str(settings.disk)!r} cannot be used ({found[0].strerror}); "
+            "allowed: a directory that can be made and written"
+        )
+
+
+def _try_disk(path: Path, found: list[OSError]) -> None:
     try:
-        if settings.disk is not None:
-            _try_directory(settings.disk)
+        _try_directory(path)
     except OSError as error:
-        if error.errno not in _FAILING:
-            raise ConfigurationError(
-                f"disk: {str(settings.disk)!r} cannot be used ({error.strerror}); "
-                "allowed: a directory that can be made and written"
-            ) from None
+        found.append(error)
 
 
 def _try_directory(path: Path) -> None:

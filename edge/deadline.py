@@ -10,15 +10,16 @@ from edge.tasks import begin, end
 
 
 @asynccontextmanager
-async def deadline(within_s: float | None, nearer: asyncio.Event, then_s: float) -> AsyncIterator[None]:
+async def deadline(within_s: float | None, nearer: asyncio.Event, then_s: float) -> AsyncIterator[asyncio.Timeout]:
     """Cut the block off after so many seconds (None: never), or `then_s` after `nearer` is set, if that comes first.
 
-    Raises TimeoutError when it was cut off.
+    Raises TimeoutError when it was cut off; the block may raise one of its own, so what is given says whether it has
+    expired.
     """
     async with asyncio.timeout(within_s) as limit:
         watch = begin(_bring_near(limit, nearer, then_s), "deadline")
         try:
-            yield
+            yield limit
         finally:
             await end([watch])
 

@@ -114,6 +114,10 @@ class Renewal(Arbiter):  # type: ignore[misc]
                 self._overtake(worker)
         super().stop(graceful)
 
+    def halt(self, reason: str | None = None, exit_status: int = 0) -> None:
+        """End the node, with 1 where the base class has numbers of its own for what went wrong."""
+        super().halt(reason, min(exit_status, 1))
+
     def reap_workers(self) -> None:
         """Note who has ended. Raises HaltServer when one could not start, unless all are told to end already: several
         may fail in the same moment, and the base class has nobody left who would catch what is raised then."""

@@ -32,12 +32,12 @@ from edge.deadline import deadline
 from edge.inflight import InFlight
 from edge.listening import EdgeRunner, EdgeServer, EdgeSite, Transport
 from edge.renewal import ENDING, HURRY_S, START_WITHIN_S, RenewableWorker
+from edge.server import BACKLOG
 from edge.slots import Slot
 from edge.tasks import begin, end
 
 log = logging.getLogger("edge.server")
 
-BACKLOG = 4096
 HEARTBEAT_S = 1.0
 KEEPALIVE_S = 75.0
 BOOT_AGAIN_S = 1.0
@@ -115,14 +115,16 @@ class EdgeWorker(RenewableWorker):
 
         Raises TimeoutError when it takes too long.
         """
+        limit = None
         try:
             # Only up to here: whoever is accepted is answered.
-            async with deadline(START_WITHIN_S, stopping, 0):
+            async with deadline(START_WITHIN_S, stopping, 0) as limit:
                 node = await self._start(slot, stack)
         except TimeoutError:
             if stopping.is_set():
                 return None
-            log.error("worker in slot %d has not started within %g s and gives up", slot.number, START_WITHIN_S)
+            if limit is not None and limit.expired():
+                log.error("worker in slot %d has not started within %g s and gives up", slot.number, START_WITHIN_S)
             raise
         return None if stopping.is_set() else node
 
@@ -238,7 +240,7 @@ async def _drain(
     try:
         async with deadline(None, hurry, HURRY_S):
             done = await _delivered(in_flight, runners, drain_s)
-    except TimeoutError:
+    except TimeoutError:  # its own: what is waited for raises none
         log.warning("a later renewal does not wait any longer, requests still in flight are cut")
     else:
         if not done:

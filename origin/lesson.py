@@ -126,11 +126,13 @@ def _lesson(wish: Wish, where: str) -> Lesson:
 
 
 def _check_characters(wish: Wish, where: str) -> None:
-    """A name of bytes that are no UTF-8 comes as lone surrogates, which no document of the catalog can hold."""
-    files = {f"document {role}": str(path) for role, path in wish.documents.items()}
+    """A name of bytes that are no UTF-8 comes as lone surrogates: no document of the catalog can hold it, paths can."""
+    files = {"video": wish.texts.get("video", "")}
+    files |= {f"document {role}": str(path) for role, path in wish.documents.items()}
     files |= {f"captions {code}": str(path) for code, path in wish.captions.items()}
-    for key, text in {**wish.texts, **wish.tags, **files}.items():
-        if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+    texts = {**wish.texts, **wish.tags}
+    for key, text in {**texts, **files}.items():
+        if "\0" in text or (key not in files and any("\ud800" <= char <= "\udfff" for char in text)):
             raise WrongInputError(f"{where}{key} {text!r} is not possible; allowed is UTF-8 text without NUL")
 
 

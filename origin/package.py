@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -291,12 +292,23 @@ def _below(directory: Path) -> Sequence[Path]:
 
 @contextmanager
 def _step(work: Path, name: str) -> Iterator[Path]:
-    """A directory that gets its name only when the block ended well."""
+    """A directory that gets its name only when the block ended well, and all in it is on disk."""
     unfinished = work / f"{name}.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     yield unfinished
+    for path in (*unfinished.rglob("*"), unfinished):
+        _to_disk(path)
     unfinished.rename(work / name)
+    _to_disk(work)
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

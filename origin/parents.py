@@ -95,7 +95,6 @@ class _Parent:
         """Whether it is left out for that target."""
         return self.failing.get(target, 0) >= FAILURES
 
-    @property
     def doubtful(self) -> str | None:
         """The target that is to be probed with next; None when it is left out for nothing."""
         return next((target for target in self.failing if self.avoids(target) or not self.healthy), None)
@@ -251,9 +250,9 @@ class Parents:
     async def _probing(self, parent: _Parent) -> None:
         """Until the parent is left out for nothing, by this or by a client's request that had no other to go to."""
         try:
-            while parent.doubtful is not None:
+            while parent.doubtful() is not None:
                 await self._sleep(self._probe_s)
-                target = parent.doubtful
+                target = parent.doubtful()
                 if target is None:
                     continue
                 if await self._answers(parent, target):

@@ -97,7 +97,8 @@ class Publisher:
         check_settings(settings)
         self._store.check()
         beside = _beside(lesson)
-        self._reporter.stage(f"{lesson.id}: reading {lesson.video.name}", 0)
+        name = lesson.video.name.encode("utf-8", "backslashreplace").decode()  # it may be no UTF-8
+        self._reporter.stage(f"{lesson.id}: reading {name}", 0)
         revision = media_revision(sha256_of(lesson.video), settings)
         with workplace(self._work_root, f"{lesson.id}-{revision}") as work:
             return self._publish(lesson, settings, beside, revision, work)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,8 +25,10 @@ from botocore.exceptions import (
     ClientError,
     ConfigNotFound,
     ConfigParseError,
+    CredentialRetrievalError,
     InvalidConfigError,
     InvalidRegionError,
+    MetadataRetrievalError,
     NoCredentialsError,
     ParamValidationError,
     PartialCredentialsError,
@@ -138,8 +141,10 @@ def client_for(location: Location, ca: Path | None = None, region: str | None = 
     _check_endpoint(location.endpoint)
     try:
         return _client(location, ca, region)
-    except BotoCoreError as error:
+    except (CredentialRetrievalError, MetadataRetrievalError) as error:
         raise _unusable(location, error) from error
+    except BotoCoreError as error:  # nobody has been asked yet: it is what files and variables say
+        raise WrongInputError(f"storage {_where(location)} can't be used: {_line(error)}") from error
     except ValueError as error:  # what else the SDK says of an endpoint
         raise WrongInputError(f"storage {_where(location)} can't be used: {_line(error)}") from error
 
@@ -155,7 +160,7 @@ def _check_endpoint(endpoint: str | None) -> None:
         good = False
     if not good:
         allowed = "http://HOST[:PORT] or https://HOST[:PORT]"
-        raise WrongInputError(f"s3-endpoint {endpoint!r} is not possible; allowed is {allowed}")
+        raise WrongInputError(f"s3-endpoint {_without_password(endpoint)!r} is not possible; allowed is {allowed}")
 
 
 def _client(location: Location, ca: Path | None, region: str | None) -> S3Client:
@@ -342,7 +347,8 @@ class Store:
     def _refused(self, what: str, error: ClientError) -> PublishError:
         told = error.response.get("Error", {})
         detail = f"{told.get('Code', '?')}: {told.get('Message', '')}".rstrip(": ")
-        if _status(error) == 507 or "space" in detail.lower() or "no writable volumes" in detail.lower():
+        full = "space" in detail.lower() or "no writable volumes" in detail.lower()
+        if _status(error) == 507 or (full and _status(error) not in (404, 409, 412)):
             return PublishError(f"no space left in storage {_where(self.location)}: {what}: {detail}")
         hint = (
             "; its disk may be full: see its log" if _status(error) >= 500 else ""
@@ -354,7 +360,11 @@ class Store:
 
 
 def _where(location: Location) -> str:
-    return location.endpoint or "AWS"
+    return _without_password(location.endpoint) if location.endpoint else "AWS"
+
+
+def _without_password(endpoint: str) -> str:
+    return re.sub(r"//.*@", "//…@", endpoint)
 
 
 def _unusable(location: Location, error: BotoCoreError) -> PublishError:

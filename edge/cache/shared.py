@@ -178,7 +178,8 @@ class RedisTier:
             return True
         try:
             async with self._read_place():
-                return await self._line.asked(names[0], self._client.exists(*names), self._deadline_s) < len(names)
+                held: int = await self._line.asked(names[0], self._client.exists(*names), self._deadline_s)
+                return held < len(names)
         except (TimeoutError, NoAnswerError):
             return True
 

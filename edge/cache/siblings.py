@@ -196,7 +196,7 @@ def decode(response: ReadResponse, *, now: float) -> Answer:
             forward=Forward(said["forward"]) if said["forward"] else None,
             forward_status=said["forward_status"],
             marker=Pass(str(marked[0]), now + float(marked[1]), None if said["open"] else head) if marked else None,
-            error=_error(*said["error"], said.get("received")) if said["error"] else None,
+            error=_error(*said["error"], received=said.get("received")) if said["error"] else None,
             block_bytes=int(said["block_bytes"]),
             part=str(said["part"]),
             stored=bool(said["stored"]),
@@ -210,7 +210,7 @@ def _packed(error: OriginError) -> list[object]:
     return [error.failure.value, error.detail, error.status, error.retry_after_s]
 
 
-def _error(failure: str, detail: str, status: int, retry_after_s: float | None, received: int | None) -> OriginError:
+def _error(failure: str, detail: str, status: int, retry_after_s: float | None, *, received: int | None) -> OriginError:
     """What `_packed` made of one. ValueError or TypeError for anything else."""
     return OriginError(
         OriginFailure(failure),

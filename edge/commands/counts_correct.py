@@ -69,5 +69,5 @@ def _check(entry: dict[str, object], given: dict[str, object]) -> None:
         parse_correction(json.dumps(entry).encode(), sys.maxsize, _ANY)
     except MemberError as error:
         value = given.get(error.member)
-        shown = f"{value:g}" if isinstance(value, float) else repr(value)
+        shown = f"{value:.15g}" if isinstance(value, float) else repr(value)
         raise click.UsageError(f"--{error.member} {shown} is not allowed; allowed: {error.allowed}") from None

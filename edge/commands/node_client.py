@@ -109,7 +109,7 @@ def opened(
     address: str, token_file: Path | None, timeout_s: float, order: dict[str, object] | None = None
 ) -> HTTPResponse:
     """The answer, to be read, which may raise HTTPException and OSError; a refusal is told as it says itself."""
-    from http.client import BadStatusLine, HTTPException
+    from http.client import BadStatusLine, HTTPException, RemoteDisconnected
     from urllib.error import HTTPError
     from urllib.request import Request, urlopen
 
@@ -117,15 +117,28 @@ def opened(
     fields = {"Content-Type": "application/json"} if order is not None else {}
     try:
         if token_file is not None:
-            fields["Authorization"] = f"Bearer {token_file.read_text().strip()}"
+            fields["Authorization"] = f"Bearer {_token(token_file)}"
         answer: HTTPResponse = urlopen(Request(address, body, fields), timeout=timeout_s)  # noqa: S310  http(s) only
     except HTTPError as error:
         raise _refusal(address, error) from None
+    except RemoteDisconnected as error:
+        raise _unasked(address, error) from None
     except BadStatusLine as error:
         raise _stranger(address, f"it is no HTTP: {error!s:.80}") from None
     except (HTTPException, OSError, ValueError) as error:
         raise _unasked(address, error) from None
     return answer
+
+
+def _token(file: Path) -> str:
+    """Raises UsageError, without what is in the file."""
+    try:
+        token = file.read_text().strip()
+    except (OSError, ValueError) as error:
+        raise click.UsageError(f"--token-file {str(file)!r} cannot be read: {type(error).__name__}") from None
+    if not token or not all("!" <= char <= "~" for char in token):
+        raise click.UsageError(f"--token-file {str(file)!r} holds no token; allowed: one line of visible ASCII")
+    return token
 
 
 def _refusal(address: str, error: HTTPError) -> click.ClickException:

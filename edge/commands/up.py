@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from deploy.local.child import Program
     from deploy.local.stack import Stack
 
+_EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - a listener there takes the port of every address
 EXAMPLE = """\b
 Example:
   smartedu up
@@ -133,8 +134,9 @@ def up(
     from deploy.local.child import StartError
     from deploy.local.stack import OccupiedError
 
-    if listen == admin:
-        raise WrongUsage(f"smartedu up: --listen and --admin are both {admin}; allowed: two addresses")
+    hosts = {listen.host, admin.host}
+    if listen.port == admin.port and (len(hosts) == 1 or hosts & _EVERYWHERE):
+        raise WrongUsage(f"smartedu up: --listen {listen} and --admin {admin} are one; allowed: two addresses")
     plan = Plan(state.absolute(), listen, admin, workers, redis_server, samples, sample_flags)
     try:
         asyncio.run(_run(plan))
@@ -308,6 +310,7 @@ def _show_progress(name: str, line: str) -> None:
 def _environment(stack: Stack) -> dict[str, str]:
     """Ours, with the storage's identity instead of whatever AWS setting the user has."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    kept.pop("SMARTEDU_CONFIG", None)  # of another node
     key = stack.storage.key
     return kept | {"AWS_ACCESS_KEY_ID": key.id, "AWS_SECRET_ACCESS_KEY": key.secret, "PYTHONUNBUFFERED": "1"}
 

@@ -74,7 +74,8 @@ def run_up(tmp_path: Path) -> Iterator[Callable[..., Up]]:
                 [*command, "--workers=1", *flags],
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                env=clean_environment() | {"AWS_ACCESS_KEY_ID": "of-the-user", "AWS_PROFILE": "of-the-user"},
+                env=clean_environment()
+                | {"AWS_ACCESS_KEY_ID": "of-the-user", "AWS_PROFILE": "of-the-user", "SMARTEDU_CONFIG": "/of-the-user"},
                 cwd=tmp_path,
                 start_new_session=True,
             )
@@ -261,12 +262,14 @@ def test_a_wrong_address_is_one_line_and_exit_2(tmp_path: Path, wrong: str) -> N
     assert f"--listen: {wrong!r} is not allowed; allowed: HOST:PORT" in done.stderr
 
 
-def test_one_address_for_two_listeners_is_refused_before_anything_starts(tmp_path: Path) -> None:
-    address = f"{LOOPBACK}:{free_port()}"
-    command = [smartedu(), "up", f"--state={tmp_path / 'state'}", f"--listen={address}", f"--admin={address}"]
+@pytest.mark.parametrize(("host", "other"), [(LOOPBACK, LOOPBACK), ("0.0.0.0", LOOPBACK), (LOOPBACK, "[::]")])  # noqa: S104
+def test_one_address_for_two_listeners_is_refused_before_anything_starts(tmp_path: Path, host: str, other: str) -> None:
+    port = free_port()
+    listen, admin = f"{host}:{port}", f"{other}:{port}"
+    command = [smartedu(), "up", f"--state={tmp_path / 'state'}", f"--listen={listen}", f"--admin={admin}"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == f"smartedu up: --listen and --admin are both {address}; allowed: two addresses\n"
+    assert done.stderr == f"smartedu up: --listen {listen} and --admin {admin} are one; allowed: two addresses\n"
     assert not (tmp_path / "state").exists()
 
 

@@ -96,11 +96,17 @@ def test_a_name_that_no_path_can_have_is_told(tmp_path: Path) -> None:
 
 def test_names_and_titles_that_are_no_utf_8_are_refused_and_shown(folder: Path) -> None:
     no_utf_8 = os.fsdecode(b"caf\xe9")
-    for wish in (Wish(texts={"title": no_utf_8}), Wish(documents={"courseware": folder / no_utf_8})):
-        with pytest.raises(WrongInputError, match=r"caf\\udce9' is not possible; allowed is UTF-8 text"):
-            describe(folder, wish)
-    with pytest.raises(WrongInputError, match="video '.*" + r"caf\\udce9' is not possible"):
-        describe(folder / no_utf_8, Wish(texts={"id": "a", "title": "a"}))
+    with pytest.raises(WrongInputError, match=r"caf\\udce9' is not possible; allowed is UTF-8 text"):
+        describe(folder, Wish(texts={"title": no_utf_8}))
+    with pytest.raises(WrongInputError, match=r"caf\\udce9' is not possible"):
+        describe(folder / f"{no_utf_8}.mp4", Wish(texts={"id": "a"}))
+
+
+def test_files_may_lie_where_names_are_no_utf_8(folder: Path) -> None:
+    odd = folder.rename(folder.with_name(os.fsdecode(b"\xbf\xce")))
+    (odd / os.fsdecode(b"plan\xff.pdf")).write_bytes(b"x")
+    wish = Wish(documents={"courseware": odd / os.fsdecode(b"plan\xff.pdf")})
+    assert describe(odd, wish).video.parent == odd
 
 
 def test_a_folder_with_two_videos_must_say_which(folder: Path) -> None:

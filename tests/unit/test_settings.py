@@ -122,6 +122,14 @@ def test_true_is_no_number_and_no_text(tmp_path: Path, key: str) -> None:
         load({}, file)
 
 
+@pytest.mark.parametrize("key", ["access_log", "disk", "data_dir", "node", "tls_cert"])
+def test_a_zero_byte_is_no_part_of_any_setting(tmp_path: Path, key: str) -> None:
+    config = tmp_path / "edge.toml"
+    config.write_text(f'{key} = "/a\\u0000b"\n')
+    with pytest.raises(ConfigurationError, match=f"{key}: .* is not allowed; allowed: "):
+        load({}, config)
+
+
 def test_a_file_may_begin_with_a_byte_order_mark_and_give_the_province_as_a_number(tmp_path: Path) -> None:
     file = tmp_path / "edge.toml"
     file.write_text("province = 44\nfast_lane = false", encoding="utf-8-sig")

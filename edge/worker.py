@@ -113,15 +113,15 @@ class EdgeWorker(RenewableWorker):
     async def _started(self, slot: Slot, stack: AsyncExitStack, stopping: asyncio.Event) -> WorkerNode | None:
         """All of a worker but the listeners of clients; None when it is told to end before.
 
-        Raises TimeoutError when it takes too long.
+        Raises what it failed by, TimeoutError when it takes too long.
         """
         limit = None
         try:
             # Only up to here: whoever is accepted is answered.
             async with deadline(START_WITHIN_S, stopping, 0) as limit:
                 node = await self._start(slot, stack)
-        except TimeoutError:
-            if stopping.is_set():
+        except Exception:
+            if stopping.is_set():  # whatever a start makes of being cut off
                 return None
             if limit is not None and limit.expired():
                 log.error("worker in slot %d has not started within %g s and gives up", slot.number, START_WITHIN_S)

@@ -323,7 +323,7 @@ async def test_a_stale_stand_in_says_what_the_origin_answered_through_a_sibling_
     async with proxies(reader, run_dir, clock) as (other, owner):
         assert await owner.body(OWNED) == b"good"
         origin.objects[OWNED] = Script(b"broken", status=503, headers={}, ranges=False)
-        clock.advance(11)
+        clock.advance(11.5)
         said = ["fwd=stale", "fwd-status=503", "ttl=-11"]
         assert await status_of(owner, OWNED) == [*said, "detail=destination_unavailable"]
         assert await status_of(other, OWNED) == [*said, "detail=sibling"]

@@ -252,6 +252,16 @@ def test_the_token_in_a_file_opens_the_counts(url: str, tmp_path: Path) -> None:
     assert CliRunner().invoke(counts, ["--url", url, "--token-file", str(token), "secret"]).exit_code == 0
 
 
+@pytest.mark.parametrize("content", [b"", b" \n", b"open\nsesame", b"sesame\x00"])
+def test_a_file_without_a_token_is_told_without_what_is_in_it(url: str, tmp_path: Path, content: bytes) -> None:
+    token = tmp_path / "token"
+    token.write_bytes(content)
+    told = CliRunner().invoke(counts, ["--url", url, "--token-file", str(token), "secret"])
+    assert told.exit_code == 2
+    assert "holds no token; allowed: one line" in told.output
+    assert "sesame" not in told.output
+
+
 @pytest.mark.parametrize(
     "arguments", [["by", "moon"], ["series", "--step", "week"], ["top", "--limit", "0"], ["resources"]]
 )

@@ -323,7 +323,8 @@ async def test_a_stale_stand_in_says_what_the_origin_answered_through_a_sibling_
     async with proxies(reader, run_dir, clock) as (other, owner):
         assert await owner.body(OWNED) == b"good"
         origin.objects[OWNED] = Script(b"broken", status=503, headers={}, ranges=False)
-        clock.advance(11.5)
-        said = ["fwd=stale", "fwd-status=503", "ttl=-11"]
-        assert await status_of(owner, OWNED) == [*said, "detail=destination_unavailable"]
-        assert await status_of(other, OWNED) == [*said, "detail=sibling"]
+        clock.advance(11)
+        for one, detail in ((owner, "destination_unavailable"), (other, "sibling")):
+            fwd, status, ttl, told = await status_of(one, OWNED)
+            assert (fwd, status, told) == ("fwd=stale", "fwd-status=503", f"detail={detail}")
+            assert ttl in ("ttl=-10", "ttl=-11", "ttl=-12")  # its Date has whole seconds

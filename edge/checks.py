@@ -20,11 +20,10 @@ from edge.assembly.placing import WrongFileError, check_atlas
 from edge.bearer import secret_in
 from edge.tls import CertificateError, server_context
 from origin.pool import tls_context
+from origin.workplace import MISPLACED
 
 # No directory can be made or written at a place like this; all else is said by a disk that is full or fails.
-_MISPLACED = frozenset(
-    {errno.EEXIST, errno.ENOTDIR, errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS}
-)
+_MISPLACED = frozenset({*MISPLACED, errno.ENOENT, errno.EPERM, errno.ELOOP})
 _DISK_WITHIN_S = 5.0
 
 

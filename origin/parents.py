@@ -188,12 +188,12 @@ class Parents:
             response = await held.enter_async_context(parent.open(request))
         except OriginError as error:
             if error.failure.blames_origin:
-                self._failed(parent, _about(request), refused=error.failure is OriginFailure.CONNECT)
+                self._failed(parent, request.path, refused=error.failure is OriginFailure.CONNECT)
             raise
         if not response.tells_of_trouble:
-            self._well(parent, _about(request))
+            self._well(parent, request.path)
         elif request.method in ("GET", "HEAD"):  # what it says to odd methods is the client's doing
-            self._failed(parent, _about(request))
+            self._failed(parent, request.path)
         return response
 
     def _goes_on(self, request: ReadRequest, tried: list[_Parent], failure: OriginFailure) -> bool:
@@ -217,7 +217,7 @@ class Parents:
         """The first in rank that is well and has not more than its share to do."""
         untried = [parent for parent in self._ranked(request.target) if parent not in tried] or self._parents
         well = [parent for parent in untried if parent.healthy] or untried
-        well = [parent for parent in well if not parent.avoids(_about(request))] or well
+        well = [parent for parent in well if not parent.avoids(request.path)] or well
         share = self._share()
         return next(
             (parent for parent in well if parent.under_way < share), min(well, key=lambda parent: parent.under_way)
@@ -268,8 +268,3 @@ class Parents:
                 return parent.refused or response.status not in _PASSING
         except OriginError:
             return False
-
-
-def _about(request: ReadRequest) -> str:
-    """What a failure is about. Without the query: clients can make up as many as they like."""
-    return request.target.partition("?")[0]

@@ -154,6 +154,12 @@ class ReadRequest:
     on_interim: Interim | None = None
 
     @property
+    def path(self) -> str:
+        """The target without its query: what failures count by, since clients can make up as many queries as they
+        like."""
+        return self.target.partition("?")[0]
+
+    @property
     def repeatable(self) -> bool:
         """Whether it may be sent once more when nobody knows what became of the first time."""
         return self.method in IDEMPOTENT and self.body is None

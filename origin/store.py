@@ -143,9 +143,7 @@ def client_for(location: Location, ca: Path | None = None, region: str | None = 
         return _client(location, ca, region)
     except (CredentialRetrievalError, MetadataRetrievalError) as error:
         raise _unusable(location, error) from error
-    except BotoCoreError as error:  # nobody has been asked yet: it is what files and variables say
-        raise WrongInputError(f"storage {_where(location)} can't be used: {_line(error)}") from error
-    except ValueError as error:  # what else the SDK says of an endpoint
+    except (BotoCoreError, ValueError) as error:  # nobody has been asked yet: it is what files and variables say
         raise WrongInputError(f"storage {_where(location)} can't be used: {_line(error)}") from error
 
 

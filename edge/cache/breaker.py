@@ -48,11 +48,10 @@ class Breaker:
 
     def allow(self, *, patience_s: float = 0.0) -> bool:
         """Whether to call now. While open, true for one caller per probe interval."""
-        if self.closed:
-            return True
         if not self.would_allow(patience_s=patience_s):
             return False
-        self._probe_at = self._now() + self._probe_after_s
+        if not self.closed:
+            self._probe_at = self._now() + self._probe_after_s
         return True
 
     def succeeded(self) -> None:
@@ -78,7 +77,7 @@ class GuardedReader:
     An origin that answers nothing but 5xx is as good as dead: asking on would only keep it down. One object that it
     cannot give says nothing of the others. So each target that fails has a breaker, and there is one for all, where
     a target counts once until something succeeds (as in Varnish's saintmode); what never reached the origin counts each
-    time. A target's query does not tell it apart: clients can make up as many as they like.
+    time.
     """
 
     def __init__(self, reader: ObjectReader, *, now: Callable[[], float], limit: int, probe_after_s: float) -> None:
@@ -98,7 +97,7 @@ class GuardedReader:
     @asynccontextmanager
     async def open(self, request: ReadRequest) -> AsyncIterator[ReadResponse]:
         """As the reader's; only the head counts as success or failure."""
-        target = request.target.partition("?")[0]
+        target = request.path
         own = self._targets.get(target)
         if own is not None and not own.would_allow():
             raise _left_alone("this object", own)
@@ -117,10 +116,9 @@ class GuardedReader:
                     self._failed(target, retry_after_s(response))
                 yield response
         except OriginError as error:
-            if not answered and error.failure.unsent and error.failure.blames_origin:
-                self._breaker.failed(rest_s=error.retry_after_s or 0.0)
-            elif not answered and error.failure.blames_origin:
-                self._failed(target, error.retry_after_s or 0.0)
+            if not answered and error.failure.blames_origin:
+                rest_s = error.retry_after_s or 0.0
+                self._breaker.failed(rest_s=rest_s) if error.failure.unsent else self._failed(target, rest_s)
             raise
 
     async def close(self) -> None:

@@ -27,14 +27,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def located(command: Command) -> Command:
     """Adds the options that say where counts are read: --url, --token-file."""
     command = _token_file("SMARTEDU_COUNTS_READ_TOKEN_FILE", "File with the bearer token for reading counts.")(command)
-    return click.option(
-        "--url",
-        default=DEFAULT_URL,
-        show_default=True,
-        envvar="SMARTEDU_URL",
-        callback=_address,
-        help="Public address of a node.",
-    )(command)
+    return _located_by("--url", DEFAULT_URL, "SMARTEDU_URL", "Public address of a node.")(command)
 
 
 def administered(which: str) -> Callable[[Command], Command]:
@@ -42,16 +35,13 @@ def administered(which: str) -> Callable[[Command], Command]:
 
     def add(command: Command) -> Command:
         command = _token_file("SMARTEDU_ADMIN_TOKEN_FILE", "File with the bearer token of the admin listener.")(command)
-        return click.option(
-            "--admin",
-            default=DEFAULT_ADMIN,
-            show_default=True,
-            envvar="SMARTEDU_ADMIN_URL",
-            callback=_address,
-            help=f"Admin address of {which}.",
-        )(command)
+        return _located_by("--admin", DEFAULT_ADMIN, "SMARTEDU_ADMIN_URL", f"Admin address of {which}.")(command)
 
     return add
+
+
+def _located_by(flag: str, default: str, variable: str, meaning: str) -> Callable[[Command], Command]:
+    return click.option(flag, default=default, show_default=True, envvar=variable, callback=_address, help=meaning)
 
 
 def _token_file(variable: str, meaning: str) -> Callable[[Command], Command]:
